@@ -1,0 +1,50 @@
+"""Random views of a photo for training: every one a function of its seed alone."""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from dogbreed.platform.errors import UnknownName
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Ranges of the random view; the defaults change nothing."""
+
+    min_area: float = 1.0  # smallest share of the photo's area that a view shows
+    max_aspect: float = 1.0  # a view's width is stretched by up to this factor, or its height
+    flip: bool = False  # mirror every other view
+    margin_jitter: float = 0.0  # a deferred crop's margin moves by up to so many box sides
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_area <= 1:
+            raise UnknownName(f"min_area {self.min_area} is outside 0 to 1")
+        if self.max_aspect < 1 or self.margin_jitter < 0:
+            raise UnknownName("max_aspect is at least 1 and margin_jitter at least 0")
+
+
+def jitter_margin(margin: float, augment: Augment, seed: tf.Tensor) -> tf.Tensor:
+    """Return float32 [], the margin of one deferred crop in box sides, uniform around `margin`."""
+    amount = augment.margin_jitter
+    return margin + tf.random.stateless_uniform([], seed + 1, -amount, amount)
+
+
+def random_region(region: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tf.Tensor:
+    """Return a random part of `region`, both float32 [top, left, height, width] in pixels.
+
+    Area and aspect as in the random resized crop of Szegedy et al. 2015 (arXiv:1409.4842).
+    """
+    draw = tf.random.stateless_uniform([4], seed)
+    area = augment.min_area + (1.0 - augment.min_area) * draw[0]
+    aspect = augment.max_aspect ** (2.0 * draw[1] - 1.0)
+    height = tf.minimum(tf.sqrt(area / aspect), 1.0)
+    width = tf.minimum(tf.sqrt(area * aspect), 1.0)
+    top, left = draw[2] * (1.0 - height), draw[3] * (1.0 - width)
+    y, x, h, w = tf.unstack(region)
+    return tf.stack([y + top * h, x + left * w, height * h, width * w])
+
+
+def random_flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Return uint8 [height, width, 3], mirrored left to right for half of the seeds."""
+    mirrored = tf.random.stateless_uniform([], seed + 2) < 0.5
+    return tf.cond(mirrored, lambda: image[:, ::-1], lambda: image)

@@ -1,0 +1,201 @@
+"""The dataset contract: manifest.json, the shards that it names, and how both are committed."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dogbreed.platform.errors import (
+    DamagedData,
+    DataContradiction,
+    MissingManifest,
+    MissingObject,
+    UnknownName,
+)
+from dogbreed.platform.storage import FolderStore, Store
+
+FORMAT = 1  # raised by hand whenever the same options give other bytes
+MANIFEST = "manifest.json"
+CACHE_LIMIT = 20 << 30  # bytes: forty times the whole dataset at 224 px, half of a small node's disk
+
+
+def canonical(content: Any) -> bytes:
+    """Return JSON with sorted keys: the same content gives the same bytes."""
+    return json.dumps(content, sort_keys=True, indent=1).encode()
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One TFRecord object: key below the prefix, SHA-256, bytes and number of records."""
+
+    key: str
+    sha256: str
+    bytes: int
+    records: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """What became of one planned shard: the object, or None when no photo was usable."""
+
+    split: str
+    shard: Shard | None
+    photos: int
+    quarantine: tuple[tuple[str, str], ...] = ()  # (photo key, reason)
+
+    def to_json(self) -> bytes:
+        return canonical(asdict(self))
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Part":
+        content = json.loads(data)
+        shard = content["shard"] and Shard(**content["shard"])
+        quarantine = tuple((key, reason) for key, reason in content["quarantine"])
+        return cls(content["split"], shard, content["photos"], quarantine)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The shards and the number of photos of train, validation or test."""
+
+    photos: int
+    shards: tuple[Shard, ...]
+
+    @property
+    def records(self) -> int:
+        """Number of records: more than photos when each box became one."""
+        return sum(shard.records for shard in self.shards)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that determines the dataset's bytes, and nothing else."""
+
+    format: int
+    options: dict[str, Any]
+    source: str  # digest of the raw archives
+    versions: dict[str, str]  # of decoder and resizer
+    classes: tuple[str, ...]  # a label is a position in here
+    splits: dict[str, Split]
+    quarantine: tuple[tuple[str, str], ...]
+
+    def to_json(self) -> bytes:
+        return canonical(asdict(self))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the content."""
+        return sha256(self.to_json())
+
+    @property
+    def config_id(self) -> str:
+        """Hash of what was asked for, known before any photo is read."""
+        return config_id(self.format, self.options, self.source, self.versions)
+
+    def summary(self) -> dict[str, Any]:
+        """Return digest, photos written and quarantined, and photos by split."""
+        splits = {name: split.photos for name, split in self.splits.items()}
+        return {
+            "digest": self.digest,
+            "written": sum(splits.values()),
+            "quarantined": len(self.quarantine),
+            "splits": splits,
+        }
+
+    def split(self, name: str) -> Split:
+        """Return the named split; UnknownName when the dataset has none of that name."""
+        if name not in self.splits:
+            raise UnknownName(f"no split {name!r} in the dataset; it has {', '.join(self.splits)}")
+        return self.splits[name]
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Manifest":
+        content = json.loads(data)
+        splits = {
+            name: Split(split["photos"], tuple(Shard(**shard) for shard in split["shards"]))
+            for name, split in content.pop("splits").items()
+        }
+        quarantine = tuple((key, reason) for key, reason in content.pop("quarantine"))
+        return cls(**{**content, "classes": tuple(content["classes"])}, splits=splits, quarantine=quarantine)
+
+
+def config_id(format: int, options: dict[str, Any], source: str, versions: dict[str, str]) -> str:
+    """Return 16 hexadecimal digits that name one configuration over one source."""
+    return sha256(canonical([format, options, source, versions]))[:16]
+
+
+def load_manifest(store: Store) -> Manifest:
+    """Read manifest.json; MissingManifest when there is none, DamagedData when it cannot be read."""
+    try:
+        data = store.read(MANIFEST)
+    except MissingObject as error:
+        raise MissingManifest(
+            f"{store.uri} holds no {MANIFEST}; run jobs.preprocess --out {store.uri} first, or wait for it"
+        ) from error
+    try:
+        manifest = Manifest.from_json(data)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedData(f"{store.at(MANIFEST)} is damaged ({error!r}); preprocess to a new prefix") from error
+    if manifest.format != FORMAT:
+        raise DataContradiction(
+            f"{store.at(MANIFEST)} has format {manifest.format}, this version reads {FORMAT}; preprocess again"
+        )
+    return manifest
+
+
+def commit_shard(store: Store, data: bytes, records: int) -> Shard:
+    """Put a shard under its own hash and return its entry."""
+    digest = sha256(data)
+    shard = Shard(f"shards/{digest}.tfrecord", digest, len(data), records)
+    store.commit(shard.key, data)
+    return shard
+
+
+class ShardFiles:
+    """Verified local files of shards: a folder's own, or copies in a bounded cache directory."""
+
+    def __init__(self, store: Store, shards: Sequence[Shard], cache: Path, limit: int = CACHE_LIMIT) -> None:
+        """`limit` is the size in bytes above which the least recently used copies are removed."""
+        self._store, self._shards, self._cache, self._limit = store, tuple(shards), cache, limit
+        self._verified: set[Path] = set()
+
+    def path(self, number: int) -> Path:
+        """Return a local file with the bytes of shard `number`; DamagedData when they are others."""
+        shard = self._shards[number]
+        path = self._store.local_path(shard.key) or self._copy(shard)
+        if path not in self._verified:
+            _verify(str(path), shard, path.read_bytes() if path.is_file() else b"")
+            self._verified.add(path)
+        return path
+
+    def _copy(self, shard: Shard) -> Path:
+        path = self._cache / f"{shard.sha256}.tfrecord"
+        if not path.exists():
+            data = self._store.read(shard.key)
+            _verify(self._store.at(shard.key), shard, data)
+            self._make_room(shard.bytes)
+            FolderStore(self._cache).commit(path.name, data)
+        path.touch()  # the least recently used goes first
+        return path
+
+    def _make_room(self, needed: int) -> None:
+        copies = sorted(self._cache.glob("*.tfrecord"), key=lambda path: path.stat().st_mtime)
+        used = sum(path.stat().st_size for path in copies)
+        for path in copies:
+            if used + needed <= self._limit:
+                return
+            used -= path.stat().st_size
+            path.unlink()
+
+
+def _verify(where: str, shard: Shard, data: bytes) -> None:
+    if len(data) != shard.bytes or sha256(data) != shard.sha256:
+        raise DamagedData(f"{where} is not what {MANIFEST} says; delete it and run jobs.preprocess again")

@@ -1,0 +1,34 @@
+"""The options of a dataset, with their defaults and checks; nothing heavy is imported here."""
+
+from dataclasses import dataclass
+
+from dogbreed.platform.errors import UnknownName
+
+CROPS = ("box", "none", "defer")
+OBJECTS = ("largest", "first", "each")
+SPLIT_MODES = ("official", "stratified")
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """What determines a dataset besides its source; every field enters the configuration's hash."""
+
+    size: int = 224  # shorter side of a crop, pixels
+    crop: str = "box"
+    margin: float = 0.1  # share of the box's width and height added on each side
+    objects: str = "largest"
+    split: str = "official"
+    seed: int = 0  # of the validation carve
+    breeds: tuple[str, ...] = ()  # all when empty
+    per_breed: int | None = None  # at most so many photos of each breed in train and in test
+
+    def __post_init__(self) -> None:
+        for value, known in ((self.crop, CROPS), (self.objects, OBJECTS), (self.split, SPLIT_MODES)):
+            if value not in known:
+                raise UnknownName(f"unknown value {value!r}; known are {', '.join(known)}")
+        if not 16 <= self.size <= 1024:
+            raise UnknownName(f"size {self.size} is outside 16 to 1024 pixels")
+        if not 0 <= self.margin <= 1:
+            raise UnknownName(f"margin {self.margin} is outside 0 to 1 box sides")
+        if self.per_breed is not None and self.per_breed < 1:
+            raise UnknownName(f"per-breed {self.per_breed} is below 1")

@@ -1,0 +1,149 @@
+"""tf.data from a manifest: whatever the dataset and the recipe, uint8 `[batch, size, size, 3]` and int32 labels.
+
+Every model does its own rescaling inside its graph.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import tensorflow as tf
+
+from dogbreed.data.augment import Augment, jitter_margin, random_flip, random_region
+from dogbreed.data.dataset import Manifest, ShardFiles
+from dogbreed.data.records import FEATURES
+from dogbreed.data.split import TRAIN
+from dogbreed.data.view import View, decode, sample, square
+from dogbreed.platform.errors import DataContradiction, DogbreedError
+from dogbreed.platform.storage import Store
+
+SHUFFLE_BLOCK = 2048  # encoded photos: 16 MB at 128 px, 50 MB at 224 px
+SHARDS_AT_ONCE = 4  # read side by side, so that a batch mixes shards
+
+
+class InputPipeline:
+    """Batches of one dataset as one view shows them."""
+
+    def __init__(self, manifest: Manifest, files: dict[str, ShardFiles], view: View, batch_size: int) -> None:
+        """`files` maps a split to its shards; DataContradiction when the photos are smaller than the view."""
+        size = int(manifest.options["size"])
+        if size < view.size:
+            raise DataContradiction(
+                f"{view.size} px asked for, the dataset has {size} px; run jobs.preprocess --size {view.size} "
+                "to another prefix, or choose a smaller recipe"
+            )
+        self._manifest, self._files, self._view, self._batch = manifest, files, view, batch_size
+        self._parallel = os.cpu_count() or 1
+        self._failure: DogbreedError | None = None
+
+    def example(self) -> bytes:
+        """Return the first train photo, encoded."""
+        record = next(iter(tf.data.TFRecordDataset(str(self._files[TRAIN].path(0)))))
+        return bytes(tf.io.parse_single_example(record, FEATURES)["image/encoded"].numpy())
+
+    def steps(self, split: str) -> int:
+        """Return the number of whole training batches in one epoch, at least 1."""
+        return max(1, self._manifest.split(split).records // self._batch)
+
+    def evaluation(self, split: str) -> tf.data.Dataset:
+        """Return every record of `split` once, in a fixed order."""
+        own = self._manifest.split(split)
+        records = self._read(tf.data.Dataset.range(len(own.shards)), split)
+        batches = self._finish(records.map(self._still, num_parallel_calls=self._parallel), drop=False)
+        # without a length, Keras warns that the data ran out
+        return batches.apply(tf.data.experimental.assert_cardinality(math.ceil(own.records / self._batch)))
+
+    def training(self, augment: Augment, seed: int, epochs: int) -> tf.data.Dataset:
+        """Return `epochs` passes of `steps("train")` batches, shuffled and augmented by (seed, epoch).
+
+        Each epoch leaves out a different remainder smaller than one batch.
+        """
+
+        def one(epoch: tf.Tensor) -> tf.data.Dataset:
+            return self._epoch(tf.stack([tf.constant(seed, tf.int64), epoch]), augment)
+
+        return tf.data.Dataset.range(epochs).flat_map(one).prefetch(2)
+
+    def _epoch(self, seed: tf.Tensor, augment: Augment) -> tf.data.Dataset:
+        numbers = tf.range(len(self._manifest.split(TRAIN).shards), dtype=tf.int64)
+        order = tf.random.experimental.stateless_shuffle(numbers, seed)
+        records = self._read(tf.data.Dataset.from_tensor_slices(order), TRAIN)
+        mixed = tf.random.stateless_uniform([], seed, maxval=2**62, dtype=tf.int64)
+        # Dataset.shuffle takes no seed that is a tensor, so blocks of records are shuffled instead
+        blocks = records.batch(SHUFFLE_BLOCK).enumerate()
+        shuffled = blocks.map(
+            lambda block, members: tf.random.experimental.stateless_shuffle(members, tf.stack([mixed, block]))
+        )
+        records = shuffled.unbatch().enumerate()
+        examples = records.map(
+            lambda index, record: self._random(record, augment, tf.stack([mixed, index * 3])),
+            num_parallel_calls=self._parallel,
+        )
+        return self._finish(examples, drop=self._manifest.split(TRAIN).records >= self._batch)
+
+    def _read(self, numbers: tf.data.Dataset, split: str) -> tf.data.Dataset:
+        def path(number: int) -> bytes:
+            try:
+                return str(self._files[split].path(int(number))).encode()
+            except DogbreedError as error:
+                self._failure = error
+                raise
+
+        paths = numbers.map(lambda number: tf.numpy_function(path, [number], tf.string), num_parallel_calls=2)
+        return paths.prefetch(2).interleave(
+            tf.data.TFRecordDataset, cycle_length=SHARDS_AT_ONCE, num_parallel_calls=2, deterministic=True
+        )
+
+    def _finish(self, examples: tf.data.Dataset, drop: bool) -> tf.data.Dataset:
+        return examples.batch(self._batch, drop_remainder=drop).prefetch(2)
+
+    def _still(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example, photo = self._decode(record)
+        region = self._region(example, photo, self._manifest.options["margin"])
+        return sample(photo, square(region, self._view.shape), self._view.size), _label(example)
+
+    def _random(self, record: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example, photo = self._decode(record)
+        margin = jitter_margin(self._manifest.options["margin"], augment, seed)
+        region = square(self._region(example, photo, margin), self._view.shape)
+        image = sample(photo, random_region(region, augment, seed), self._view.size)
+        return random_flip(image, seed) if augment.flip else image, _label(example)
+
+    def _decode(self, record: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        example = tf.io.parse_single_example(record, FEATURES)
+        return example, decode(example["image/encoded"], self._view.size)
+
+    def _region(self, example: dict[str, tf.Tensor], photo: tf.Tensor, margin: tf.Tensor | float) -> tf.Tensor:
+        """Return [top, left, height, width]: the whole record, or its box where the crop was deferred."""
+        shape = tf.cast(tf.shape(photo)[:2], tf.float32)
+        if self._manifest.options["crop"] != "defer":
+            return tf.concat([[0.0, 0.0], shape], 0)
+        left, top, right, bottom = tf.unstack(example["box"])
+        x, y = margin * (right - left), margin * (bottom - top)
+        width, height = tf.unstack(tf.cast(example["size"], tf.float32))
+        left, right = tf.clip_by_value(left - x, 0, width), tf.clip_by_value(right + x, 0, width)
+        top, bottom = tf.clip_by_value(top - y, 0, height), tf.clip_by_value(bottom + y, 0, height)
+        scale = shape / tf.stack([height, width])
+        return tf.stack([top, left, bottom - top, right - left]) * tf.concat([scale, scale], 0)
+
+    @contextmanager
+    def own_errors(self) -> Iterator[None]:
+        """Raise a shard's trouble as the suite's own error, not as what tf.data makes of it."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if self._failure:
+                raise self._failure from error
+            raise
+
+
+def _label(example: dict[str, tf.Tensor]) -> tf.Tensor:
+    return tf.cast(example["label"], tf.int32)
+
+
+def open_pipeline(manifest: Manifest, store: Store, view: View, batch_size: int, cache: Path) -> InputPipeline:
+    """Return the pipeline over all splits; copies of remote shards go to the folder `cache`."""
+    files = {name: ShardFiles(store, split.shards, cache) for name, split in manifest.splits.items()}
+    return InputPipeline(manifest, files, view, batch_size)

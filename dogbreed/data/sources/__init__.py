@@ -1,0 +1,41 @@
+"""Where photos come from: each source lists its photos with boxes and official split, and reads them."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from dogbreed.data.annotation import Box
+from dogbreed.platform.errors import UnknownName
+from dogbreed.platform.storage import Store
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo as its source describes it, before anybody has decoded it."""
+
+    key: str  # <breed folder>/<file name without extension>
+    breed: str  # <synset>-<Breed>
+    split: str | None  # the official one: train or test
+    boxes: tuple[Box, ...] = ()
+    problem: str | None = None  # why it goes to the quarantine without being read
+
+
+class Source(Protocol):
+    """A set of photos with a digest of everything that they are made of."""
+
+    digest: str
+    photos: list[Photo]
+
+    def read(self, photo: Photo) -> bytes:
+        """Return the encoded photo; DamagedData when it is not what the index says."""
+
+
+def open_source(name: str, raw: Store) -> Source:
+    """Return the named source over a raw archive; sketches are drawn in the published layout."""
+    from dogbreed.data.sources.stanford_dogs import StanfordDogs
+
+    if name not in NAMES:
+        raise UnknownName(f"unknown source {name!r}; known are {', '.join(NAMES)}")
+    return StanfordDogs(raw)
+
+
+NAMES = ("stanford-dogs", "sketches")

@@ -1,0 +1,143 @@
+"""The published Stanford Dogs archives: images.tar, annotation.tar and, for the official split, lists.tar.
+
+Layout: http://vision.stanford.edu/aditya86/ImageNetDogs/ (Khosla et al., FGVC workshop, CVPR 2011).
+"""
+
+import hashlib
+import io
+import json
+import logging
+import re
+from dataclasses import asdict
+from pathlib import PurePosixPath
+
+from scipy.io import loadmat
+
+from dogbreed.data.annotation import BadAnnotation, Box, parse_annotation
+from dogbreed.data.sources import Photo
+from dogbreed.data.sources.archive import Archive, Member, index
+from dogbreed.data.split import TEST, TRAIN
+from dogbreed.platform.errors import DamagedData, DataContradiction
+from dogbreed.platform.storage import Store
+
+IMAGES, ANNOTATION, LISTS = "images.tar", "annotation.tar", "lists.tar"
+ARCHIVES = (IMAGES, ANNOTATION, LISTS)
+MEMBERS = "members.json"  # the index of images.tar and the hashes of all three, written by jobs.fetch
+PUBLISHED = {
+    IMAGES: Archive(793_579_520, "a443fc2f9a851aa1a7b8e4fa4af94b8459fce2c9f5a2f4dd4669cf9673a4ec58"),
+    ANNOTATION: Archive(21_852_160, "662ed36f707be6b195c2fda392d8e153e83af28cedc8e2134a649f198def30fd"),
+    LISTS: Archive(481_280, "34b47cacd9a98b5d150e084f24d29391c084c55272295ec65c85651bc35f4d6c"),
+}
+PHOTO = re.compile(r"Images/(?P<key>(?P<breed>n\d{8}-[\w-]+)/n\d{8}_\d+)\.jpg")
+XML = re.compile(r"Annotation/(?P<key>n\d{8}-[\w-]+/n\d{8}_\d+)")
+
+log = logging.getLogger(__name__)
+
+
+class StanfordDogs:
+    """The photos of the three archives under `raw`; see dogbreed.data.sources.Source.
+
+    Every key that the images, the annotations or the lists name becomes a Photo; one that lacks
+    its counterpart carries a problem instead of vanishing.
+    """
+
+    def __init__(self, raw: Store) -> None:
+        self._raw = raw
+        boxes: dict[str, tuple[Box, ...] | BadAnnotation] = {}
+        archives = {IMAGES: load_index(raw) or index(raw, IMAGES)}
+        archives[ANNOTATION] = index(raw, ANNOTATION, lambda name, xml: _read_xml(boxes, name, xml))
+        official: dict[str, str] = {}
+        if raw.size(LISTS) is not None:
+            archives[LISTS] = index(raw, LISTS, lambda name, mat: _read_list(official, name, mat))
+        self._members = _members(archives[IMAGES])
+        self.digest = hashlib.sha256(
+            json.dumps({name: archive.sha256 for name, archive in archives.items()}).encode()
+        ).hexdigest()
+        keys = sorted(self._members.keys() | boxes.keys() | official.keys())
+        self.photos = [self._photo(key, boxes.get(key), official) for key in keys]
+
+    def _photo(self, key: str, boxes: tuple[Box, ...] | BadAnnotation | None, official: dict[str, str]) -> Photo:
+        problem = None
+        if key not in self._members:
+            problem = "no photo in images.tar"
+        elif boxes is None:
+            problem = "no annotation"
+        elif isinstance(boxes, BadAnnotation):
+            problem = str(boxes)
+        elif official and key not in official:
+            problem = "in neither train_list nor test_list"
+        found = boxes if isinstance(boxes, tuple) else ()
+        return Photo(key, key.split("/")[0], official.get(key), found, problem)
+
+    def read(self, photo: Photo) -> bytes:
+        member = self._members[photo.key]
+        data = self._raw.read_range(IMAGES, member.offset, member.size)
+        if hashlib.sha256(data).hexdigest() != member.sha256:
+            raise DamagedData(
+                f"{member.name} in {self._raw.at(IMAGES)} differs from its index; fetch the archive again"
+            )
+        return data
+
+
+def _members(images: Archive) -> dict[str, Member]:
+    members: dict[str, Member] = {}
+    for member in images.members:
+        match = PHOTO.fullmatch(member.name)
+        if match is None:
+            log.warning("ignored %s: not a photo of the published layout", member.name)
+        elif members.setdefault(match["key"], member) is not member:
+            raise DataContradiction(f"{member.name} stands twice in {IMAGES}; fetch the archive again")
+    return members
+
+
+def _read_xml(boxes: dict[str, tuple[Box, ...] | BadAnnotation], name: str, xml: bytes) -> None:
+    match = XML.fullmatch(name)
+    if match is None:
+        log.warning("ignored %s: not an annotation of the published layout", name)
+        return
+    try:
+        boxes[match["key"]] = parse_annotation(xml)
+    except BadAnnotation as error:
+        boxes[match["key"]] = error
+
+
+def _read_list(official: dict[str, str], name: str, mat: bytes) -> None:
+    """Enter the keys of train_list.mat and test_list.mat; file_list.mat is their union."""
+    split = {"train_list.mat": TRAIN, "test_list.mat": TEST}.get(PurePosixPath(name).name)
+    if split is None:
+        return
+    for cell in loadmat(io.BytesIO(mat))["file_list"].ravel():
+        key = str(cell.item()).removesuffix(".jpg")
+        if official.setdefault(key, split) != split:
+            raise DataContradiction(f"{key} stands in the train and in the test list")
+
+
+def make_index(raw: Store) -> bytes:
+    """Return members.json for the three archives; unchanged archives give the same bytes."""
+    archives = {name: index(raw, name) for name in ARCHIVES}
+    listing = {
+        "published": all(same(archives[name], PUBLISHED[name]) for name in ARCHIVES),
+        "archives": {name: {"bytes": a.bytes, "sha256": a.sha256} for name, a in archives.items()},
+        "members": [asdict(member) for member in archives[IMAGES].members],
+    }
+    return json.dumps(listing, indent=0).encode()
+
+
+def same(archive: Archive, other: Archive) -> bool:
+    """Tell whether two archives have the same length and content."""
+    return (archive.bytes, archive.sha256) == (other.bytes, other.sha256)
+
+
+def load_index(raw: Store) -> Archive | None:
+    """Return the index of images.tar from members.json, None where jobs.fetch left none."""
+    if raw.size(MEMBERS) is None:
+        return None
+    try:
+        listing = json.loads(raw.read(MEMBERS))
+        entry = listing["archives"][IMAGES]
+        members = tuple(Member(**member) for member in listing["members"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedData(f"{raw.at(MEMBERS)} is damaged ({error!r}); delete it and run jobs.fetch") from error
+    if raw.size(IMAGES) != entry["bytes"]:
+        raise DamagedData(f"{raw.at(IMAGES)} has not the {entry['bytes']} bytes that {MEMBERS} says; fetch again")
+    return Archive(entry["bytes"], entry["sha256"], members)

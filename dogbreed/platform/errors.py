@@ -1,0 +1,65 @@
+"""The tree of errors; each class carries the exit code that a job ends with (docs/operations.md)."""
+
+
+class DogbreedError(Exception):
+    """Base of every error that a person can do something about; its text says what, where and what to do."""
+
+    exit_code = 70
+
+
+class UnknownName(DogbreedError):
+    """An option, a name or a value that the suite does not know."""
+
+    exit_code = 2
+
+
+class DataContradiction(DogbreedError):
+    """The data contradict what was asked or what is already committed; trying again will not help."""
+
+    exit_code = 65
+
+
+class ServiceUnreachable(DogbreedError):
+    """A service was never reached."""
+
+    exit_code = 69
+
+
+class TryAgain(DogbreedError):
+    """A service was reached and then lost, or something is not there yet: the same command may succeed later."""
+
+    exit_code = 75
+
+
+class CredentialsRefused(DogbreedError):
+    """The service answered and refused the credentials, or none were given."""
+
+    exit_code = 77
+
+
+class ImpossibleHere(DogbreedError):
+    """A valid request that this machine cannot serve: not writable, no GPU, too little memory."""
+
+    exit_code = 78
+
+
+class Stopped(DogbreedError):
+    """SIGTERM arrived; what was done is kept."""
+
+    exit_code = 143
+
+
+class MissingObject(DataContradiction):
+    """An object or file that was named does not exist."""
+
+
+class AlreadyThere(DataContradiction):
+    """A put with If-None-Match found an object of that key."""
+
+
+class MissingManifest(TryAgain):
+    """The prefix holds no manifest.json (yet)."""
+
+
+class DamagedData(DataContradiction):
+    """Bytes that differ from what a manifest, checksum or format says."""

@@ -1,0 +1,294 @@
+"""One small API over folders and s3:// prefixes. A put never overwrites and is never half visible."""
+
+import io
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
+
+import boto3
+import tenacity
+from botocore import exceptions as boto
+from botocore.config import Config
+
+from dogbreed.platform.errors import (
+    AlreadyThere,
+    CredentialsRefused,
+    DataContradiction,
+    DogbreedError,
+    MissingObject,
+    ServiceUnreachable,
+    TryAgain,
+    UnknownName,
+)
+
+STREAM_BLOCK = 8 << 20  # bytes a request when a whole archive is streamed: 95 requests for images.tar
+S3_CONFIG = Config(
+    connect_timeout=5,
+    read_timeout=60,
+    retries={"mode": "standard", "total_max_attempts": 8},
+    max_pool_connections=32,
+)
+REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+ABSENT = {"404", "NoSuchKey"}
+
+# botocore retries requests, but neither a body that breaks off while it is read nor a 409
+again = tenacity.retry(
+    retry=tenacity.retry_if_exception_type(TryAgain),
+    stop=tenacity.stop_after_attempt(4),
+    wait=tenacity.wait_random_exponential(max=8),
+    reraise=True,
+)
+
+
+class Store(ABC):
+    """Objects under one prefix; keys are relative, with `/` between their parts."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+
+    def at(self, key: str) -> str:
+        """Return the full URI of `key`, for messages."""
+        return f"{self.uri}/{key}"
+
+    @abstractmethod
+    def read(self, key: str) -> bytes:
+        """Return the whole object; MissingObject when there is none."""
+
+    @abstractmethod
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer at the object's end."""
+
+    @abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """Return a buffered reader over the whole object."""
+
+    @abstractmethod
+    def put(self, key: str, data: bytes) -> None:
+        """Write a new object (`If-None-Match: *`); AlreadyThere when the key is taken."""
+
+    @abstractmethod
+    def put_file(self, key: str, path: Path) -> None:
+        """Write a new object from a file; AlreadyThere when the key is taken."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys that start with `prefix`, in order."""
+
+    @abstractmethod
+    def size(self, key: str) -> int | None:
+        """Return the object's length in bytes, None when there is no such object."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove the object; no error when it is not there."""
+
+    def local_path(self, key: str) -> Path | None:
+        """Return the file behind `key` where objects are files, None elsewhere."""
+        return None
+
+    def commit(self, key: str, data: bytes) -> bool:
+        """Put once: True when written, False when the same bytes are there, DataContradiction for others.
+
+        A reply that was lost makes a retried put meet its own object, hence the comparison.
+        """
+        try:
+            self.put(key, data)
+        except AlreadyThere as taken:
+            if self.read(key) != data:
+                raise DataContradiction(
+                    f"{self.at(key)} exists with other content; choose another prefix or delete it first"
+                ) from taken
+            return False
+        return True
+
+
+def open_store(uri: str) -> Store:
+    """Return the store behind `folder/`, `file:///folder` or `s3://bucket/prefix`."""
+    parts = urlsplit(uri)
+    if parts.scheme == "s3" and parts.netloc:
+        return S3Store(uri)
+    if parts.scheme == "file":
+        return FolderStore(Path(unquote(parts.path)))
+    if "://" not in uri and uri:
+        return FolderStore(Path(uri))
+    raise UnknownName(f"cannot open {uri!r}: name a folder, file:///folder or s3://bucket/prefix")
+
+
+class FolderStore(Store):
+    """Objects as plain files below a folder."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(str(root))
+        self.root = root
+
+    def read(self, key: str) -> bytes:
+        with self.open(key) as stream:
+            return stream.read()
+
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        with self.open(key) as stream:
+            stream.seek(offset)
+            return stream.read(length)
+
+    def open(self, key: str) -> BinaryIO:
+        try:
+            return (self.root / key).open("rb")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise MissingObject(f"{self.at(key)} does not exist") from error
+
+    def local_path(self, key: str) -> Path | None:
+        return self.root / key
+
+    def put(self, key: str, data: bytes) -> None:
+        self._link(key, io.BytesIO(data))
+
+    def put_file(self, key: str, path: Path) -> None:
+        with path.open("rb") as stream:
+            self._link(key, stream)
+
+    def _link(self, key: str, content: BinaryIO) -> None:
+        """Write beside the prefix, then link: a killed writer leaves nothing that a reader could see."""
+        target = self.root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        name = f".{self.root.name}."
+        with tempfile.NamedTemporaryFile(dir=self.root.absolute().parent, prefix=name) as temporary:
+            while block := content.read(STREAM_BLOCK):
+                temporary.write(block)
+            temporary.flush()
+            os.fchmod(temporary.fileno(), 0o644)
+            os.fsync(temporary.fileno())
+            try:
+                os.link(temporary.name, target)
+            except FileExistsError as error:
+                raise AlreadyThere(f"{self.at(key)} exists") from error
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        paths = (path for path in self.root.rglob("*") if path.is_file())
+        yield from sorted(key for path in paths if (key := path.relative_to(self.root).as_posix()).startswith(prefix))
+
+    def size(self, key: str) -> int | None:
+        path = self.root / key
+        return path.stat().st_size if path.is_file() else None
+
+    def delete(self, key: str) -> None:
+        (self.root / key).unlink(missing_ok=True)
+
+
+class S3Store(Store):
+    """Objects in a bucket; AWS_ENDPOINT_URL_S3 selects any S3-compatible server."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        parts = urlsplit(self.uri)
+        self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
+        self.client = boto3.client("s3", config=S3_CONFIG)
+        self.reached = False
+
+    def _key(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def read(self, key: str) -> bytes:
+        return self._get(key)
+
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        return self._get(key, Range=f"bytes={offset}-{offset + length - 1}") if length else b""
+
+    @again
+    def _get(self, key: str, **options: str) -> bytes:
+        with self._translated(key):
+            reply = self.client.get_object(Bucket=self.bucket, Key=self._key(key), **options)  # type: ignore[arg-type]
+            return reply["Body"].read()
+
+    def open(self, key: str) -> BinaryIO:
+        size = self.size(key)
+        if size is None:
+            raise MissingObject(f"{self.at(key)} does not exist")
+        return io.BufferedReader(_RangeReader(self, key, size), STREAM_BLOCK)  # type: ignore[type-var]
+
+    def put(self, key: str, data: bytes) -> None:
+        self._put(key, data)
+
+    def put_file(self, key: str, path: Path) -> None:
+        with path.open("rb") as stream:
+            self._put(key, stream)
+
+    @again
+    def _put(self, key: str, body: bytes | BinaryIO) -> None:
+        if not isinstance(body, bytes):
+            body.seek(0)
+        with self._translated(key):
+            self.client.put_object(Bucket=self.bucket, Key=self._key(key), Body=body, IfNoneMatch="*")
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        with self._translated(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(prefix))
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    yield entry["Key"].removeprefix(self._key(""))
+
+    def size(self, key: str) -> int | None:
+        try:
+            with self._translated(key):
+                return self.client.head_object(Bucket=self.bucket, Key=self._key(key))["ContentLength"]
+        except MissingObject:
+            return None
+
+    def delete(self, key: str) -> None:
+        with self._translated(key):
+            self.client.delete_object(Bucket=self.bucket, Key=self._key(key))
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        """Turn botocore's exceptions into the suite's tree of errors."""
+        try:
+            yield
+            self.reached = True
+        except boto.ClientError as error:
+            self.reached = True
+            raise self._refusal(error, key) from error
+        except (boto.NoCredentialsError, boto.PartialCredentialsError) as error:
+            raise CredentialsRefused(
+                f"no credentials for {self.uri}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            ) from error
+        except (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError) as error:
+            if self.reached:
+                raise TryAgain(f"lost {self.at(key)}: {error}; run the same command again") from error
+            raise ServiceUnreachable(
+                f"cannot reach {self.client.meta.endpoint_url} for {self.uri}: {error}; "
+                "check AWS_ENDPOINT_URL_S3 and the network"
+            ) from error
+
+    def _refusal(self, error: boto.ClientError, key: str) -> DogbreedError:
+        code = error.response.get("Error", {}).get("Code", "")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code == "NoSuchBucket":
+            return UnknownName(f"bucket {self.bucket!r} does not exist; create it or correct {self.uri}")
+        if code in ABSENT:
+            return MissingObject(f"{self.at(key)} does not exist")
+        if code in ("PreconditionFailed", "412"):
+            return AlreadyThere(f"{self.at(key)} exists")
+        if status == 403 or code in REFUSED:
+            return CredentialsRefused(f"{self.at(key)}: {code}: {error}; check the credentials and the clock")
+        return TryAgain(f"{self.at(key)}: {error}; run the same command again")
+
+
+class _RangeReader(io.RawIOBase):
+    """A seekless stream made of range requests, each of which is retried on its own."""
+
+    def __init__(self, store: S3Store, key: str, size: int) -> None:
+        self._store, self._object, self._size, self._offset = store, key, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        length = min(len(buffer), self._size - self._offset)
+        data = self._store.read_range(self._object, self._offset, length) if length else b""
+        buffer[: len(data)] = data
+        self._offset += len(data)
+        return len(data)

@@ -1,0 +1,102 @@
+"""Metrics of a classifier from its labels and probabilities: numbers for MLflow and a table by breed."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
+
+Labels = npt.NDArray[np.integer[Any]]
+Probabilities = npt.NDArray[np.float32]
+
+_SYNSET = re.compile(r"^n\d{8}-")  # the WordNet id before a Stanford Dogs class name
+
+
+def scores(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
+    """Return top1, top5, macro_f1 (fractions 0-1) and loss (mean negative log likelihood, nats).
+
+    labels: int [N] in 0..C-1; probabilities: [N, C], rows that sum to 1. macro_f1 is the mean over all
+    C classes, 0 for one without photos. Of equal probabilities the first class ranks first, as in argmax.
+    ValueError: no photos, or what `checked` finds.
+    """
+    labels, probabilities = _some(*checked(labels, probabilities))
+    every_class = np.arange(probabilities.shape[1])
+    # Not top_k_accuracy_score: it breaks ties from the last class on, so that top5 could fall below top1.
+    ranked = np.argsort(-probabilities, axis=1, kind="stable")
+    hits = ranked == labels[:, np.newaxis]
+    f1 = f1_score(labels, ranked[:, 0], labels=every_class, average="macro", zero_division=0)
+    return {
+        "top1": float(hits[:, 0].mean()),
+        "top5": float(hits[:, :5].any(axis=1).mean()),
+        "macro_f1": float(f1),
+        # float32 is clipped at 1.2e-7 (15.9 nats); Keras clips at 1e-7, so the two losses agree.
+        "loss": float(log_loss(labels, probabilities, labels=every_class)),
+    }
+
+
+def per_breed(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> pd.DataFrame:
+    """Return one row a class, in class order, of how well its photos (argmax of the row) are recognised.
+
+    Columns: breed (str), photos (int), precision, recall, f1 (fractions 0-1; 0 where undefined),
+    most_confused_with (the breed its photos are most often mistaken for, or ""), confused (int, how many).
+    ValueError: no photos, or what `checked` finds.
+    """
+    labels, probabilities = _some(*checked(labels, probabilities, classes))
+    predicted = probabilities.argmax(axis=1)
+    every_class = np.arange(len(classes))
+    precision, recall, f1, photos = precision_recall_fscore_support(
+        labels, predicted, labels=every_class, zero_division=0
+    )
+    mistakes = confusion_counts(labels, predicted, len(classes))
+    np.fill_diagonal(mistakes, 0)
+    confused = mistakes.max(axis=1)
+    breeds = [breed_name(name) for name in classes]
+    mistaken_for = [
+        breeds[other] if times else "" for other, times in zip(mistakes.argmax(axis=1), confused, strict=True)
+    ]
+    columns = {"breed": breeds, "photos": photos, "precision": precision, "recall": recall, "f1": f1}
+    return pd.DataFrame({**columns, "most_confused_with": mistaken_for, "confused": confused})
+
+
+def breed_name(class_name: str) -> str:
+    """Return the name for people: "n02088466-black-and-tan_coonhound" is "black-and-tan coonhound"."""
+    return _SYNSET.sub("", class_name).replace("_", " ")
+
+
+def confusion_counts(labels: Labels, predicted: Labels, classes: int) -> npt.NDArray[np.int64]:
+    """Return int64 [classes, classes]: photos by true class (row) and predicted class (column)."""
+    if not len(labels):  # scikit-learn refuses an empty array, a picture of an empty split is still wanted
+        return np.zeros((classes, classes), dtype=np.int64)
+    counts = confusion_matrix(labels, predicted, labels=np.arange(classes))
+    return np.asarray(counts, dtype=np.int64)
+
+
+def checked(
+    labels: Labels, probabilities: Probabilities, classes: Sequence[str] | None = None
+) -> tuple[Labels, Probabilities]:
+    """Return labels as int64 [N] and probabilities as float32 [N, C].
+
+    ValueError: shapes that do not belong together, fewer than two classes, a label outside 0..C-1,
+    a value that is not finite or not in 0-1, or a number of class names other than C.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float32)
+    if labels.ndim != 1 or probabilities.ndim != 2 or len(labels) != len(probabilities):
+        raise ValueError(f"found labels {labels.shape} and probabilities {probabilities.shape}; pass [N] and [N, C]")
+    count = probabilities.shape[1]
+    if count < 2 or (classes is not None and len(classes) != count):
+        names = "" if classes is None else f" and {len(classes)} class names"
+        raise ValueError(f"found {count} columns of probabilities{names}; pass one for each of 2+ classes")
+    if not np.all((probabilities >= 0) & (probabilities <= 1)):  # false for NaN and infinities too
+        raise ValueError("found probabilities that are not finite or not in 0-1; pass softmax, not logits")
+    if len(labels) and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= count):
+        raise ValueError(f"found labels that are not integers in 0..{count - 1}; pass those of these classes")
+    return labels.astype(np.int64), probabilities
+
+
+def _some(labels: Labels, probabilities: Probabilities) -> tuple[Labels, Probabilities]:
+    if not len(labels):
+        raise ValueError("found no photos to score; evaluate a split that has some")
+    return labels, probabilities

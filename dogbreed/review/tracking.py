@@ -1,0 +1,178 @@
+"""MLflow: runs, metrics, pictures, datasets, registered models."""
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import requests
+from matplotlib.figure import Figure
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from PIL import Image
+
+from dogbreed.data.dataset import Manifest
+from dogbreed.platform.errors import ServiceUnreachable, Stopped, UnknownName
+from dogbreed.platform.storage import Store
+from dogbreed.review import figures, metrics
+
+MODEL = "dogbreed"
+JOB_KEY = "dogbreed.job_key"
+DIGEST = "dogbreed.dataset_digest"
+CONFIG_ID = "dogbreed.config_id"
+DIGEST_LENGTH = 36  # characters that MLflow's database keeps of a dataset's digest
+ANSWER_WITHIN = 5  # seconds
+
+log = logging.getLogger(__name__)
+
+
+def check_server() -> None:
+    """Raise ServiceUnreachable when the tracking server does not answer within 5 seconds."""
+    uri = mlflow.get_tracking_uri()
+    if not uri.startswith("http"):
+        return
+    try:
+        requests.get(f"{uri}/health", timeout=ANSWER_WITHIN).raise_for_status()
+    except requests.RequestException as error:
+        raise ServiceUnreachable(f"MLflow at {uri} does not answer ({error}); check MLFLOW_TRACKING_URI") from error
+
+
+class Run:
+    """One MLflow run that is being written; it observes a training (dogbreed.training.trainer.Observer)."""
+
+    def __init__(self, run_id: str) -> None:
+        self.id = run_id
+        self._client = mlflow.MlflowClient()
+        self._unsent: list[Metric] = []
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Send the values of one step; what cannot be sent now goes with the next ones."""
+        now = int(time.time() * 1000)
+        self._unsent += [Metric(key, value, now, step) for key, value in values.items()]
+        try:
+            self._client.log_batch(self.id, metrics=self._unsent)
+            self._unsent = []
+        except MlflowException as error:
+            log.warning("MLflow did not take %d metric points, they are kept: %s", len(self._unsent), error)
+
+    def picture(self, name: str, figure: Figure | Image.Image) -> None:
+        """Keep a picture as the artifact pictures/`name`.png."""
+        path = f"pictures/{name}.png"
+        if isinstance(figure, Image.Image):
+            mlflow.log_image(figure, path)
+        else:
+            mlflow.log_figure(figure, path)
+
+    def predictions(
+        self,
+        split: str,
+        labels: np.ndarray,
+        probabilities: np.ndarray,
+        classes: Sequence[str],
+        photos: np.ndarray,
+    ) -> None:
+        """Keep what a split's predictions look like: confusion matrix, table and bars by breed, samples.
+
+        `photos` are the first ones of the split, uint8 [n, size, size, 3].
+        """
+        table = metrics.per_breed(labels, probabilities, classes)
+        mlflow.log_text(table.to_csv(index=False), f"tables/per_breed_{split}.csv")
+        self.picture(f"confusion_matrix_{split}", figures.confusion_matrix(labels, probabilities, classes))
+        self.picture(f"recall_by_breed_{split}", figures.recall_bars(table))
+        shown = slice(len(photos))
+        samples = figures.sample_predictions(photos, labels[shown], probabilities[shown], classes)
+        self.picture(f"sample_predictions_{split}", samples)
+
+
+@contextmanager
+def run(job: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
+    """Open a run in the experiment of `job`; it ends as FINISHED, FAILED or, by SIGTERM, KILLED."""
+    check_server()
+    active = mlflow.start_run(experiment_id=_experiment(job), run_name=name, tags=dict(tags))
+    status = "FAILED"
+    try:
+        mlflow.log_params(_flat(params))
+        yield Run(active.info.run_id)
+        status = "FINISHED"
+    except (Stopped, KeyboardInterrupt):
+        status = "KILLED"
+        raise
+    finally:
+        mlflow.end_run(status)
+
+
+def _experiment(job: str) -> str:
+    """Return the id of `dogbreed/<job>`; beside a SQLite file, artifacts lie in the database's folder."""
+    name = f"dogbreed/{job}"
+    found = mlflow.get_experiment_by_name(name)
+    if found:
+        return str(found.experiment_id)
+    uri = mlflow.get_tracking_uri()
+    if not uri.startswith("sqlite:///"):
+        return str(mlflow.create_experiment(name))
+    folder = Path(uri.removeprefix("sqlite:///")).absolute().parent
+    return str(mlflow.create_experiment(name, artifact_location=(folder / "artifacts" / job).as_uri()))
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested parameters as one level of dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in params.items():
+        nested = _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+        flat |= nested
+    return flat
+
+
+def finished_run(job: str, tag: str, value: str) -> mlflow.entities.Run | None:
+    """Return the newest finished run of `job` with that tag, None where there is none."""
+    runs = mlflow.search_runs(
+        experiment_ids=[_experiment(job)],
+        filter_string=f"tags.`{tag}` = '{value}' and attributes.status = 'FINISHED'",
+        max_results=1,
+        output_format="list",
+    )
+    return runs[0] if runs else None
+
+
+def log_input(manifest: Manifest, store: Store, context: str) -> None:
+    """Tie the active run to the dataset; MLflow keeps 36 characters of the digest, the tag all 64."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
+        source = resolve_dataset_source(store.uri if "://" in store.uri else Path(store.uri).absolute().as_uri())
+    dataset = MetaDataset(  # type: ignore[abstract]  # upstream annotates it so
+        source, name="dogbreed", digest=manifest.digest[:DIGEST_LENGTH]
+    )
+    mlflow.log_input(dataset, context=context)
+    mlflow.set_tag(DIGEST, manifest.digest)
+
+
+def log_dataset(manifest: Manifest, store: Store, sheet: Image.Image) -> None:
+    """Write the run of a preprocessed dataset unless there is one; MLflow being down is a warning."""
+    try:
+        check_server()
+        if finished_run("preprocess", CONFIG_ID, manifest.config_id):
+            return
+        with run("preprocess", manifest.config_id, manifest.options, {CONFIG_ID: manifest.config_id}) as own:
+            log_input(manifest, store, "preprocess")
+            counts = {f"photos_{name}": float(split.photos) for name, split in manifest.splits.items()}
+            own.log(0, {**counts, "quarantined": float(len(manifest.quarantine))})
+            mlflow.log_text(manifest.to_json().decode(), "manifest.json")
+            own.picture("photos", sheet)
+    except (ServiceUnreachable, MlflowException) as error:
+        log.warning("the dataset is complete, but MLflow has no run of it: %s", error)
+
+
+def resolve(uri: str, folder: Path) -> Path:
+    """Download the model behind models:/..., runs:/... or a path and return its folder."""
+    check_server()
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+    except (MlflowException, OSError) as error:
+        raise UnknownName(f"no model at {uri} ({error}); train one with jobs.train or name another") from error

@@ -1,0 +1,111 @@
+"""Recipes: everything about a training that is chosen, frozen and checked."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dogbreed.data.augment import Augment
+from dogbreed.data.dataset import FORMAT, canonical, sha256
+from dogbreed.data.view import View
+from dogbreed.platform.errors import UnknownName
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train; `--set key=value` changes a field, `augment.key=value` one of its augment."""
+
+    name: str
+    model: str  # a name in dogbreed.training.zoo
+    size: int  # side of the square that the model sees, pixels
+    shape: str = "squash"  # how a photo becomes a square: squash, pad or crop
+    epochs: int = 40
+    batch_size: int = 64
+    learning_rate: float = 2e-3  # at the end of the warm-up; a cosine leads to 0
+    warmup_epochs: float = 3.0
+    weight_decay: float = 0.05  # of kernels only (Loshchilov & Hutter, arXiv:1711.05101)
+    label_smoothing: float = 0.1
+    dropout: float = 0.2
+    ema: float = 0.0  # momentum of the weights' running mean that is validated and kept; 0: none
+    patience: int = 10  # epochs without a better val_top1 before training stops
+    augment: Augment = Augment()
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch_size, self.patience) < 1:
+            raise UnknownName("epochs, batch_size and patience are at least 1")
+        if self.learning_rate <= 0 or self.weight_decay < 0 or self.warmup_epochs < 0:
+            raise UnknownName("learning_rate is above 0; weight_decay and warmup_epochs are at least 0")
+        if not (0 <= self.label_smoothing < 1 and 0 <= self.dropout < 1 and 0 <= self.ema < 1):
+            raise UnknownName("label_smoothing, dropout and ema are at least 0 and below 1")
+
+    @property
+    def view(self) -> View:
+        """How the input pipeline shows a photo."""
+        return View(self.size, self.shape)
+
+
+def simple_64() -> Recipe:
+    """A small network of five convolutions at 64 px."""
+    return Recipe(
+        name="simple-64",
+        model="simple",
+        size=64,
+        epochs=25,
+        augment=Augment(flip=True, min_area=0.6, max_aspect=1.2),
+    )
+
+
+def larger_128() -> Recipe:
+    """A larger network of five convolutions at 128 px."""
+    return Recipe(
+        name="larger-128",
+        model="larger",
+        size=128,
+        epochs=30,
+        augment=Augment(flip=True, min_area=0.5, max_aspect=1.2),
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"simple-64": simple_64, "larger-128": larger_128}
+
+
+def named(name: str) -> Recipe:
+    """Return the recipe of that name; UnknownName lists those that there are."""
+    if name not in RECIPES:
+        raise UnknownName(f"unknown recipe {name!r}; known are {', '.join(RECIPES)}")
+    return RECIPES[name]()
+
+
+def job_key(recipe: Recipe, digest: str, seed: int) -> str:
+    """Return 16 hexadecimal digits that name one training: recipe, data digest, seed and format."""
+    return sha256(canonical([dataclasses.asdict(recipe), digest, seed, FORMAT]))[:16]
+
+
+def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """Return the recipe with `key=value` settings applied, each value read as its field's type."""
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UnknownName(f"--set takes key=value, not {setting!r}")
+        recipe = _replace(recipe, key, key, text)
+    return recipe
+
+
+def _replace(part: Any, path: str, key: str, text: str) -> Any:
+    """Return the dataclass `part` with the field behind `path` read from `text`; `key` is for messages."""
+    name, dot, rest = path.partition(".")
+    known = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    if name not in known or bool(dot) != dataclasses.is_dataclass(known[name]):
+        raise UnknownName(f"a recipe has no {key!r}; {type(part).__name__} has {', '.join(known)}")
+    value = _replace(known[name], rest, key, text) if dot else _read(known[name], key, text)
+    return dataclasses.replace(part, **{name: value})
+
+
+def _read(present: Any, key: str, text: str) -> Any:
+    """Return `text` as the type of the field's present value."""
+    try:
+        if isinstance(present, bool):
+            return {"true": True, "false": False}[text.lower()]
+        return type(present)(text)
+    except (ValueError, KeyError) as error:
+        raise UnknownName(f"--set {key}={text}: not a {type(present).__name__}") from error

@@ -1,0 +1,28 @@
+"""Small convolutional networks that train from scratch in minutes on two CPU cores."""
+
+import keras
+from keras import layers
+
+
+def simple(size: int, classes: int, dropout: float) -> keras.Model:
+    """Return the network of `simple-64`: uint8 [n, size, size, 3] in, probabilities [n, classes] out."""
+    return _network("simple", size, classes, dropout, widths=(32, 64, 128, 256, 384), stride=1)
+
+
+def larger(size: int, classes: int, dropout: float) -> keras.Model:
+    """Return the network of `larger-128`: its first convolution strides over the costly full resolution."""
+    return _network("larger", size, classes, dropout, widths=(48, 96, 192, 320, 448), stride=2)
+
+
+def _network(name: str, size: int, classes: int, dropout: float, widths: tuple[int, ...], stride: int) -> keras.Model:
+    photo = keras.Input((size, size, 3), dtype="uint8", name="photo")
+    x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(photo)
+    for stage, width in enumerate(widths):
+        x = layers.Conv2D(width, 3, strides=stride if stage == 0 else 1, padding="same", use_bias=False)(x)
+        if stage < len(widths) - 1:
+            x = layers.MaxPooling2D()(x)  # before BatchNorm, which then sees a quarter: 1.4x the photos/s
+        x = layers.Activation("relu")(layers.BatchNormalization()(x))
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dropout(dropout)(x)
+    x = layers.Dense(classes)(x)
+    return keras.Model(photo, layers.Softmax(name="probabilities", dtype="float32")(x), name=name)

@@ -1,0 +1,86 @@
+"""What every job shares: logging, SIGTERM, exit codes, the JSON summary and a few options."""
+
+import errno
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+from dogbreed.platform import log
+from dogbreed.platform.errors import DogbreedError, ImpossibleHere, Stopped, TryAgain
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# jobs talk to people: no TensorFlow banner, no MLflow usage statistics, no minutes of silent HTTP retries
+ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class Job(click.Command):
+    """A command whose function returns the summary, and whose errors become exit codes."""
+
+    def __init__(self, name: str, **attributes: Any) -> None:
+        settings = {
+            "auto_envvar_prefix": f"DOGBREED_{name.upper()}",
+            "show_default": True,
+            "max_content_width": 100,
+            "help_option_names": ["-h", "--help"],
+        }
+        super().__init__(name, context_settings=settings, **attributes)
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the job; its last line on stdout is the summary as one JSON object."""
+        log.configure(str(self.name))
+        signal.signal(signal.SIGTERM, _stop)  # before TensorFlow is imported, which takes seconds
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        try:
+            summary = super().invoke(ctx)
+        except (DogbreedError, OSError) as error:
+            known = error if isinstance(error, DogbreedError) else _from_os(error)
+            logging.getLogger(str(self.name)).error("%s", known)
+            sys.exit(known.exit_code)
+        click.echo(json.dumps(summary))
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first one is being obeyed
+    raise Stopped("stopped by SIGTERM; run the same command again to go on")
+
+
+def _from_os(error: OSError) -> DogbreedError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TryAgain(f"{error}; make room and run the same command again")
+    return ImpossibleHere(f"{error}; choose a place that this user can read and write")
+
+
+def job(name: str) -> Callable[[Callable[..., dict[str, Any]]], Job]:
+    """Make a function that returns a summary into the job `name`."""
+    return lambda function: click.command(name, cls=Job)(function)
+
+
+def uri(flag: str, help: str, **attributes: Any) -> Callable[[F], F]:
+    """Return an option that takes folder/, file:///folder or s3://bucket/prefix."""
+    return click.option(
+        flag, metavar="URI", help=f"{help} (folder, file:///folder or s3://bucket/prefix)", **attributes
+    )
+
+
+def default(config: type, field: str, choices: tuple[str, ...] = (), *, help: str) -> Callable[[F], F]:
+    """Return an option for a field of a dataclass, with the default and the type that stand there."""
+    value = config.__dataclass_fields__[field].default  # type: ignore[attr-defined]
+    kind: Any = click.Choice(choices) if choices else type(value)
+    return click.option(f"--{field.replace('_', '-')}", type=kind, default=value, help=help)

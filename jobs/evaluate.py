@@ -1,0 +1,44 @@
+"""Evaluate a model on a named split."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dogbreed.platform.storage import open_store
+from jobs._cli import job, uri
+
+
+@job("evaluate")
+@click.option(
+    "--model",
+    default="models:/dogbreed@candidate",
+    help="models:/dogbreed@ALIAS, models:/dogbreed/VERSION, runs:/RUN/model or a folder.",
+)
+@uri("--data", "Dataset made by jobs.preprocess", required=True)
+@click.option("--split", default="test", help="Split to evaluate: test, validation or train.")
+@click.option("--batch-size", type=click.IntRange(1), default=64, help="Photos at a time.")
+def main(**options: Any) -> dict[str, Any]:
+    """Evaluate a model on a named split; the figures and pictures go to MLflow."""
+    from dogbreed.data.dataset import load_manifest
+    from dogbreed.data.pipeline import open_pipeline
+    from dogbreed.review import classifier, results, tracking
+    from dogbreed.training import trainer
+
+    store, split = open_store(options["data"]), options["split"]
+    manifest = load_manifest(store)
+    manifest.split(split)
+    with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch:
+        model, card = classifier.load(tracking.resolve(options["model"], Path(scratch) / "model"))
+        results.check_classes(card, manifest)
+        params = {"model": options["model"], "split": split, "data": manifest.options}
+        with tracking.run("evaluate", f"{model.name}-{split}", params, {"dogbreed.split": split}) as run:
+            tracking.log_input(manifest, store, split)
+            pipeline = open_pipeline(manifest, store, card.view, options["batch_size"], Path(scratch) / "cache")
+            scores = results.log_evaluation(run, split, trainer.predict(model, pipeline, split), manifest)
+    return {"run_id": run.id, **scores, "photos": manifest.split(split).photos}
+
+
+if __name__ == "__main__":
+    main()

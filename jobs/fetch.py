@@ -1,0 +1,37 @@
+"""Bring the raw archives to a folder or bucket: download, copy or draw them, check them, index them."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dogbreed.data.sources import NAMES
+from dogbreed.data.sources.sketches import SketchConfig
+from dogbreed.platform.storage import open_store
+from jobs._cli import default, job, uri
+
+
+@job("fetch")
+@click.option("--source", type=click.Choice(NAMES), default=NAMES[0], help="What to fetch; sketches are drawn.")
+@uri("--raw", "Where the archives go", required=True)
+@click.option("--from", "origin", metavar="URL|FOLDER", help="Where they come from.  [default: the publisher]")
+@click.option("--scratch", type=click.Path(path_type=Path), help="Folder for half downloads.  [default: in /tmp]")
+@click.option("--other-checksums", is_flag=True, help="Accept archives that are not the published ones; recorded.")
+@default(SketchConfig, "breeds", help="Sketches: number of breeds.")
+@default(SketchConfig, "per_breed", help="Sketches: photos of each breed.")
+@default(SketchConfig, "seed", help="Sketches: seed of the drawing.")
+def main(**options: Any) -> dict[str, Any]:
+    """Bring the raw archives to --raw and index them. What is there already stays as it is."""
+    from dogbreed.data.sources import download
+
+    raw = open_store(options["raw"])
+    sketches = options["source"] == "sketches"
+    if sketches:
+        download.draw(raw, SketchConfig(options["breeds"], options["per_breed"], options["seed"]))
+    else:
+        download.fetch(raw, options["origin"], options["scratch"], options["other_checksums"])
+    return download.write_index(raw, sketches or options["other_checksums"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Crop the photos of a raw archive and commit them as verified TFRecord shards with a manifest."""
+
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import click
+
+from dogbreed.data.options import CROPS, OBJECTS, SPLIT_MODES, DatasetOptions
+from dogbreed.data.sources import NAMES
+from dogbreed.platform.log import progress
+from dogbreed.platform.storage import open_store
+from jobs._cli import default, job, uri
+
+log = logging.getLogger(__name__)
+
+
+@job("preprocess")
+@click.option("--source", type=click.Choice(NAMES), default=NAMES[0], help="What the raw archive holds.")
+@uri("--raw", "Where images.tar, annotation.tar and lists.tar are", required=True)
+@uri("--out", "Where the dataset goes", required=True)
+@default(DatasetOptions, "size", help="Shorter side of a crop in pixels; nothing is ever enlarged.")
+@default(DatasetOptions, "crop", CROPS, help="Crop to the box now, never, or later inside tf.data (defer).")
+@default(DatasetOptions, "margin", help="Added on each side of a box, as a share of its width and height.")
+@default(DatasetOptions, "objects", OBJECTS, help="Which dog of a photo with several.")
+@default(DatasetOptions, "split", SPLIT_MODES, help="The published test list, or 20 % of each breed.")
+@default(DatasetOptions, "seed", help="Seed of the splits; validation is 10 % of what is not test.")
+@click.option("--breeds", default="", help="Only these breeds, separated by commas; all when empty.")
+@click.option("--per-breed", type=int, help="At most so many photos of a breed in train and in test.")
+@click.option("--max-quarantined", type=float, default=0.001, help="Share of unusable photos that is tolerated.")
+@click.option("--worker-index", type=int, envvar="JOB_COMPLETION_INDEX", help="This worker's fixed share: 0 to N-1.")
+@click.option("--workers", type=click.IntRange(1), default=1, help="Number of workers N with a fixed share.")
+def main(**options: Any) -> dict[str, Any]:
+    """Crop, shard and commit the photos of a raw archive. Doing it again changes nothing."""
+    from dogbreed.data import shards
+    from dogbreed.data.sources import open_source
+    from dogbreed.review import tracking
+
+    raw, out = open_store(options["raw"]), open_store(options["out"])
+    plan = shards.make_plan(open_source(options["source"], raw), _dataset_options(options))
+    manifest = shards.committed(plan, out)
+    if manifest:
+        log.info("%s is complete already", out.uri)
+    else:
+        numbers = list(shards.pending(plan, out, options["worker_index"], options["workers"]))
+        log.info("making %d of %d shards at %s", len(numbers), len(plan.shards), out.uri)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for number in progress(numbers, "preprocess", len(numbers), unit="shard"):
+                shards.make_shard(plan, number, out, pool)
+        manifest = shards.finish(plan, out, options["max_quarantined"])
+    if manifest is None:
+        log.info("this worker's share is done; other workers' parts are missing, the last one writes the manifest")
+        return {"manifest": None, "out": out.uri, "shards": len(numbers)}
+    tracking.log_dataset(manifest, out, shards.contact_sheet(out, manifest))
+    return {"manifest": out.at("manifest.json"), "dropped": plan.dropped, **manifest.summary()}
+
+
+def _dataset_options(options: dict[str, Any]) -> DatasetOptions:
+    names = ("size", "crop", "margin", "objects", "split", "seed", "per_breed")
+    breeds = tuple(sorted(breed.strip() for breed in options["breeds"].split(",") if breed.strip()))
+    return DatasetOptions(breeds=breeds, **{name: options[name] for name in names})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""What the tests share: drawn archives, a real S3 server, one small dataset, the way through preprocess."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from dogbreed.data.dataset import Manifest
+from dogbreed.data.options import DatasetOptions
+from dogbreed.data.sources import Source
+from dogbreed.data.sources.sketches import SketchConfig, draw_archives
+from dogbreed.data.sources.stanford_dogs import StanfordDogs
+from dogbreed.platform.storage import FolderStore, Store, open_store
+
+Preprocess = Callable[..., Manifest | None]
+SKETCHES = SketchConfig(breeds=4, per_breed=12)
+BUCKETS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def sketches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the three archives of 4 breeds x 12 photos: 32 for train, 16 for test."""
+    folder = tmp_path_factory.mktemp("raw")
+    for name, data in draw_archives(SKETCHES).items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The endpoint of an S3 server over real HTTP: DOGBREED_TEST_S3_ENDPOINT, or moto."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a request otherwise
+    with pytest.MonkeyPatch.context() as patch:
+        endpoint, server = os.environ.get("DOGBREED_TEST_S3_ENDPOINT"), None
+        if endpoint is None:
+            server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+            server.start()
+            endpoint = "http://{}:{}".format(*server.get_host_and_port())
+            patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+            patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        patch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        patch.setenv("AWS_DEFAULT_REGION", os.environ.get("AWS_DEFAULT_REGION", "us-east-1"))
+        yield endpoint
+        if server:
+            server.stop()
+
+
+@pytest.fixture
+def bucket(s3: str) -> Iterator[str]:
+    """The URI of a fresh, empty bucket."""
+    name = f"dogbreed-test-{os.getpid()}-{next(BUCKETS)}"
+    client = boto3.client("s3")
+    client.create_bucket(Bucket=name)
+    yield f"s3://{name}"
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+        for entry in page.get("Contents", []):
+            client.delete_object(Bucket=name, Key=entry["Key"])
+    client.delete_bucket(Bucket=name)
+    client.close()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty prefix, once in a folder and once in a bucket."""
+    if request.param == "folder":
+        return open_store(str(tmp_path / "place" / "prefix"))
+    return open_store(request.getfixturevalue("bucket") + "/prefix")
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as executor:
+        yield executor
+
+
+@pytest.fixture(scope="session")
+def preprocess(pool: ThreadPoolExecutor) -> Preprocess:
+    """What jobs.preprocess does: plan, make this worker's shards, finish."""
+    from dogbreed.data import shards
+
+    def run(
+        source: Source,
+        out: Store,
+        max_quarantined: float = 0.01,
+        index: int | None = None,
+        workers: int = 1,
+        **options: Any,
+    ) -> Manifest | None:
+        plan = shards.make_plan(source, DatasetOptions(**{"size": 32, **options}))
+        if manifest := shards.committed(plan, out):
+            return manifest
+        for number in shards.pending(plan, out, index, workers):
+            shards.make_shard(plan, number, out, pool)
+        return shards.finish(plan, out, max_quarantined)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def source(sketches: Path) -> StanfordDogs:
+    return StanfordDogs(FolderStore(sketches))
+
+
+@pytest.fixture(scope="session")
+def dataset(source: StanfordDogs, preprocess: Preprocess, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sketches as a committed dataset at 32 px; not to be changed, copy it first."""
+    out = tmp_path_factory.mktemp("datasets") / "sketches-32"
+    assert preprocess(source, FolderStore(out)) is not None
+    return out

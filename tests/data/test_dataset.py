@@ -1,0 +1,204 @@
+"""The manifest as a contract, and shards that a reader verifies before it believes them."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dogbreed.data.dataset import (
+    MANIFEST,
+    Manifest,
+    Part,
+    Shard,
+    ShardFiles,
+    Split,
+    commit_shard,
+    config_id,
+    load_manifest,
+    sha256,
+)
+from dogbreed.data.sources.stanford_dogs import StanfordDogs
+from dogbreed.platform.errors import DamagedData, DataContradiction, MissingManifest, MissingObject, UnknownName
+from dogbreed.platform.storage import FolderStore, Store, open_store
+
+SHARD = Shard("shards/ab.tfrecord", "ab", 10, 3)
+MANIFEST_OF_TWO = Manifest(
+    format=1,
+    options={"size": 32, "crop": "box"},
+    source="source",
+    versions={"pillow": "12"},
+    classes=("n1-A", "n2-B"),
+    splits={"train": Split(2, (SHARD, replace(SHARD, records=4))), "test": Split(0, ())},
+    quarantine=(("n1-A/1", "broken"),),
+)
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_manifest_survives_its_file() -> None:
+    again = Manifest.from_json(MANIFEST_OF_TWO.to_json())
+    assert again == MANIFEST_OF_TWO
+    assert again.to_json() == MANIFEST_OF_TWO.to_json()
+    assert again.digest == MANIFEST_OF_TWO.digest == sha256(MANIFEST_OF_TWO.to_json())
+
+
+@pytest.mark.xfail(strict=True, reason="options.breeds is a tuple before and a list after")
+def test_a_manifest_equals_what_is_read_back(
+    source: StanfordDogs, preprocess: Callable[..., Manifest | None], tmp_path: Path
+) -> None:
+    out = FolderStore(tmp_path)
+    assert preprocess(source, out, breeds=("Inkpot_terrier",)) == load_manifest(out)
+
+
+def test_a_part_survives_its_file() -> None:
+    for part in (Part("train", SHARD, 3), Part("test", None, 0, (("n1-A/1", "broken"),))):
+        assert Part.from_json(part.to_json()) == part
+
+
+def test_the_digest_follows_every_content() -> None:
+    others = [
+        replace(MANIFEST_OF_TWO, format=2),
+        replace(MANIFEST_OF_TWO, source="other"),
+        replace(MANIFEST_OF_TWO, options={"size": 33, "crop": "box"}),
+        replace(MANIFEST_OF_TWO, versions={"pillow": "13"}),
+        replace(MANIFEST_OF_TWO, classes=("n2-B", "n1-A")),
+        replace(MANIFEST_OF_TWO, splits={}),
+        replace(MANIFEST_OF_TWO, quarantine=()),
+    ]
+    assert len({manifest.digest for manifest in [MANIFEST_OF_TWO, *others]}) == 8
+
+
+def test_the_configuration_is_known_before_the_photos() -> None:
+    assert MANIFEST_OF_TWO.config_id == config_id(1, {"crop": "box", "size": 32}, "source", {"pillow": "12"})
+    assert MANIFEST_OF_TWO.config_id == replace(MANIFEST_OF_TWO, splits={}, quarantine=()).config_id
+    assert len(MANIFEST_OF_TWO.config_id) == 16
+
+
+def test_a_split_counts_photos_and_records_apart() -> None:
+    assert MANIFEST_OF_TWO.split("train").photos == 2
+    assert MANIFEST_OF_TWO.split("train").records == 7
+    with pytest.raises(UnknownName, match="no split 'valid' in the dataset; it has train, test"):
+        MANIFEST_OF_TWO.split("valid")
+
+
+def test_without_manifest_the_job_that_writes_it_is_named(store: Store) -> None:
+    with pytest.raises(MissingManifest, match=r"holds no manifest\.json; run jobs\.preprocess --out") as error:
+        load_manifest(store)
+    assert error.value.exit_code == 75
+
+
+NOT_YET = pytest.mark.xfail(strict=True, reason="AttributeError passes through")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        MANIFEST_OF_TWO.to_json()[:-20],
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        pytest.param(b"null", marks=NOT_YET),
+        pytest.param(b"7", marks=NOT_YET),
+        b"{}",
+        MANIFEST_OF_TWO.to_json().replace(b'"photos"', b'"images"'),
+        pytest.param(json.dumps({**json.loads(MANIFEST_OF_TWO.to_json()), "splits": []}).encode(), marks=NOT_YET),
+        json.dumps({**json.loads(MANIFEST_OF_TWO.to_json()), "more": 1}).encode(),
+    ],
+    ids=["cut", "empty", "no-utf8", "list", "null", "number", "object", "no-photos", "splits-list", "more"],
+)
+def test_a_damaged_manifest_is_damaged_data(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / MANIFEST).write_bytes(data)
+    with pytest.raises(DamagedData, match="preprocess to a new prefix") as error:
+        load_manifest(FolderStore(tmp_path))
+    assert error.value.exit_code == 65
+
+
+def test_a_manifest_of_another_format_contradicts(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_bytes(replace(MANIFEST_OF_TWO, format=99).to_json())
+    with pytest.raises(DataContradiction, match="has format 99, this version reads 1"):
+        load_manifest(FolderStore(tmp_path))
+
+
+def test_a_shard_is_named_by_its_content(store: Store) -> None:
+    shard = commit_shard(store, b"records", 3)
+    assert shard == Shard(f"shards/{sha256(b'records')}.tfrecord", sha256(b"records"), 7, 3)
+    assert commit_shard(store, b"records", 3) == shard
+    assert list(store.list()) == [shard.key]
+
+
+def test_a_folders_shards_are_read_where_they_lie(dataset: Path, tmp_path: Path) -> None:
+    out = FolderStore(dataset)
+    shard = load_manifest(out).split("train").shards[0]
+    assert ShardFiles(out, [shard], tmp_path / "cache").path(0) == dataset / shard.key
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_flipped_bit_in_a_shard_is_noticed(store: Store, tmp_path: Path) -> None:
+    shard = commit_shard(FolderStore(tmp_path / "good"), b"r" * 1000, 3)
+    damage(tmp_path / "good" / shard.key)
+    store.put(shard.key, (tmp_path / "good" / shard.key).read_bytes())
+    with pytest.raises(DamagedData, match=f"{shard.key} is not what manifest.json says"):
+        ShardFiles(store, [shard], tmp_path / "cache").path(0)
+
+
+@pytest.mark.parametrize("data", [b"r" * 999, b"r" * 1001, b""])
+def test_a_shard_of_another_length_is_noticed(store: Store, tmp_path: Path, data: bytes) -> None:
+    store.put(SHARD.key, data)
+    with pytest.raises(DamagedData):
+        ShardFiles(store, [replace(SHARD, sha256=sha256(b"r" * 1000), bytes=1000)], tmp_path / "cache").path(0)
+
+
+def test_a_shard_that_is_gone_is_an_error_of_the_data(store: Store, tmp_path: Path) -> None:
+    with pytest.raises((DamagedData, MissingObject)) as error:
+        ShardFiles(store, [SHARD], tmp_path / "cache").path(0)
+    assert error.value.exit_code == 65
+
+
+def three_shards(store: Store) -> list[Shard]:
+    return [commit_shard(store, bytes([number]) * 1000, 1) for number in range(3)]
+
+
+def test_a_remote_shard_is_copied_once(bucket: str, tmp_path: Path) -> None:
+    remote, cache = open_store(bucket + "/data"), tmp_path / "cache"
+    shards = three_shards(remote)
+    files = ShardFiles(remote, shards, cache)
+    assert [files.path(number).read_bytes() for number in range(3)] == [bytes([n]) * 1000 for n in range(3)]
+    for shard in shards:
+        remote.delete(shard.key)
+    assert ShardFiles(remote, shards, cache).path(1).read_bytes() == b"\1" * 1000  # of another process
+    assert sorted(path.name for path in cache.iterdir()) == sorted(f"{s.sha256}.tfrecord" for s in shards)
+
+
+def test_a_full_cache_gives_up_the_least_recently_used(bucket: str, tmp_path: Path) -> None:
+    remote, cache = open_store(bucket + "/data"), tmp_path / "cache"
+    shards = three_shards(remote)
+    files = ShardFiles(remote, shards, cache, limit=2500)
+    first, second = files.path(0), files.path(1)
+    os.utime(first, (1000, 1000))
+    os.utime(second, (2000, 2000))
+    assert files.path(0) == first  # used again: now the second is the older
+    third = files.path(2)
+    assert {path for path in (first, second, third) if path.exists()} == {first, third}
+    assert files.path(1).read_bytes() == b"\1" * 1000
+
+
+def test_a_cache_smaller_than_a_shard_still_serves(bucket: str, tmp_path: Path) -> None:
+    remote = open_store(bucket + "/data")
+    files = ShardFiles(remote, three_shards(remote), tmp_path / "cache", limit=10)
+    assert [files.path(number).read_bytes()[0] for number in (0, 1, 2, 0)] == [0, 1, 2, 0]
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_damaged_copy_is_not_believed(bucket: str, tmp_path: Path) -> None:
+    remote, cache = open_store(bucket + "/data"), tmp_path / "cache"
+    shards = three_shards(remote)
+    damage(ShardFiles(remote, shards, cache).path(0))
+    with pytest.raises(DamagedData, match=str(cache)):
+        ShardFiles(remote, shards, cache).path(0)

@@ -1,0 +1,177 @@
+"""Photos of every kind the archive holds, those that cannot be used, and the crop's geometry."""
+
+import contextlib
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dogbreed.data import image
+from dogbreed.data.annotation import Box
+from dogbreed.data.image import BadPhoto
+
+
+def encoded(mode: str, colour: object, kind: str, size: tuple[int, int] = (40, 30)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, size, colour).save(buffer, kind, **({"quality": 95} if kind == "JPEG" else {}))
+    return buffer.getvalue()
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(
+    ("data", "colour"),
+    [
+        (encoded("RGB", (200, 100, 50), "JPEG"), (200, 100, 50)),
+        (encoded("RGB", (200, 100, 50), "PNG"), (200, 100, 50)),
+        (encoded("RGBA", (200, 100, 50, 128), "PNG"), (200, 100, 50)),
+        (encoded("L", 77, "JPEG"), (77, 77, 77)),
+        (encoded("LA", (77, 128), "PNG"), (77, 77, 77)),
+        (encoded("1", 1, "PNG"), (255, 255, 255)),
+        (encoded("P", 0, "PNG"), (0, 0, 0)),
+        (encoded("CMYK", (0, 255, 255, 0), "JPEG"), (255, 0, 0)),
+    ],
+    ids=["jpeg", "png", "rgba", "grey", "grey-alpha", "bilevel", "palette", "cmyk"],
+)
+def test_every_kind_of_photo_becomes_rgb(data: bytes, colour: tuple[int, int, int]) -> None:
+    photo = image.decode(data)
+    assert (photo.mode, photo.size) == ("RGB", (40, 30))
+    assert np.abs(np.asarray(photo).astype(int) - colour).max() <= 2
+
+
+def test_the_photo_keeps_its_stored_orientation() -> None:
+    turned = Image.new("RGB", (40, 30))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # "rotate by 90 degrees to look at it"
+    buffer = io.BytesIO()
+    turned.save(buffer, "JPEG", exif=exif)
+    assert image.decode(buffer.getvalue()).size == (40, 30)
+
+
+def whole_jpeg() -> bytes:
+    return image.encode(noise(64, 48))
+
+
+def whole_png() -> bytes:
+    buffer = io.BytesIO()
+    noise(64, 48).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "neither JPEG nor PNG"),
+        (b"<html>404 Not Found</html>", "neither JPEG nor PNG"),
+        (encoded("RGB", 0, "GIF"), "neither JPEG nor PNG"),
+        (whole_jpeg()[:3000], "broken image"),
+        (whole_jpeg()[:20], "neither JPEG nor PNG|broken image"),
+        (whole_png()[:3000], "broken image"),
+        (whole_png()[:200] + bytes(100) + whole_png()[300:], "broken image"),
+    ],
+    ids=["empty", "text", "gif", "cut-jpeg", "cut-header", "cut-png", "damaged-png"],
+)
+def test_what_is_no_whole_photo_is_a_bad_photo_with_its_reason(data: bytes, reason: str) -> None:
+    with pytest.raises(BadPhoto, match=reason):
+        image.decode(data)
+
+
+def test_a_photo_cut_anywhere_is_a_bad_photo() -> None:
+    for data in (whole_jpeg(), whole_png()):
+        for length in range(0, len(data) - 20, 97):
+            with pytest.raises(BadPhoto):
+                image.decode(data[:length])
+
+
+def test_damaged_bytes_end_in_a_photo_or_a_bad_photo_and_in_nothing_else() -> None:
+    random = np.random.default_rng(0)
+    for data in (whole_jpeg(), whole_png()):
+        for _ in range(300):
+            damaged = bytearray(data)
+            for at in random.integers(0, min(len(data), 1000), 4):
+                damaged[at] = random.integers(0, 256)
+            with contextlib.suppress(BadPhoto):
+                assert image.decode(bytes(damaged)).mode == "RGB"
+
+
+def test_a_photo_of_too_many_pixels_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "PIXEL_LIMIT", 40 * 30)
+    assert image.decode(encoded("RGB", 0, "PNG", (40, 30))).size == (40, 30)
+    with pytest.raises(BadPhoto, match="41 x 30 pixels, limit 1200"):
+        image.decode(encoded("RGB", 0, "PNG", (41, 30)))
+
+
+def test_a_bomb_of_pixels_is_refused() -> None:
+    data = bytearray(encoded("1", 0, "PNG"))
+    header = data.index(b"IHDR") + 4
+    data[header : header + 8] = (60_000).to_bytes(4, "big") * 2
+    with pytest.raises(BadPhoto):
+        image.decode(bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("box", "shape"),
+    [
+        (Box(0, 0, 300, 200), (96, 64)),
+        (Box(0, 0, 200, 300), (64, 96)),
+        (Box(50, 50, 178, 178), (64, 64)),
+        (Box(10, 10, 74, 100), (64, 90)),
+        (Box(10, 10, 50, 40), (40, 30)),
+        (Box(10, 10, 11, 400), (1, 390)),
+    ],
+    ids=["wide", "tall", "square", "just-so", "small", "line"],
+)
+def test_a_crop_keeps_its_aspect_and_its_shorter_side_is_the_size_but_never_larger(
+    box: Box, shape: tuple[int, int]
+) -> None:
+    assert image.crop(noise(400, 400), box, 64).size == shape
+
+
+def test_a_crop_that_is_not_resized_holds_the_very_pixels_of_the_box() -> None:
+    photo = noise(100, 80)
+    cropped = image.crop(photo, Box(10, 20, 50, 70), 64)
+    assert np.array_equal(np.asarray(cropped), np.asarray(photo)[20:70, 10:50])
+
+
+def test_a_box_is_seen_as_far_as_it_lies_in_the_photo() -> None:
+    photo = noise(100, 80)
+    assert image.visible(Box(10, 20, 104, 86), photo) == Box(10, 20, 100, 80)
+    assert image.visible(Box(99, 79, 200, 200), photo) == Box(99, 79, 100, 80)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [Box(100, 0, 120, 50), Box(-9, -9, 0, 0), Box(50, 50, 20, 20), Box(5, 5, 5, 50), Box(99.5, 0, 200, 80)],
+    ids=["right-of-it", "left-above", "reversed", "no-width", "half-a-pixel"],
+)
+def test_a_box_without_a_pixel_of_the_photo_makes_it_a_bad_photo(box: Box) -> None:
+    with pytest.raises(BadPhoto, match="holds no pixel of the photo"):
+        image.visible(box, noise(100, 80))
+
+
+def test_an_encoded_photo_is_a_baseline_rgb_jpeg_close_to_the_pixels() -> None:
+    smooth = noise(8, 8).resize((64, 64), Image.Resampling.BICUBIC)
+    data = image.encode(smooth)
+    assert data[:3] == b"\xff\xd8\xff"
+    assert b"\xff\xc0" in data  # SOF0, baseline
+    difference = np.asarray(image.decode(data)).astype(int) - np.asarray(smooth)
+    assert np.abs(difference).mean() < 3
+    assert data == image.encode(smooth)
+
+
+def test_the_versions_name_what_determines_the_bytes() -> None:
+    assert image.versions()["pillow"] == Image.__version__
+    assert image.versions()["libjpeg-turbo"][0].isdigit()
+
+
+def test_a_contact_sheet_shows_the_photos_row_by_row() -> None:
+    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
+    draw: Callable[[tuple[int, int, int]], bytes] = lambda colour: encoded("RGB", colour, "PNG")  # noqa: E731
+    sheet = np.asarray(image.contact_sheet([draw(colour) for colour in colours], side=8, columns=2))
+    assert sheet.shape == (16, 16, 3)
+    assert [tuple(sheet[y, x]) for y, x in [(4, 4), (4, 12), (12, 4), (12, 12)]] == [*colours, (255, 255, 255)]

@@ -1,0 +1,123 @@
+"""The command lines: help, options, exit codes, SIGTERM."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+JOBS = ("fetch", "preprocess", "train", "evaluate")
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_help_lists_the_options_without_importing_tensorflow(job: str) -> None:
+    code = f"""
+import sys, runpy
+sys.argv = ["{job}", "--help"]
+try:
+    runpy.run_module("jobs.{job}", run_name="__main__")
+finally:
+    assert "tensorflow" not in sys.modules and "mlflow" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+
+
+def test_an_unknown_option_ends_with_2() -> None:
+    done = run("jobs.preprocess", "--sizes", "3")
+    assert done.returncode == 2
+    assert "--sizes" in done.stderr
+
+
+def test_every_option_can_come_from_the_environment(tmp_path: Path) -> None:
+    done = run(
+        "jobs.preprocess",
+        DOGBREED_PREPROCESS_RAW=str(tmp_path / "nowhere"),
+        DOGBREED_PREPROCESS_OUT=str(tmp_path / "out"),
+    )
+    assert done.returncode == 65
+    assert "images.tar does not exist; run jobs.fetch" in done.stderr
+
+
+def test_no_manifest_is_a_reason_to_try_again(tmp_path: Path) -> None:
+    for job, *options in (("train", "--recipe", "simple-64"), ("evaluate",)):
+        done = run(f"jobs.{job}", "--data", str(tmp_path), *options)
+        assert done.returncode == 75
+        assert "run jobs.preprocess" in done.stderr
+
+
+def test_an_unknown_recipe_lists_the_known_ones(tmp_path: Path) -> None:
+    done = run("jobs.train", "--data", str(tmp_path), "--recipe", "simpel-64")
+    assert done.returncode == 2
+    assert "simple-64, larger-128" in done.stderr
+
+
+def test_an_unwritable_place_is_impossible_here(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run(
+        "jobs.fetch", "--source", "sketches", "--breeds", "1", "--per-breed", "5", "--raw", f"{tmp_path}/file/raw"
+    )
+    assert done.returncode == 78
+    assert "Not a directory" in done.stderr
+
+
+def test_a_store_that_is_not_there_ends_with_69(tmp_path: Path) -> None:
+    done = run(
+        "jobs.evaluate",
+        "--data",
+        "s3://bucket/dogs",
+        AWS_ENDPOINT_URL_S3="http://127.0.0.1:9",
+        AWS_ACCESS_KEY_ID="key",
+        AWS_SECRET_ACCESS_KEY="secret",
+        AWS_MAX_ATTEMPTS="1",
+    )
+    assert done.returncode == 69
+    assert "127.0.0.1:9" in done.stderr
+
+
+def test_sigterm_ends_a_job_with_143(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "jobs.fetch",
+        "--source",
+        "sketches",
+        "--per-breed",
+        "3000",
+        "--raw",
+        str(tmp_path),
+    ]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as job:
+        time.sleep(3)  # imports are over, drawing takes minutes
+        job.send_signal(signal.SIGTERM)
+        _, errors = job.communicate(timeout=30)
+    assert job.returncode == 143
+    assert "stopped by SIGTERM" in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_fetching_sketches_twice_changes_nothing(tmp_path: Path) -> None:
+    options = ("--source", "sketches", "--breeds", "2", "--per-breed", "6", "--raw", str(tmp_path / "raw"))
+    first = run("jobs.fetch", *options)
+    assert json.loads(first.stdout.splitlines()[-1]) == {"raw": str(tmp_path / "raw"), "photos": 12, "published": False}
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "raw").iterdir()}
+    assert run("jobs.fetch", *options).stdout == first.stdout
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "raw").iterdir()} == before
+    assert run("jobs.fetch", *options, "--seed", "1").returncode == 65

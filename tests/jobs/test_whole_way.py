@@ -1,0 +1,112 @@
+"""Preprocess, train and evaluate as separate processes on drawn photos, with a real MLflow store."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def way(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Run the four jobs once and return their summaries and the tracking URI."""
+    home = tmp_path_factory.mktemp("way")
+    tracking = f"sqlite:///{home}/mlflow.db"
+
+    def job(name: str, *options: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-m", f"jobs.{name}", *options],
+            cwd=ROOT,
+            env={**os.environ, "MLFLOW_TRACKING_URI": tracking},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return summary
+
+    raw, data = str(home / "raw"), str(home / "data")
+    train = ("--data", data, "--recipe", "simple-64", "--epochs", "2", "--batch-size", "16", "--deterministic")
+    return {
+        "tracking": tracking,
+        "fetch": job("fetch", "--source", "sketches", "--breeds", "3", "--per-breed", "40", "--raw", raw),
+        "preprocess": job("preprocess", "--source", "sketches", "--raw", raw, "--out", data, "--size", "64"),
+        "train": job("train", *train),
+        "again": job("train", *train),
+        "fresh": job("train", *train, "--fresh"),
+        "evaluate": job("evaluate", "--data", data),
+    }
+
+
+def test_every_photo_is_written_or_accounted_for(way: dict[str, Any]) -> None:
+    summary = way["preprocess"]
+    assert summary["written"] == 120
+    assert summary["quarantined"] == summary["dropped"] == 0
+    assert summary["splits"] == {"train": 66, "validation": 6, "test": 48}
+
+
+def test_a_finished_training_is_not_repeated_unless_asked(way: dict[str, Any]) -> None:
+    assert way["again"] == way["train"]
+    assert way["fresh"]["run_id"] != way["train"]["run_id"]
+    assert way["fresh"]["model_version"] == 2
+
+
+def test_the_same_seed_gives_the_same_weights(way: dict[str, Any]) -> None:
+    for name in ("weights_sha256", "optimizer_sha256", "val_top1"):
+        assert way["fresh"][name] == way["train"][name]
+
+
+def test_the_run_holds_metrics_by_epoch_dataset_pictures_and_model(way: dict[str, Any]) -> None:
+    client = mlflow.MlflowClient(way["tracking"])
+    run = client.get_run(way["fresh"]["run_id"])
+    assert run.info.status == "FINISHED"
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "val_top1")] == [1, 2]
+    assert run.data.params["augment.flip"] == "True"
+    assert run.inputs.dataset_inputs[0].dataset.digest == way["preprocess"]["digest"][:36]
+    pictures = {Path(entry.path).stem for entry in client.list_artifacts(run.info.run_id, "pictures")}
+    assert pictures == {
+        "learning_curves",
+        "confusion_matrix_best_val",
+        "recall_by_breed_best_val",
+        "sample_predictions_best_val",
+    }
+    assert int(client.get_model_version_by_alias("dogbreed", "candidate").version) == 2
+
+
+def test_evaluate_reports_the_scores_that_it_logged(way: dict[str, Any]) -> None:
+    summary = way["evaluate"]
+    logged = mlflow.MlflowClient(way["tracking"]).get_run(summary["run_id"]).data.metrics
+    assert summary["photos"] == 48
+    assert {name: logged[f"test_{name}"] for name in ("top1", "top5", "macro_f1", "loss")} == {
+        name: summary[name] for name in ("top1", "top5", "macro_f1", "loss")
+    }
+
+
+def test_the_registered_model_names_the_breed_of_an_encoded_photo(way: dict[str, Any]) -> None:
+    code = """
+import sys, mlflow, pandas, tensorflow as tf
+from dogbreed.data.dataset import load_manifest
+from dogbreed.data.pipeline import open_pipeline
+from dogbreed.data.view import View
+from dogbreed.platform.storage import open_store
+from pathlib import Path
+store = open_store(sys.argv[1])
+photo = open_pipeline(load_manifest(store), store, View(64), 1, Path("unused")).example()
+model = mlflow.pyfunc.load_model("models:/dogbreed@candidate")
+rows = model.predict(pandas.DataFrame({"image": [photo, photo]}))
+assert list(rows.columns) == ["breed", "class", "probability"] and len(rows) == 2, rows
+assert rows["class"].str.startswith("n9000000").all() and rows["probability"].between(0, 1).all(), rows
+"""
+    data = Path(way["preprocess"]["manifest"]).parent
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": way["tracking"]}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(data)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
