@@ -19,6 +19,7 @@ from dogbreed.platform.storage import FolderStore, Store
 
 FORMAT = 1  # raised by hand whenever the same options give other bytes
 MANIFEST = "manifest.json"
+IN_FLIGHT = 8  # copies that the pipeline may have been handed and not opened yet; they are never removed
 CACHE_LIMIT = 20 << 30  # bytes: forty times the whole dataset at 224 px, half of a small node's disk
 
 
@@ -142,7 +143,7 @@ def load_manifest(store: Store) -> Manifest:
         ) from error
     try:
         manifest = Manifest.from_json(data)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedData(f"{store.at(MANIFEST)} is damaged ({error!r}); preprocess to a new prefix") from error
     if manifest.format != FORMAT:
         raise DataContradiction(
@@ -189,7 +190,7 @@ class ShardFiles:
     def _make_room(self, needed: int) -> None:
         copies = sorted(self._cache.glob("*.tfrecord"), key=lambda path: path.stat().st_mtime)
         used = sum(path.stat().st_size for path in copies)
-        for path in copies:
+        for path in copies[: max(0, len(copies) - IN_FLIGHT)]:
             if used + needed <= self._limit:
                 return
             used -= path.stat().st_size

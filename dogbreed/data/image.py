@@ -2,7 +2,6 @@
 
 import io
 import math
-import warnings
 from importlib.metadata import version
 
 import numpy as np
@@ -30,13 +29,10 @@ def decode(data: bytes) -> Image.Image:
     Raises BadPhoto for anything but a whole JPEG or PNG of at most PIXEL_LIMIT pixels.
     """
     try:
-        with warnings.catch_warnings():
-            # the header's size is judged below; EXIF damage does not touch the pixels
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            if math.prod(image.size) > PIXEL_LIMIT:
-                raise BadPhoto(f"{image.width} x {image.height} pixels, limit {PIXEL_LIMIT}")
-            return image.convert("RGB")
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if math.prod(image.size) > PIXEL_LIMIT:
+            raise BadPhoto(f"{image.width} x {image.height} pixels, limit {PIXEL_LIMIT}")
+        return image.convert("RGB")
     except BadPhoto:
         raise
     except UnidentifiedImageError as error:
@@ -48,7 +44,7 @@ def decode(data: bytes) -> Image.Image:
 def visible(box: Box, image: Image.Image) -> Box:
     """Return the part of `box` inside the photo; BadPhoto when that is less than one pixel."""
     inside = box.clip(*image.size)
-    if inside.width < 1 or inside.height < 1:
+    if not (inside.width >= 1 and inside.height >= 1):  # also for coordinates that are no numbers
         raise BadPhoto(f"box {box.left:g},{box.top:g},{box.right:g},{box.bottom:g} holds no pixel of the photo")
     return inside
 

@@ -15,7 +15,7 @@ from dogbreed.data.augment import Augment, jitter_margin, random_flip, random_re
 from dogbreed.data.dataset import Manifest, ShardFiles
 from dogbreed.data.records import FEATURES
 from dogbreed.data.split import TRAIN
-from dogbreed.data.view import View, decode, sample, square
+from dogbreed.data.view import View, cut, decode, sample, square
 from dogbreed.platform.errors import DataContradiction, DogbreedError
 from dogbreed.platform.storage import Store
 
@@ -100,33 +100,28 @@ class InputPipeline:
         return examples.batch(self._batch, drop_remainder=drop).prefetch(2)
 
     def _still(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        example, photo = self._decode(record)
-        region = self._region(example, photo, self._manifest.options["margin"])
-        return sample(photo, square(region, self._view.shape), self._view.size), _label(example)
+        photo, region, label = self._decode(record, self._manifest.options["margin"])
+        return sample(photo, square(region, self._view.shape), self._view.size), label
 
     def _random(self, record: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        example, photo = self._decode(record)
-        margin = jitter_margin(self._manifest.options["margin"], augment, seed)
-        region = square(self._region(example, photo, margin), self._view.shape)
-        image = sample(photo, random_region(region, augment, seed), self._view.size)
-        return random_flip(image, seed) if augment.flip else image, _label(example)
+        photo, region, label = self._decode(record, jitter_margin(self._manifest.options["margin"], augment, seed))
+        region = random_region(square(region, self._view.shape), augment, seed)
+        image = sample(photo, region, self._view.size)
+        return random_flip(image, seed) if augment.flip else image, label
 
-    def _decode(self, record: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    def _decode(self, record: tf.Tensor, margin: tf.Tensor | float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return the pixels, the region of interest [top, left, height, width] in them, and the label."""
         example = tf.io.parse_single_example(record, FEATURES)
-        return example, decode(example["image/encoded"], self._view.size)
-
-    def _region(self, example: dict[str, tf.Tensor], photo: tf.Tensor, margin: tf.Tensor | float) -> tf.Tensor:
-        """Return [top, left, height, width]: the whole record, or its box where the crop was deferred."""
-        shape = tf.cast(tf.shape(photo)[:2], tf.float32)
-        if self._manifest.options["crop"] != "defer":
-            return tf.concat([[0.0, 0.0], shape], 0)
-        left, top, right, bottom = tf.unstack(example["box"])
-        x, y = margin * (right - left), margin * (bottom - top)
-        width, height = tf.unstack(tf.cast(example["size"], tf.float32))
-        left, right = tf.clip_by_value(left - x, 0, width), tf.clip_by_value(right + x, 0, width)
-        top, bottom = tf.clip_by_value(top - y, 0, height), tf.clip_by_value(bottom + y, 0, height)
-        scale = shape / tf.stack([height, width])
-        return tf.stack([top, left, bottom - top, right - left]) * tf.concat([scale, scale], 0)
+        label = tf.cast(example["label"], tf.int32)
+        whole = tf.cast(tf.io.extract_jpeg_shape(example["image/encoded"])[:2], tf.float32)
+        deferred = self._manifest.options["crop"] == "defer"
+        region = _box(example, whole, margin) if deferred else tf.concat([[0.0, 0.0], whole], 0)
+        # half the pixels are enough where 1.5 times the view's side remain for the random views
+        photo = decode(example["image/encoded"], tf.reduce_min(region[2:]) >= 3 * self._view.size)
+        region *= tf.tile(tf.cast(tf.shape(photo)[:2], tf.float32) / whole, [2])
+        if deferred:
+            photo, region = cut(photo, region)
+        return photo, region, label
 
     @contextmanager
     def own_errors(self) -> Iterator[None]:
@@ -139,8 +134,15 @@ class InputPipeline:
             raise
 
 
-def _label(example: dict[str, tf.Tensor]) -> tf.Tensor:
-    return tf.cast(example["label"], tf.int32)
+def _box(example: dict[str, tf.Tensor], whole: tf.Tensor, margin: tf.Tensor | float) -> tf.Tensor:
+    """Return the box with its margin as [top, left, height, width] of a photo of `whole` [height, width] pixels."""
+    left, top, right, bottom = tf.unstack(example["box"])
+    x, y = margin * (right - left), margin * (bottom - top)
+    width, height = tf.unstack(tf.cast(example["size"], tf.float32))
+    left, right = tf.clip_by_value(left - x, 0, width), tf.clip_by_value(right + x, 0, width)
+    top, bottom = tf.clip_by_value(top - y, 0, height), tf.clip_by_value(bottom + y, 0, height)
+    scale = whole / tf.stack([height, width])
+    return tf.stack([top, left, bottom - top, right - left]) * tf.tile(scale, [2])
 
 
 def open_pipeline(manifest: Manifest, store: Store, view: View, batch_size: int, cache: Path) -> InputPipeline:

@@ -1,6 +1,7 @@
 """From a source's photos to committed shards: plan, make each shard, finish with the manifest."""
 
 import itertools
+import json
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from dogbreed.data.dataset import (
     Manifest,
     Part,
     Split,
+    canonical,
     commit_shard,
     config_id,
     load_manifest,
@@ -26,7 +28,7 @@ from dogbreed.data.options import DatasetOptions
 from dogbreed.data.records import Record, read_shard, write_shard
 from dogbreed.data.sources import Photo, Source
 from dogbreed.data.split import SPLITS, TRAIN, assign, first_of_each, rank
-from dogbreed.platform.errors import DataContradiction, MissingManifest, MissingObject, UnknownName
+from dogbreed.platform.errors import DamagedData, DataContradiction, MissingManifest, MissingObject, UnknownName
 from dogbreed.platform.storage import Store
 
 PHOTOS_PER_SHARD = 512  # 12 MB at 224 px: one PUT, few requests, and room for shuffling whole shards
@@ -162,7 +164,7 @@ def finish(plan: Plan, out: Store, max_quarantined: float) -> Manifest | None:
     or a breed has no photo left to train on.
     """
     try:
-        parts = [Part.from_json(out.read(plan.part_key(n))) for n in range(len(plan.shards))]
+        parts = [_read_part(out, plan.part_key(number)) for number in range(len(plan.shards))]
     except MissingObject:
         return None
     manifest = _manifest(plan, parts)
@@ -170,6 +172,14 @@ def finish(plan: Plan, out: Store, max_quarantined: float) -> Manifest | None:
     _judge_breeds(plan, manifest)
     out.commit(MANIFEST, manifest.to_json())
     return manifest
+
+
+def _read_part(out: Store, key: str) -> Part:
+    data = out.read(key)
+    try:
+        return Part.from_json(data)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedData(f"{out.at(key)} is damaged ({error!r}); delete it and run the job again") from error
 
 
 def _manifest(plan: Plan, parts: list[Part]) -> Manifest:
@@ -180,7 +190,7 @@ def _manifest(plan: Plan, parts: list[Part]) -> Manifest:
     quarantine = sorted([*plan.quarantine, *(entry for part in parts for entry in part.quarantine)])
     return Manifest(
         format=FORMAT,
-        options=asdict(plan.options),
+        options=json.loads(canonical(asdict(plan.options))),  # tuples become lists, as in the file
         source=plan.source.digest,
         versions=image.versions(),
         classes=plan.classes,

@@ -21,14 +21,21 @@ class View:
             raise UnknownName(f"unknown shape {self.shape!r}; known are {', '.join(SHAPES)}")
 
 
-def decode(encoded: tf.Tensor, size: int) -> tf.Tensor:
-    """Return uint8 [height, width, 3] of a JPEG, decoded at half its size where 1.5 x `size` remain."""
-    shorter = tf.reduce_min(tf.io.extract_jpeg_shape(encoded)[:2])
+def decode(encoded: tf.Tensor, halve: tf.Tensor) -> tf.Tensor:
+    """Return uint8 [height, width, 3] of a JPEG, by DCT scaling at half its size where `halve` is true."""
     return tf.cond(
-        shorter >= 3 * size,
+        halve,
         lambda: tf.io.decode_jpeg(encoded, channels=3, ratio=2),
         lambda: tf.io.decode_jpeg(encoded, channels=3),
     )
+
+
+def cut(photo: tf.Tensor, region: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the whole pixels of uint8 [height, width, 3] that `region` touches, and the region therein."""
+    start = tf.floor(region[:2])
+    top, left = tf.unstack(tf.cast(start, tf.int32))
+    bottom, right = tf.unstack(tf.cast(tf.math.ceil(region[:2] + region[2:]), tf.int32))
+    return photo[top:bottom, left:right], tf.concat([region[:2] - start, region[2:]], 0)
 
 
 def square(region: tf.Tensor, shape: str) -> tf.Tensor:

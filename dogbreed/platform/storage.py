@@ -27,6 +27,7 @@ from dogbreed.platform.errors import (
 )
 
 STREAM_BLOCK = 8 << 20  # bytes a request when a whole archive is streamed: 95 requests for images.tar
+TEMPORARY = ".dogbreed-"  # how the name of a file that is not yet an object begins
 S3_CONFIG = Config(
     connect_timeout=5,
     read_timeout=60,
@@ -155,8 +156,7 @@ class FolderStore(Store):
         """Write beside the prefix, then link: a killed writer leaves nothing that a reader could see."""
         target = self.root / key
         target.parent.mkdir(parents=True, exist_ok=True)
-        name = f".{self.root.name}."
-        with tempfile.NamedTemporaryFile(dir=self.root.absolute().parent, prefix=name) as temporary:
+        with tempfile.NamedTemporaryFile(dir=self._scratch(), prefix=TEMPORARY) as temporary:
             while block := content.read(STREAM_BLOCK):
                 temporary.write(block)
             temporary.flush()
@@ -167,8 +167,14 @@ class FolderStore(Store):
             except FileExistsError as error:
                 raise AlreadyThere(f"{self.at(key)} exists") from error
 
+    def _scratch(self) -> Path:
+        """Return a folder to link from: beside the prefix, or inside it where it is a mount of its own."""
+        parent = self.root.absolute().parent
+        same = parent.stat().st_dev == self.root.stat().st_dev
+        return parent if same and os.access(parent, os.W_OK) else self.root
+
     def list(self, prefix: str = "") -> Iterator[str]:
-        paths = (path for path in self.root.rglob("*") if path.is_file())
+        paths = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith(TEMPORARY))
         yield from sorted(key for path in paths if (key := path.relative_to(self.root).as_posix()).startswith(prefix))
 
     def size(self, key: str) -> int | None:
@@ -184,8 +190,7 @@ class S3Store(Store):
 
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
-        parts = urlsplit(self.uri)
-        self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
+        self.bucket, _, self.prefix = self.uri.removeprefix("s3://").partition("/")
         self.client = boto3.client("s3", config=S3_CONFIG)
         self.reached = False
 
@@ -196,18 +201,22 @@ class S3Store(Store):
         return self._get(key)
 
     def read_range(self, key: str, offset: int, length: int) -> bytes:
-        return self._get(key, Range=f"bytes={offset}-{offset + length - 1}") if length else b""
+        try:
+            return self._get(key, Range=f"bytes={offset}-{offset + length - 1}") if length else b""
+        except _PastEnd:
+            return b""
 
     @again
     def _get(self, key: str, **options: str) -> bytes:
         with self._translated(key):
             reply = self.client.get_object(Bucket=self.bucket, Key=self._key(key), **options)  # type: ignore[arg-type]
+            self.reached = True
             return reply["Body"].read()
 
     def open(self, key: str) -> BinaryIO:
         size = self.size(key)
-        if size is None:
-            raise MissingObject(f"{self.at(key)} does not exist")
+        if size is None:  # a HEAD does not tell a missing object from a missing bucket
+            size = len(self._get(key))
         return io.BufferedReader(_RangeReader(self, key, size), STREAM_BLOCK)  # type: ignore[type-var]
 
     def put(self, key: str, data: bytes) -> None:
@@ -255,6 +264,10 @@ class S3Store(Store):
             raise CredentialsRefused(
                 f"no credentials for {self.uri}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             ) from error
+        except boto.ParamValidationError as error:
+            raise UnknownName(f"{self.uri}: {error}; name s3://bucket/prefix") from error
+        except boto.FlexibleChecksumError as error:
+            raise TryAgain(f"{self.at(key)}: {error}; run the same command again") from error
         except (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError) as error:
             if self.reached:
                 raise TryAgain(f"lost {self.at(key)}: {error}; run the same command again") from error
@@ -268,6 +281,8 @@ class S3Store(Store):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code == "NoSuchBucket":
             return UnknownName(f"bucket {self.bucket!r} does not exist; create it or correct {self.uri}")
+        if code == "InvalidRange":
+            return _PastEnd(f"{self.at(key)} ends before the range")
         if code in ABSENT:
             return MissingObject(f"{self.at(key)} does not exist")
         if code in ("PreconditionFailed", "412"):
@@ -275,6 +290,10 @@ class S3Store(Store):
         if status == 403 or code in REFUSED:
             return CredentialsRefused(f"{self.at(key)}: {code}: {error}; check the credentials and the clock")
         return TryAgain(f"{self.at(key)}: {error}; run the same command again")
+
+
+class _PastEnd(DataContradiction):
+    """A range that begins at or after an object's end."""
 
 
 class _RangeReader(io.RawIOBase):

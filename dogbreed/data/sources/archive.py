@@ -58,11 +58,22 @@ def index(store: Store, key: str, visit: Callable[[str, bytes], None] | None = N
 
 
 def _files(stream: "_Hashing") -> Iterator[tuple[str, int, bytes]]:
-    with tarfile.open(fileobj=stream, mode="r|") as tar:
+    with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Strict) as tar:
         for member in tar:
             content = tar.extractfile(member) if member.isreg() else None
             if content is not None:
                 yield member.name, member.offset_data, content.read()
+
+
+class _Strict(tarfile.TarInfo):
+    """A header that tarfile would take for the archive's end when it is damaged."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Strict":
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.InvalidHeaderError as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError(str(error)) from error
 
 
 class _Hashing(io.RawIOBase):

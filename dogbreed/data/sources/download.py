@@ -18,7 +18,7 @@ from dogbreed.platform.log import progress
 from dogbreed.platform.storage import FolderStore, Store
 
 PUBLISHER = "http://vision.stanford.edu/aditya86/ImageNetDogs"
-BLOCK = 1 << 20  # bytes a read: one step of the progress bar
+BLOCK = 64 << 10  # bytes a read: what a broken connection loses at most
 TIMEOUT = (10, 60)  # seconds to connect, and between two reads
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def _receive(reply: requests.Response, path: Path, have: int) -> None:
     blocks: Iterator[bytes] = reply.iter_content(BLOCK)
     with path.open("r+b" if have else "wb") as file:
         file.seek(have)
-        for block in progress(blocks, path.name, (total - have) // BLOCK + 1, unit="MiB"):
+        for block in progress(blocks, path.name, (total - have) // BLOCK + 1, unit="block"):
             file.write(block)
         if file.tell() != total:
             raise TryAgain(f"{path.name} broke off at {file.tell()} of {total} bytes; run the same command again")

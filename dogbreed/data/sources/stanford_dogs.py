@@ -106,7 +106,11 @@ def _read_list(official: dict[str, str], name: str, mat: bytes) -> None:
     split = {"train_list.mat": TRAIN, "test_list.mat": TEST}.get(PurePosixPath(name).name)
     if split is None:
         return
-    for cell in loadmat(io.BytesIO(mat))["file_list"].ravel():
+    try:
+        cells = loadmat(io.BytesIO(mat))["file_list"].ravel()
+    except Exception as error:  # scipy lets zlib's, struct's and its own errors through
+        raise DamagedData(f"{name} in {LISTS} is damaged ({error!r}); fetch it again") from error
+    for cell in cells:
         key = str(cell.item()).removesuffix(".jpg")
         if official.setdefault(key, split) != split:
             raise DataContradiction(f"{key} stands in the train and in the test list")

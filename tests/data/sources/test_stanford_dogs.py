@@ -169,7 +169,6 @@ def test_a_photo_in_both_lists_contradicts(sketches: Path, tmp_path: Path) -> No
         copy(sketches, FolderStore(tmp_path), {"lists.tar": both})
 
 
-@pytest.mark.xfail(strict=True, reason="loadmat's errors pass through")
 def test_a_damaged_list_is_damaged_data(sketches: Path, tmp_path: Path) -> None:
     spoil: Edit = lambda files: {**files, "train_list.mat": files["train_list.mat"][:300]}  # noqa: E731
     with pytest.raises(DamagedData):

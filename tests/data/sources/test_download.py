@@ -1,0 +1,102 @@
+"""Fetching over real HTTP: whole, resumed, broken off, wrong."""
+
+import http.server
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tenacity
+
+from dogbreed.data.sources import download
+from dogbreed.data.sources.stanford_dogs import ARCHIVES, StanfordDogs
+from dogbreed.platform.errors import DamagedData, MissingObject, ServiceUnreachable, TryAgain
+from dogbreed.platform.storage import FolderStore
+
+
+class Publisher(http.server.BaseHTTPRequestHandler):
+    """Serves a folder with ranges; a reply may break off after `limit` bytes."""
+
+    folder: Path
+    limit: int | None
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        path = self.folder / self.path.strip("/")
+        if not path.is_file():
+            self.send_error(404)
+            return
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))
+        start = int(match[1]) if match else 0
+        self.asked.append(f"{path.name} from {start}")
+        content = path.read_bytes()[start:]
+        self.send_response(206 if content else 416)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: self.limit])
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def publisher(sketches: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    Publisher.folder, Publisher.limit, Publisher.asked = sketches, None, []
+    monkeypatch.setattr(download._download.retry, "wait", tenacity.wait_none())  # type: ignore[attr-defined]
+    monkeypatch.setattr(download, "BLOCK", 1000)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Publisher) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_what_is_fetched_reads_as_the_original_does(publisher: str, sketches: Path, tmp_path: Path) -> None:
+    raw = FolderStore(tmp_path / "raw")
+    download.fetch(raw, publisher, tmp_path / "scratch", other_checksums=True)
+    summary = download.write_index(raw, other_checksums=True)
+    assert summary == {"raw": raw.uri, "photos": 48, "published": False}
+    assert StanfordDogs(raw).digest == StanfordDogs(FolderStore(sketches)).digest
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_download_goes_on_where_it_broke_off(publisher: str, sketches: Path, tmp_path: Path) -> None:
+    Publisher.limit = 150_000
+    raw = FolderStore(tmp_path / "raw")
+    size = (sketches / "images.tar").stat().st_size
+    assert 300_000 < size < 5 * 150_000
+    download.fetch(raw, publisher, tmp_path / "scratch", other_checksums=True)
+    starts = [asked for asked in Publisher.asked if asked.startswith("images.tar")]
+    assert starts == [f"images.tar from {start}" for start in range(0, size, 150_000)]
+    assert raw.read("images.tar") == (sketches / "images.tar").read_bytes()
+
+
+def test_a_download_that_never_ends_is_kept_for_the_next_run(publisher: str, tmp_path: Path) -> None:
+    Publisher.limit = 1000
+    with pytest.raises(TryAgain, match="run the same command again"):
+        download.fetch(FolderStore(tmp_path / "raw"), publisher, tmp_path / "scratch", other_checksums=True)
+    assert (tmp_path / "scratch" / "images.tar").stat().st_size == 5000
+    assert not (tmp_path / "raw").exists()
+
+
+def test_other_archives_than_the_published_are_refused(publisher: str, tmp_path: Path) -> None:
+    with pytest.raises(DamagedData, match="--other-checksums"):
+        download.fetch(FolderStore(tmp_path / "raw"), publisher, tmp_path / "scratch", other_checksums=False)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_archives_are_copied_from_a_folder_and_not_twice(sketches: Path, tmp_path: Path) -> None:
+    raw = FolderStore(tmp_path / "raw")
+    for _ in range(2):
+        download.fetch(raw, str(sketches), None, other_checksums=True)
+    assert [raw.read(name) for name in ARCHIVES] == [(sketches / name).read_bytes() for name in ARCHIVES]
+
+
+def test_what_is_not_there_is_named(publisher: str, tmp_path: Path) -> None:
+    raw = FolderStore(tmp_path / "raw")
+    with pytest.raises(MissingObject, match="check --from"):
+        download.fetch(raw, publisher + "/elsewhere", tmp_path, other_checksums=True)
+    with pytest.raises(MissingObject, match="--from"):
+        download.fetch(raw, str(tmp_path / "nowhere"), None, other_checksums=True)
+    with pytest.raises(ServiceUnreachable, match="check the network"):
+        download.fetch(raw, "http://127.0.0.1:9", tmp_path, other_checksums=True)

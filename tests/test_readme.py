@@ -1,0 +1,51 @@
+"""What README and Makefile tell people to type exists."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"]
+TEXT = "\n".join(path.read_text() for path in DOCS)
+COMMANDS = sorted(set(re.findall(r"^python -m (jobs\..+?)(?: {2,}#.*)?$", TEXT, re.MULTILINE)))
+
+
+def test_there_are_commands_of_every_job() -> None:
+    assert {command.split()[0] for command in COMMANDS} >= {
+        "jobs.fetch",
+        "jobs.preprocess",
+        "jobs.train",
+        "jobs.evaluate",
+    }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_documented_command_has_only_real_options(command: str) -> None:
+    job, *options = shlex.split(command)
+    shown = subprocess.run(
+        [sys.executable, "-m", job, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for option in options:
+        if option.startswith("--"):
+            assert re.search(rf"{option}\b", shown), f"{job} has no {option}"
+
+
+def test_every_make_target_in_the_docs_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXT, re.MULTILINE))
+    assert {"demo", "ui", "test", "check"} <= named <= targets
+
+
+def test_every_file_of_the_tree_in_the_readme_exists() -> None:
+    tree = (ROOT / "README.md").read_text().split("```")[-2]
+    folder = ""
+    for line in tree.strip().splitlines():
+        name = line.split("  ")[0] or line.strip().split("  ")[0]
+        folder = name if not line.startswith(" ") else folder
+        path = ROOT / (folder if not line.startswith(" ") else f"{folder}{name.strip()}")
+        assert path.exists(), f"{path.relative_to(ROOT)} is in the README's tree only"
