@@ -102,6 +102,8 @@ def pending(plan: Plan, out: Store, index: int | None, workers: int) -> Iterator
     one on, so that workers who know nothing of each other rarely meet.
     """
     numbers = list(range(len(plan.shards)))
+    if index is not None and not 0 <= index < workers:
+        raise UnknownName(f"worker index {index} is outside 0 to {workers - 1}; set --workers to their number")
     if index is not None:
         numbers = numbers[index::workers]
     elif numbers:

@@ -121,3 +121,25 @@ def test_fetching_sketches_twice_changes_nothing(tmp_path: Path) -> None:
     assert run("jobs.fetch", *options).stdout == first.stdout
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "raw").iterdir()} == before
     assert run("jobs.fetch", *options, "--seed", "1").returncode == 65
+
+
+def test_mlflow_being_down_is_a_warning_when_preprocessing(sketches: Path, tmp_path: Path) -> None:
+    options = ("--source", "sketches", "--raw", str(sketches), "--out", str(tmp_path / "out"), "--size", "32")
+    done = run("jobs.preprocess", *options, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 0
+    assert json.loads(done.stdout.splitlines()[-1])["written"] == 48
+    assert "MLflow has no run of it" in done.stderr
+
+
+def test_a_training_that_mlflow_could_not_record_is_not_begun(dataset: Path) -> None:
+    options = ("--data", str(dataset), "--recipe", "simple-64", "--set", "size=32")
+    done = run("jobs.train", *options, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 69
+    assert "MLflow at http://127.0.0.1:9 does not answer" in done.stderr
+
+
+def test_a_worker_outside_its_number_of_workers_is_refused(sketches: Path, tmp_path: Path) -> None:
+    options = ("--source", "sketches", "--raw", str(sketches), "--out", str(tmp_path / "out"))
+    done = run("jobs.preprocess", *options, JOB_COMPLETION_INDEX="3")
+    assert done.returncode == 2
+    assert "outside 0 to 0; set --workers" in done.stderr
