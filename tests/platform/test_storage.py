@@ -11,7 +11,6 @@ import pytest
 import tenacity
 from botocore.config import Config
 
-from dogbreed.platform import storage
 from dogbreed.platform.errors import (
     AlreadyThere,
     CredentialsRefused,
@@ -22,6 +21,7 @@ from dogbreed.platform.errors import (
     UnknownName,
 )
 from dogbreed.platform.storage import FolderStore, S3Store, Store, open_store
+from dogbreed.platform.storage import s3 as s3_module
 
 CONTENT = bytes(range(256)) * 40
 QUICK = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
@@ -49,7 +49,7 @@ def test_a_range_behind_the_end_is_empty(
 
 
 def test_an_opened_object_streams_all_of_its_bytes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "STREAM_BLOCK", 1000)  # eleven range requests
+    monkeypatch.setattr(s3_module, "STREAM_BLOCK", 1000)  # eleven range requests
     store.put("a", CONTENT)
     with store.open("a") as stream:
         assert stream.read(10) == CONTENT[:10]
@@ -193,7 +193,7 @@ def test_a_put_that_fails_midway_leaves_no_object(tmp_path: Path, monkeypatch: p
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     folder = FolderStore(tmp_path / "out")
     with pytest.raises(OSError, match="No space left"):
         folder.put("a", b"1")
@@ -289,7 +289,7 @@ def test_missing_credentials_are_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setattr(storage.boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr(s3_module.boto3, "DEFAULT_SESSION", None)
     store = S3Store("s3://b/p")
     with pytest.raises(CredentialsRefused, match="set AWS_ACCESS_KEY_ID"):
         store.read("a")
@@ -329,7 +329,7 @@ def test_a_conflict_of_two_writers_is_tried_again(monkeypatch: pytest.MonkeyPatc
 
 def quick_store(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> S3Store:
     """Return a store of s3://b/p that neither waits between attempts nor lets botocore retry."""
-    monkeypatch.setattr(storage, "S3_CONFIG", QUICK)
+    monkeypatch.setattr(s3_module, "S3_CONFIG", QUICK)
     for attempt in (S3Store._get, S3Store._put):
         monkeypatch.setattr(attempt.retry, "wait", tenacity.wait_none())  # type: ignore[attr-defined]
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)

@@ -1,14 +1,10 @@
-"""One small API over folders and s3:// prefixes. A put never overwrites and is never half visible."""
+"""Objects in a bucket of any S3-compatible server; the only importer of boto3."""
 
 import io
-import os
-import tempfile
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote, urlsplit
 
 import boto3
 import tenacity
@@ -25,9 +21,8 @@ from dogbreed.platform.errors import (
     TryAgain,
     UnknownName,
 )
+from dogbreed.platform.storage.base import STREAM_BLOCK, Store
 
-STREAM_BLOCK = 8 << 20  # bytes a request when a whole archive is streamed: 95 requests for images.tar
-TEMPORARY = ".dogbreed-"  # how the name of a file that is not yet an object begins
 S3_CONFIG = Config(
     connect_timeout=5,
     read_timeout=60,
@@ -44,145 +39,6 @@ again = tenacity.retry(
     wait=tenacity.wait_random_exponential(max=8),
     reraise=True,
 )
-
-
-class Store(ABC):
-    """Objects under one prefix; keys are relative, with `/` between their parts."""
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri.rstrip("/")
-
-    def at(self, key: str) -> str:
-        """Return the full URI of `key`, for messages."""
-        return f"{self.uri}/{key}"
-
-    @abstractmethod
-    def read(self, key: str) -> bytes:
-        """Return the whole object; MissingObject when there is none."""
-
-    @abstractmethod
-    def read_range(self, key: str, offset: int, length: int) -> bytes:
-        """Return `length` bytes from `offset`, fewer at the object's end."""
-
-    @abstractmethod
-    def open(self, key: str) -> BinaryIO:
-        """Return a buffered reader over the whole object."""
-
-    @abstractmethod
-    def put(self, key: str, data: bytes) -> None:
-        """Write a new object (`If-None-Match: *`); AlreadyThere when the key is taken."""
-
-    @abstractmethod
-    def put_file(self, key: str, path: Path) -> None:
-        """Write a new object from a file; AlreadyThere when the key is taken."""
-
-    @abstractmethod
-    def list(self, prefix: str = "") -> Iterator[str]:
-        """Yield the keys that start with `prefix`, in order."""
-
-    @abstractmethod
-    def size(self, key: str) -> int | None:
-        """Return the object's length in bytes, None when there is no such object."""
-
-    @abstractmethod
-    def delete(self, key: str) -> None:
-        """Remove the object; no error when it is not there."""
-
-    def local_path(self, key: str) -> Path | None:
-        """Return the file behind `key` where objects are files, None elsewhere."""
-        return None
-
-    def commit(self, key: str, data: bytes) -> bool:
-        """Put once: True when written, False when the same bytes are there, DataContradiction for others.
-
-        A reply that was lost makes a retried put meet its own object, hence the comparison.
-        """
-        try:
-            self.put(key, data)
-        except AlreadyThere as taken:
-            if self.read(key) != data:
-                raise DataContradiction(
-                    f"{self.at(key)} exists with other content; choose another prefix or delete it first"
-                ) from taken
-            return False
-        return True
-
-
-def open_store(uri: str) -> Store:
-    """Return the store behind `folder/`, `file:///folder` or `s3://bucket/prefix`."""
-    parts = urlsplit(uri)
-    if parts.scheme == "s3" and parts.netloc:
-        return S3Store(uri)
-    if parts.scheme == "file":
-        return FolderStore(Path(unquote(parts.path)))
-    if "://" not in uri and uri:
-        return FolderStore(Path(uri))
-    raise UnknownName(f"cannot open {uri!r}: name a folder, file:///folder or s3://bucket/prefix")
-
-
-class FolderStore(Store):
-    """Objects as plain files below a folder."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(str(root))
-        self.root = root
-
-    def read(self, key: str) -> bytes:
-        with self.open(key) as stream:
-            return stream.read()
-
-    def read_range(self, key: str, offset: int, length: int) -> bytes:
-        with self.open(key) as stream:
-            stream.seek(offset)
-            return stream.read(length)
-
-    def open(self, key: str) -> BinaryIO:
-        try:
-            return (self.root / key).open("rb")
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise MissingObject(f"{self.at(key)} does not exist") from error
-
-    def local_path(self, key: str) -> Path | None:
-        return self.root / key
-
-    def put(self, key: str, data: bytes) -> None:
-        self._link(key, io.BytesIO(data))
-
-    def put_file(self, key: str, path: Path) -> None:
-        with path.open("rb") as stream:
-            self._link(key, stream)
-
-    def _link(self, key: str, content: BinaryIO) -> None:
-        """Write beside the prefix, then link: a killed writer leaves nothing that a reader could see."""
-        target = self.root / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._scratch(), prefix=TEMPORARY) as temporary:
-            while block := content.read(STREAM_BLOCK):
-                temporary.write(block)
-            temporary.flush()
-            os.fchmod(temporary.fileno(), 0o644)
-            os.fsync(temporary.fileno())
-            try:
-                os.link(temporary.name, target)
-            except FileExistsError as error:
-                raise AlreadyThere(f"{self.at(key)} exists") from error
-
-    def _scratch(self) -> Path:
-        """Return a folder to link from: beside the prefix, or inside it where it is a mount of its own."""
-        parent = self.root.absolute().parent
-        same = parent.stat().st_dev == self.root.stat().st_dev
-        return parent if same and os.access(parent, os.W_OK) else self.root
-
-    def list(self, prefix: str = "") -> Iterator[str]:
-        paths = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith(TEMPORARY))
-        yield from sorted(key for path in paths if (key := path.relative_to(self.root).as_posix()).startswith(prefix))
-
-    def size(self, key: str) -> int | None:
-        path = self.root / key
-        return path.stat().st_size if path.is_file() else None
-
-    def delete(self, key: str) -> None:
-        (self.root / key).unlink(missing_ok=True)
 
 
 class S3Store(Store):

@@ -1,0 +1,23 @@
+"""One small API over folders and s3:// prefixes."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from dogbreed.platform.errors import UnknownName
+from dogbreed.platform.storage.base import Store
+from dogbreed.platform.storage.folder import FolderStore
+from dogbreed.platform.storage.s3 import S3Store
+
+__all__ = ["FolderStore", "S3Store", "Store", "open_store"]
+
+
+def open_store(uri: str) -> Store:
+    """Return the store behind `folder/`, `file:///folder` or `s3://bucket/prefix`."""
+    parts = urlsplit(uri)
+    if parts.scheme == "s3" and parts.netloc:
+        return S3Store(uri)
+    if parts.scheme == "file":
+        return FolderStore(Path(unquote(parts.path)))
+    if "://" not in uri and uri:
+        return FolderStore(Path(uri))
+    raise UnknownName(f"cannot open {uri!r}: name a folder, file:///folder or s3://bucket/prefix")

@@ -1,0 +1,72 @@
+"""The API that folders and s3:// prefixes share. A put never overwrites and is never half visible."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from dogbreed.platform.errors import AlreadyThere, DataContradiction
+
+STREAM_BLOCK = 8 << 20  # bytes a read when a whole archive is streamed: 95 requests for images.tar
+
+
+class Store(ABC):
+    """Objects under one prefix; keys are relative, with `/` between their parts."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+
+    def at(self, key: str) -> str:
+        """Return the full URI of `key`, for messages."""
+        return f"{self.uri}/{key}"
+
+    @abstractmethod
+    def read(self, key: str) -> bytes:
+        """Return the whole object; MissingObject when there is none."""
+
+    @abstractmethod
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer at the object's end."""
+
+    @abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """Return a buffered reader over the whole object."""
+
+    @abstractmethod
+    def put(self, key: str, data: bytes) -> None:
+        """Write a new object (`If-None-Match: *`); AlreadyThere when the key is taken."""
+
+    @abstractmethod
+    def put_file(self, key: str, path: Path) -> None:
+        """Write a new object from a file; AlreadyThere when the key is taken."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys that start with `prefix`, in order."""
+
+    @abstractmethod
+    def size(self, key: str) -> int | None:
+        """Return the object's length in bytes, None when there is no such object."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove the object; no error when it is not there."""
+
+    def local_path(self, key: str) -> Path | None:
+        """Return the file behind `key` where objects are files, None elsewhere."""
+        return None
+
+    def commit(self, key: str, data: bytes) -> bool:
+        """Put once: True when written, False when the same bytes are there, DataContradiction for others.
+
+        A reply that was lost makes a retried put meet its own object, hence the comparison.
+        """
+        try:
+            self.put(key, data)
+        except AlreadyThere as taken:
+            if self.read(key) != data:
+                raise DataContradiction(
+                    f"{self.at(key)} exists with other content; choose another prefix or delete it first"
+                ) from taken
+            return False
+        return True

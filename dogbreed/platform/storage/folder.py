@@ -1,0 +1,78 @@
+"""Objects as files below a folder."""
+
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from dogbreed.platform.errors import AlreadyThere, MissingObject
+from dogbreed.platform.storage.base import STREAM_BLOCK, Store
+
+TEMPORARY = ".dogbreed-"  # how the name of a file that is not yet an object begins
+
+
+class FolderStore(Store):
+    """Objects as plain files below a folder."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(str(root))
+        self.root = root
+
+    def read(self, key: str) -> bytes:
+        with self.open(key) as stream:
+            return stream.read()
+
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        with self.open(key) as stream:
+            stream.seek(offset)
+            return stream.read(length)
+
+    def open(self, key: str) -> BinaryIO:
+        try:
+            return (self.root / key).open("rb")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise MissingObject(f"{self.at(key)} does not exist") from error
+
+    def local_path(self, key: str) -> Path | None:
+        return self.root / key
+
+    def put(self, key: str, data: bytes) -> None:
+        self._link(key, io.BytesIO(data))
+
+    def put_file(self, key: str, path: Path) -> None:
+        with path.open("rb") as stream:
+            self._link(key, stream)
+
+    def _link(self, key: str, content: BinaryIO) -> None:
+        """Write beside the prefix, then link: a killed writer leaves nothing that a reader could see."""
+        target = self.root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self._scratch(), prefix=TEMPORARY) as temporary:
+            while block := content.read(STREAM_BLOCK):
+                temporary.write(block)
+            temporary.flush()
+            os.fchmod(temporary.fileno(), 0o644)
+            os.fsync(temporary.fileno())
+            try:
+                os.link(temporary.name, target)
+            except FileExistsError as error:
+                raise AlreadyThere(f"{self.at(key)} exists") from error
+
+    def _scratch(self) -> Path:
+        """Return a folder to link from: beside the prefix, or inside it where it is a mount of its own."""
+        parent = self.root.absolute().parent
+        same = parent.stat().st_dev == self.root.stat().st_dev
+        return parent if same and os.access(parent, os.W_OK) else self.root
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        paths = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith(TEMPORARY))
+        yield from sorted(key for path in paths if (key := path.relative_to(self.root).as_posix()).startswith(prefix))
+
+    def size(self, key: str) -> int | None:
+        path = self.root / key
+        return path.stat().st_size if path.is_file() else None
+
+    def delete(self, key: str) -> None:
+        (self.root / key).unlink(missing_ok=True)
