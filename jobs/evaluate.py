@@ -22,7 +22,7 @@ from jobs._cli import job, uri
 def main(**options: Any) -> dict[str, Any]:
     """Evaluate a model on a named split; the figures and pictures go to MLflow."""
     from dogbreed.data.dataset import load_manifest
-    from dogbreed.data.pipeline import open_pipeline
+    from dogbreed.data.pipeline import InputPipeline
     from dogbreed.review import classifier, results, tracking
     from dogbreed.training import trainer
 
@@ -35,7 +35,7 @@ def main(**options: Any) -> dict[str, Any]:
         params = {"model": options["model"], "split": split, "data": manifest.options}
         with tracking.run("evaluate", f"{model.name}-{split}", params, {"dogbreed.split": split}) as run:
             tracking.log_input(manifest, store, split)
-            pipeline = open_pipeline(manifest, store, card.view, options["batch_size"], Path(scratch) / "cache")
+            pipeline = InputPipeline(manifest, store, card.view, options["batch_size"], Path(scratch) / "cache")
             scores = results.log_evaluation(run, split, trainer.predict(model, pipeline, split), manifest)
     return {"run_id": run.id, **scores, "photos": manifest.split(split).photos}
 

@@ -31,7 +31,7 @@ def main(**options: Any) -> dict[str, Any]:
     import tensorflow as tf
 
     from dogbreed.data.dataset import load_manifest
-    from dogbreed.data.pipeline import open_pipeline
+    from dogbreed.data.pipeline import InputPipeline
     from dogbreed.data.split import VALIDATION
     from dogbreed.review import classifier, results, tracking
     from dogbreed.training import recipe as recipes
@@ -54,7 +54,7 @@ def main(**options: Any) -> dict[str, Any]:
         tracking.run("train", f"{recipe.name}-{key[:8]}", params, {tracking.JOB_KEY: key}) as run,
     ):
         tracking.log_input(manifest, store, "training")
-        pipeline = open_pipeline(manifest, store, recipe.view, recipe.batch_size, Path(cache))
+        pipeline = InputPipeline(manifest, store, recipe.view, recipe.batch_size, Path(cache))
         trained = trainer.train(recipe, manifest, pipeline, options["seed"], run)
         results.log_training(run, trained, trainer.predict(trained.model, pipeline, VALIDATION), manifest)
         card = classifier.Card(manifest.classes, recipe.size, recipe.shape, manifest.digest)

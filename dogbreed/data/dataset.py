@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +12,17 @@ from typing import Any
 from dogbreed.platform.errors import (
     DamagedData,
     DataContradiction,
+    ImpossibleHere,
     MissingManifest,
     MissingObject,
     UnknownName,
 )
+from dogbreed.platform.log import progress
 from dogbreed.platform.storage import FolderStore, Store
 
 FORMAT = 1  # raised by hand whenever the same options give other bytes
 MANIFEST = "manifest.json"
-IN_FLIGHT = 8  # copies that the pipeline may have been handed and not opened yet; they are never removed
+DOWNLOADS = 4  # shards at a time
 CACHE_LIMIT = 20 << 30  # bytes: forty times the whole dataset at 224 px, half of a small node's disk
 
 
@@ -160,41 +163,33 @@ def commit_shard(store: Store, data: bytes, records: int) -> Shard:
     return shard
 
 
-class ShardFiles:
-    """Verified local files of shards: a folder's own, or copies in a bounded cache directory."""
+def local_shards(store: Store, shards: Sequence[Shard], cache: Path, limit: int = CACHE_LIMIT) -> list[Path]:
+    """Return a verified local file for each shard: a folder's own, or a copy in `cache`.
 
-    def __init__(self, store: Store, shards: Sequence[Shard], cache: Path, limit: int = CACHE_LIMIT) -> None:
-        """`limit` is the size in bytes above which the least recently used copies are removed."""
-        self._store, self._shards, self._cache, self._limit = store, tuple(shards), cache, limit
-        self._verified: set[Path] = set()
+    `limit` bounds the copies in bytes; ImpossibleHere when they would not fit, DamagedData when a shard
+    is not what the manifest says.
+    """
+    needed = 0 if store.local_path("") else sum(shard.bytes for shard in shards)
+    if needed > limit:
+        raise ImpossibleHere(
+            f"the shards at {store.uri} have {needed >> 20} MiB, the local cache may take {limit >> 20} MiB; "
+            "preprocess at a smaller --size or with fewer photos"
+        )
+    with ThreadPoolExecutor(DOWNLOADS) as pool:
+        paths = pool.map(lambda shard: _local_shard(store, shard, cache), shards)
+        return list(progress(paths, "verify", len(shards), unit="shard"))
 
-    def path(self, number: int) -> Path:
-        """Return a local file with the bytes of shard `number`; DamagedData when they are others."""
-        shard = self._shards[number]
-        path = self._store.local_path(shard.key) or self._copy(shard)
-        if path not in self._verified:
-            _verify(str(path), shard, path.read_bytes() if path.is_file() else b"")
-            self._verified.add(path)
-        return path
 
-    def _copy(self, shard: Shard) -> Path:
-        path = self._cache / f"{shard.sha256}.tfrecord"
-        if not path.exists():
-            data = self._store.read(shard.key)
-            _verify(self._store.at(shard.key), shard, data)
-            self._make_room(shard.bytes)
-            FolderStore(self._cache).commit(path.name, data)
-        path.touch()  # the least recently used goes first
-        return path
-
-    def _make_room(self, needed: int) -> None:
-        copies = sorted(self._cache.glob("*.tfrecord"), key=lambda path: path.stat().st_mtime)
-        used = sum(path.stat().st_size for path in copies)
-        for path in copies[: max(0, len(copies) - IN_FLIGHT)]:
-            if used + needed <= self._limit:
-                return
-            used -= path.stat().st_size
-            path.unlink()
+def _local_shard(store: Store, shard: Shard, cache: Path) -> Path:
+    own = store.local_path(shard.key)
+    path = own or cache / f"{shard.sha256}.tfrecord"
+    if own is None and not path.exists():
+        data = store.read(shard.key)
+        _verify(store.at(shard.key), shard, data)
+        FolderStore(cache).commit(path.name, data)
+    else:
+        _verify(str(path), shard, path.read_bytes() if path.is_file() else b"")
+    return path
 
 
 def _verify(where: str, shard: Shard, data: bytes) -> None:

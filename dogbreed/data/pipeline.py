@@ -5,18 +5,16 @@ Every model does its own rescaling inside its graph.
 
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import tensorflow as tf
 
 from dogbreed.data.augment import Augment, jitter_margin, random_flip, random_region
-from dogbreed.data.dataset import Manifest, ShardFiles
+from dogbreed.data.dataset import Manifest, local_shards
 from dogbreed.data.records import FEATURES
 from dogbreed.data.split import TRAIN
 from dogbreed.data.view import View, cut, decode, sample, square
-from dogbreed.platform.errors import DataContradiction, DogbreedError
+from dogbreed.platform.errors import DataContradiction
 from dogbreed.platform.storage import Store
 
 SHUFFLE_BLOCK = 2048  # encoded photos: 16 MB at 128 px, 50 MB at 224 px
@@ -26,21 +24,22 @@ SHARDS_AT_ONCE = 4  # read side by side, so that a batch mixes shards
 class InputPipeline:
     """Batches of one dataset as one view shows them."""
 
-    def __init__(self, manifest: Manifest, files: dict[str, ShardFiles], view: View, batch_size: int) -> None:
-        """`files` maps a split to its shards; DataContradiction when the photos are smaller than the view."""
+    def __init__(self, manifest: Manifest, store: Store, view: View, batch_size: int, cache: Path) -> None:
+        """Copies of remote shards go to the folder `cache`; DataContradiction when photos are smaller than the view."""
         size = int(manifest.options["size"])
         if size < view.size:
             raise DataContradiction(
                 f"{view.size} px asked for, the dataset has {size} px; run jobs.preprocess --size {view.size} "
                 "to another prefix, or choose a smaller recipe"
             )
-        self._manifest, self._files, self._view, self._batch = manifest, files, view, batch_size
+        self._manifest, self._view, self._batch = manifest, view, batch_size
+        self._store, self._cache = store, cache
         self._parallel = os.cpu_count() or 1
-        self._failure: DogbreedError | None = None
+        self._local: dict[str, list[str]] = {}
 
     def example(self) -> bytes:
         """Return the first train photo, encoded."""
-        record = next(iter(tf.data.TFRecordDataset(str(self._files[TRAIN].path(0)))))
+        record = next(iter(tf.data.TFRecordDataset(self._paths(TRAIN)[0])))
         return bytes(tf.io.parse_single_example(record, FEATURES)["image/encoded"].numpy())
 
     def steps(self, split: str) -> int:
@@ -50,7 +49,7 @@ class InputPipeline:
     def evaluation(self, split: str) -> tf.data.Dataset:
         """Return every record of `split` once, in a fixed order."""
         own = self._manifest.split(split)
-        records = self._read(tf.data.Dataset.range(len(own.shards)), split)
+        records = self._read(tf.constant(self._paths(split), tf.string))
         batches = self._finish(records.map(self._still, num_parallel_calls=self._parallel), drop=False)
         # without a length, Keras warns that the data ran out
         return batches.apply(tf.data.experimental.assert_cardinality(math.ceil(own.records / self._batch)))
@@ -61,15 +60,15 @@ class InputPipeline:
         Each epoch leaves out a different remainder smaller than one batch.
         """
 
+        paths = tf.constant(self._paths(TRAIN), tf.string)
+
         def one(epoch: tf.Tensor) -> tf.data.Dataset:
-            return self._epoch(tf.stack([tf.constant(seed, tf.int64), epoch]), augment)
+            return self._epoch(paths, tf.stack([tf.constant(seed, tf.int64), epoch]), augment)
 
         return tf.data.Dataset.range(epochs).flat_map(one).prefetch(2)
 
-    def _epoch(self, seed: tf.Tensor, augment: Augment) -> tf.data.Dataset:
-        numbers = tf.range(len(self._manifest.split(TRAIN).shards), dtype=tf.int64)
-        order = tf.random.experimental.stateless_shuffle(numbers, seed)
-        records = self._read(tf.data.Dataset.from_tensor_slices(order), TRAIN)
+    def _epoch(self, paths: tf.Tensor, seed: tf.Tensor, augment: Augment) -> tf.data.Dataset:
+        records = self._read(tf.random.experimental.stateless_shuffle(paths, seed))
         mixed = tf.random.stateless_uniform([], seed, maxval=2**62, dtype=tf.int64)
         # Dataset.shuffle takes no seed that is a tensor, so blocks of records are shuffled instead
         blocks = records.batch(SHUFFLE_BLOCK).enumerate()
@@ -83,16 +82,15 @@ class InputPipeline:
         )
         return self._finish(examples, drop=self._manifest.split(TRAIN).records >= self._batch)
 
-    def _read(self, numbers: tf.data.Dataset, split: str) -> tf.data.Dataset:
-        def path(number: int) -> bytes:
-            try:
-                return str(self._files[split].path(int(number))).encode()
-            except DogbreedError as error:
-                self._failure = error
-                raise
+    def _paths(self, split: str) -> list[str]:
+        """Return the verified local files of a split's shards; they are fetched at the first call."""
+        if split not in self._local:
+            shards = self._manifest.split(split).shards
+            self._local[split] = [str(path) for path in local_shards(self._store, shards, self._cache)]
+        return self._local[split]
 
-        paths = numbers.map(lambda number: tf.numpy_function(path, [number], tf.string), num_parallel_calls=2)
-        return paths.prefetch(2).interleave(
+    def _read(self, paths: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices(paths).interleave(
             tf.data.TFRecordDataset, cycle_length=SHARDS_AT_ONCE, num_parallel_calls=2, deterministic=True
         )
 
@@ -123,16 +121,6 @@ class InputPipeline:
             photo, region = cut(photo, region)
         return photo, region, label
 
-    @contextmanager
-    def own_errors(self) -> Iterator[None]:
-        """Raise a shard's trouble as the suite's own error, not as what tf.data makes of it."""
-        try:
-            yield
-        except tf.errors.OpError as error:
-            if self._failure:
-                raise self._failure from error
-            raise
-
 
 def _box(example: dict[str, tf.Tensor], whole: tf.Tensor, margin: tf.Tensor | float) -> tf.Tensor:
     """Return the box with its margin as [top, left, height, width] of a photo of `whole` [height, width] pixels."""
@@ -143,9 +131,3 @@ def _box(example: dict[str, tf.Tensor], whole: tf.Tensor, margin: tf.Tensor | fl
     top, bottom = tf.clip_by_value(top - y, 0, height), tf.clip_by_value(bottom + y, 0, height)
     scale = whole / tf.stack([height, width])
     return tf.stack([top, left, bottom - top, right - left]) * tf.tile(scale, [2])
-
-
-def open_pipeline(manifest: Manifest, store: Store, view: View, batch_size: int, cache: Path) -> InputPipeline:
-    """Return the pipeline over all splits; copies of remote shards go to the folder `cache`."""
-    files = {name: ShardFiles(store, split.shards, cache) for name, split in manifest.splits.items()}
-    return InputPipeline(manifest, files, view, batch_size)

@@ -58,16 +58,15 @@ def train(recipe: Recipe, manifest: Manifest, pipeline: InputPipeline, seed: int
     model = zoo.build(recipe.model, recipe.size, classes, recipe.dropout)
     _compile(model, recipe, steps)
     watcher = _Watcher(recipe, steps, observer)
-    with pipeline.own_errors():
-        model.fit(
-            _one_hot(pipeline.training(recipe.augment, seed, recipe.epochs), classes),
-            validation_data=_one_hot(pipeline.evaluation(VALIDATION), classes),
-            steps_per_epoch=steps,
-            epochs=recipe.epochs,
-            callbacks=_callbacks(recipe, watcher),
-            shuffle=False,  # the pipeline has done it
-            verbose=0,
-        )
+    model.fit(
+        _one_hot(pipeline.training(recipe.augment, seed, recipe.epochs), classes),
+        validation_data=_one_hot(pipeline.evaluation(VALIDATION), classes),
+        steps_per_epoch=steps,
+        epochs=recipe.epochs,
+        callbacks=_callbacks(recipe, watcher),
+        shuffle=False,  # the pipeline has done it
+        verbose=0,
+    )
     return Trained(model, tuple(watcher.history), _digest(model.get_weights()), _digest(model.optimizer.variables))
 
 
@@ -171,10 +170,9 @@ def predict(
     """
     labels, probabilities = [], []
     shown: list[np.ndarray] = []
-    with pipeline.own_errors():
-        for photos, truth in pipeline.evaluation(split):
-            labels.append(truth.numpy())
-            probabilities.append(model.predict_on_batch(photos))
-            if sum(len(batch) for batch in shown) < keep:
-                shown.append(photos.numpy())
+    for photos, truth in pipeline.evaluation(split):
+        labels.append(truth.numpy())
+        probabilities.append(model.predict_on_batch(photos))
+        if sum(len(batch) for batch in shown) < keep:
+            shown.append(photos.numpy())
     return np.concatenate(labels), np.concatenate(probabilities), np.concatenate(shown)[:keep]

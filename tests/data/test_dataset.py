@@ -1,7 +1,6 @@
 """The manifest as a contract, and shards that a reader verifies before it believes them."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +12,22 @@ from dogbreed.data.dataset import (
     Manifest,
     Part,
     Shard,
-    ShardFiles,
     Split,
     commit_shard,
     config_id,
     load_manifest,
+    local_shards,
     sha256,
 )
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
-from dogbreed.platform.errors import DamagedData, DataContradiction, MissingManifest, MissingObject, UnknownName
+from dogbreed.platform.errors import (
+    DamagedData,
+    DataContradiction,
+    ImpossibleHere,
+    MissingManifest,
+    MissingObject,
+    UnknownName,
+)
 from dogbreed.platform.storage import FolderStore, Store, open_store
 
 SHARD = Shard("shards/ab.tfrecord", "ab", 10, 3)
@@ -132,7 +138,7 @@ def test_a_shard_is_named_by_its_content(store: Store) -> None:
 def test_a_folders_shards_are_read_where_they_lie(dataset: Path, tmp_path: Path) -> None:
     out = FolderStore(dataset)
     shard = load_manifest(out).split("train").shards[0]
-    assert ShardFiles(out, [shard], tmp_path / "cache").path(0) == dataset / shard.key
+    assert local_shards(out, [shard], tmp_path / "cache") == [dataset / shard.key]
     assert not (tmp_path / "cache").exists()
 
 
@@ -141,19 +147,19 @@ def test_a_flipped_bit_in_a_shard_is_noticed(store: Store, tmp_path: Path) -> No
     damage(tmp_path / "good" / shard.key)
     store.put(shard.key, (tmp_path / "good" / shard.key).read_bytes())
     with pytest.raises(DamagedData, match=f"{shard.key} is not what manifest.json says"):
-        ShardFiles(store, [shard], tmp_path / "cache").path(0)
+        local_shards(store, [shard], tmp_path / "cache")
 
 
 @pytest.mark.parametrize("data", [b"r" * 999, b"r" * 1001, b""])
 def test_a_shard_of_another_length_is_noticed(store: Store, tmp_path: Path, data: bytes) -> None:
     store.put(SHARD.key, data)
     with pytest.raises(DamagedData):
-        ShardFiles(store, [replace(SHARD, sha256=sha256(b"r" * 1000), bytes=1000)], tmp_path / "cache").path(0)
+        local_shards(store, [replace(SHARD, sha256=sha256(b"r" * 1000), bytes=1000)], tmp_path / "cache")
 
 
 def test_a_shard_that_is_gone_is_an_error_of_the_data(store: Store, tmp_path: Path) -> None:
     with pytest.raises((DamagedData, MissingObject)) as error:
-        ShardFiles(store, [SHARD], tmp_path / "cache").path(0)
+        local_shards(store, [SHARD], tmp_path / "cache")
     assert error.value.exit_code == 65
 
 
@@ -164,49 +170,26 @@ def three_shards(store: Store) -> list[Shard]:
 def test_a_remote_shard_is_copied_once(bucket: str, tmp_path: Path) -> None:
     remote, cache = open_store(bucket + "/data"), tmp_path / "cache"
     shards = three_shards(remote)
-    files = ShardFiles(remote, shards, cache)
-    assert [files.path(number).read_bytes() for number in range(3)] == [bytes([n]) * 1000 for n in range(3)]
+    copies = local_shards(remote, shards, cache)
+    assert [path.read_bytes() for path in copies] == [bytes([n]) * 1000 for n in range(3)]
     for shard in shards:
         remote.delete(shard.key)
-    assert ShardFiles(remote, shards, cache).path(1).read_bytes() == b"\1" * 1000  # of another process
+    assert local_shards(remote, shards, cache) == copies  # as another process would
     assert sorted(path.name for path in cache.iterdir()) == sorted(f"{s.sha256}.tfrecord" for s in shards)
 
 
-def test_a_full_cache_gives_up_the_least_recently_used(
-    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dogbreed.data.dataset.IN_FLIGHT", 0)
-    remote, cache = open_store(bucket + "/data"), tmp_path / "cache"
+def test_copies_that_the_cache_cannot_hold_are_refused(bucket: str, tmp_path: Path) -> None:
+    remote = open_store(bucket + "/data")
     shards = three_shards(remote)
-    files = ShardFiles(remote, shards, cache, limit=2500)
-    first, second = files.path(0), files.path(1)
-    os.utime(first, (1000, 1000))
-    os.utime(second, (2000, 2000))
-    assert files.path(0) == first  # used again: now the second is the older
-    third = files.path(2)
-    assert {path for path in (first, second, third) if path.exists()} == {first, third}
-    assert files.path(1).read_bytes() == b"\1" * 1000
-
-
-def test_a_cache_smaller_than_a_shard_still_serves(
-    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dogbreed.data.dataset.IN_FLIGHT", 0)
-    remote = open_store(bucket + "/data")
-    files = ShardFiles(remote, three_shards(remote), tmp_path / "cache", limit=10)
-    assert [files.path(number).read_bytes()[0] for number in (0, 1, 2, 0)] == [0, 1, 2, 0]
-    assert len(list((tmp_path / "cache").iterdir())) == 1
-
-
-def test_copies_that_may_be_about_to_be_opened_stay(bucket: str, tmp_path: Path) -> None:
-    remote = open_store(bucket + "/data")
-    files = ShardFiles(remote, three_shards(remote), tmp_path / "cache", limit=10)
-    assert all(path.exists() for path in [files.path(number) for number in (0, 1, 2)])
+    with pytest.raises(ImpossibleHere, match="have 0 MiB, the local cache may take 0 MiB") as error:
+        local_shards(remote, shards, tmp_path / "cache", limit=2999)
+    assert error.value.exit_code == 78
+    assert len(local_shards(remote, shards, tmp_path / "cache", limit=3000)) == 3
 
 
 def test_a_damaged_copy_is_not_believed(bucket: str, tmp_path: Path) -> None:
     remote, cache = open_store(bucket + "/data"), tmp_path / "cache"
     shards = three_shards(remote)
-    damage(ShardFiles(remote, shards, cache).path(0))
+    damage(local_shards(remote, shards, cache)[0])
     with pytest.raises(DamagedData, match=str(cache)):
-        ShardFiles(remote, shards, cache).path(0)
+        local_shards(remote, shards, cache)

@@ -130,12 +130,12 @@ def test_the_registered_model_names_the_breed_of_an_encoded_photo(way: dict[str,
     code = """
 import sys, mlflow, pandas, tensorflow as tf
 from dogbreed.data.dataset import load_manifest
-from dogbreed.data.pipeline import open_pipeline
+from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.view import View
 from dogbreed.platform.storage import open_store
 from pathlib import Path
 store = open_store(sys.argv[1])
-photo = open_pipeline(load_manifest(store), store, View(64), 1, Path("unused")).example()
+photo = InputPipeline(load_manifest(store), store, View(64), 1, Path("unused")).example()
 model = mlflow.pyfunc.load_model("models:/dogbreed@candidate")
 rows = model.predict(pandas.DataFrame({"image": [photo, photo]}))
 assert list(rows.columns) == ["breed", "class", "probability"] and len(rows) == 2, rows

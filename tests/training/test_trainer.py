@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dogbreed.data.dataset import load_manifest
-from dogbreed.data.pipeline import InputPipeline, open_pipeline
+from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.view import View
 from dogbreed.platform.errors import DataContradiction
 from dogbreed.platform.storage import open_store
@@ -29,7 +29,7 @@ class Listener:
 
 def open_small(dataset: Path, recipe: Recipe) -> InputPipeline:
     store = open_store(str(dataset))
-    return open_pipeline(load_manifest(store), store, recipe.view, recipe.batch_size, Path("unused"))
+    return InputPipeline(load_manifest(store), store, recipe.view, recipe.batch_size, Path("unused"))
 
 
 def train(dataset: Path, recipe: Recipe, listener: Listener) -> trainer.Trained:
@@ -68,4 +68,4 @@ def test_a_loss_that_is_no_number_ends_with_65(dataset: Path) -> None:
 def test_a_recipe_larger_than_the_data_says_what_to_do(dataset: Path) -> None:
     store = open_store(str(dataset))
     with pytest.raises(DataContradiction, match="preprocess --size 512"):
-        open_pipeline(load_manifest(store), store, View(512), 8, Path("unused"))
+        InputPipeline(load_manifest(store), store, View(512), 8, Path("unused"))
