@@ -62,7 +62,7 @@ def larger_128() -> Recipe:
         model="larger",
         size=128,
         epochs=30,
-        augment=Augment(flip=True, min_area=0.5, max_aspect=1.2),
+        augment=Augment(flip=True, min_area=0.4, max_aspect=1.3),
     )
 
 
