@@ -21,6 +21,11 @@ log = logging.getLogger(__name__)
 @click.option("--name", help="Job key.  [default: hash of recipe, data, seed and format]")
 @click.option("--epochs", type=int, help="Passes over the train photos.  [default: the recipe's]")
 @click.option("--batch-size", type=int, help="Photos a step.  [default: the recipe's]")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "mixed_bfloat16", "mixed_float16"]),
+    help="Of the computation; auto is mixed_float16 on a GPU and float32 on a CPU.  [default: the recipe's]",
+)
 @click.option("--seed", type=int, default=0, help="Seed of weights, order and augmentation.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change any field of the recipe.")
 @click.option("--deterministic", is_flag=True, help="Bit-for-bit repeatable, slower.")
@@ -65,8 +70,8 @@ def main(**options: Any) -> dict[str, Any]:
 
 
 def _settings(options: dict[str, Any]) -> list[str]:
-    """Return --epochs and --batch-size as the settings that they abbreviate, then --set."""
-    short = [f"{key}={options[key]}" for key in ("epochs", "batch_size") if options[key] is not None]
+    """Return --epochs, --batch-size and --precision as the settings that they abbreviate, then --set."""
+    short = [f"{key}={options[key]}" for key in ("epochs", "batch_size", "precision") if options[key] is not None]
     return [*short, *options["settings"]]
 
 

@@ -10,6 +10,8 @@ from dogbreed.data.dataset import FORMAT, canonical, sha256
 from dogbreed.data.view import View
 from dogbreed.platform.errors import UnknownName
 
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -28,6 +30,7 @@ class Recipe:
     dropout: float = 0.2
     ema: float = 0.0  # momentum of the weights' running mean that is validated and kept; 0: none
     patience: int = 10  # epochs without a better val_top1 before training stops
+    precision: str = "auto"  # of the computation; auto: mixed_float16 on a GPU, float32 on a CPU
     augment: Augment = Augment()
 
     def __post_init__(self) -> None:
@@ -37,6 +40,8 @@ class Recipe:
             raise UnknownName("learning_rate is above 0; weight_decay and warmup_epochs are at least 0")
         if not (0 <= self.label_smoothing < 1 and 0 <= self.dropout < 1 and 0 <= self.ema < 1):
             raise UnknownName("label_smoothing, dropout and ema are at least 0 and below 1")
+        if self.precision not in PRECISIONS:
+            raise UnknownName(f"unknown precision {self.precision!r}; known are {', '.join(PRECISIONS)}")
 
     @property
     def view(self) -> View:

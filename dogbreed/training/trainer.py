@@ -5,7 +5,8 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,7 +56,8 @@ def train(recipe: Recipe, manifest: Manifest, pipeline: InputPipeline, seed: int
             raise DataContradiction(f"the dataset has no {split} photos; preprocess more photos of each breed")
     keras.utils.set_random_seed(seed)
     steps, classes = pipeline.steps(TRAIN), len(manifest.classes)
-    model = zoo.build(recipe.model, recipe.size, classes, recipe.dropout)
+    with _precision(recipe.precision):
+        model = zoo.build(recipe.model, recipe.size, classes, recipe.dropout)
     _compile(model, recipe, steps)
     watcher = _Watcher(recipe, steps, observer)
     model.fit(
@@ -70,15 +72,28 @@ def train(recipe: Recipe, manifest: Manifest, pipeline: InputPipeline, seed: int
     return Trained(model, tuple(watcher.history), _digest(model.get_weights()), _digest(model.optimizer.variables))
 
 
+@contextmanager
+def _precision(name: str) -> Iterator[None]:
+    """Build layers that compute in `name`; their weights stay float32."""
+    before = keras.config.dtype_policy()
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    keras.config.set_dtype_policy(("mixed_float16" if on_gpu else "float32") if name == "auto" else name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def _one_hot(batches: tf.data.Dataset, classes: int) -> tf.data.Dataset:
     return batches.map(lambda photos, labels: (photos, tf.one_hot(labels, classes)))
 
 
 def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:
-    warmup = round(recipe.warmup_epochs * steps)
+    total = recipe.epochs * steps
+    warmup = min(round(recipe.warmup_epochs * steps), total // 2)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=recipe.learning_rate / 100 if warmup else recipe.learning_rate,
-        decay_steps=max(1, recipe.epochs * steps - warmup),
+        decay_steps=max(1, total - warmup),
         warmup_target=recipe.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
