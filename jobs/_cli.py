@@ -49,8 +49,8 @@ class Job(click.Command):
             os.environ.setdefault(name, value)
         try:
             summary = super().invoke(ctx)
-        except (DogbreedError, OSError) as error:
-            known = error if isinstance(error, DogbreedError) else _from_os(error)
+        except (DogbreedError, Stopped, OSError) as error:
+            known = _from_os(error) if isinstance(error, OSError) else error
             logging.getLogger(str(self.name)).error("%s", known)
             sys.exit(known.exit_code)
         click.echo(json.dumps(summary))

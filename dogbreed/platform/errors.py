@@ -1,4 +1,4 @@
-"""The tree of errors; each class carries the exit code that a job ends with (docs/operations.md)."""
+"""The tree of errors; each class carries the exit code that a job ends with (docs/architecture.md)."""
 
 
 class DogbreedError(Exception):
@@ -43,8 +43,8 @@ class ImpossibleHere(DogbreedError):
     exit_code = 78
 
 
-class Stopped(DogbreedError):
-    """SIGTERM arrived; what was done is kept."""
+class Stopped(BaseException):
+    """SIGTERM arrived; what was done is kept. Like KeyboardInterrupt, no library takes it for its own error."""
 
     exit_code = 143
 

@@ -13,11 +13,11 @@ T = TypeVar("T")
 LINE_EVERY = 10.0  # seconds between two plain progress lines: readable in `kubectl logs`
 
 
-def configure(job: str, verbose: bool = False) -> None:
+def configure(job: str) -> None:
     """Send the log records of every module to stderr as `time level job message`."""
     logging.basicConfig(
         stream=sys.stderr,
-        level=logging.DEBUG if verbose else logging.INFO,
+        level=logging.INFO,
         format=f"%(asctime)s %(levelname)-7s {job} %(message)s",
         datefmt="%H:%M:%S",
         force=True,

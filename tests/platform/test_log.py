@@ -25,14 +25,6 @@ def test_records_go_to_stderr_with_level_and_job_and_stdout_stays_empty() -> Non
     assert line.split(" ", 1)[1] == "INFO    train-7 hello"
 
 
-def test_a_verbose_job_says_more() -> None:
-    done = run(
-        "import logging; from dogbreed.platform import log; log.configure('job', verbose=True);"
-        "logging.getLogger('dogbreed.x').debug('detail')"
-    )
-    assert done.stderr.endswith("DEBUG   job detail\n")
-
-
 def test_progress_passes_the_items_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert list(log.progress(iter("abc"), "letters", total=3)) == ["a", "b", "c"]

@@ -1,5 +1,7 @@
 """The store: the same promises over a folder and over S3, and each failure under its own exit code."""
 
+import errno
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -217,6 +219,21 @@ def test_a_folder_may_be_a_mount_point_itself(tmp_path: Path) -> None:
         folder.delete(key)
 
 
+def test_a_folder_mounted_from_the_same_disk_is_written_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def across(source: str, target: Path) -> None:  # what the kernel says between two bind mounts
+        if Path(source).parent != tmp_path / "out":
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        link(source, target)
+
+    monkeypatch.setattr("os.link", across)
+    folder = FolderStore(tmp_path / "out")
+    folder.put("a", b"1" * 100)
+    assert folder.read("a") == b"1" * 100
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "a"]
+
+
 def test_a_folder_is_opened_by_path_and_by_file_uri(tmp_path: Path) -> None:
     FolderStore(tmp_path / "a b").put("key", b"1")
     assert open_store(str(tmp_path / "a b")).read("key") == b"1"
@@ -280,6 +297,39 @@ def test_refused_credentials_are_called_so(monkeypatch: pytest.MonkeyPatch) -> N
             with pytest.raises(CredentialsRefused, match="check the credentials") as error:
                 use()
             assert error.value.exit_code == 77
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "InvalidToken", CredentialsRefused),
+        (401, "Unauthorized", CredentialsRefused),
+        (400, "InvalidArgument", UnknownName),
+        (405, "MethodNotAllowed", UnknownName),
+        (501, "NotImplemented", TryAgain),
+        (429, "SlowDown", TryAgain),
+    ],
+)
+def test_a_refusal_is_tried_again_only_where_that_helps(
+    monkeypatch: pytest.MonkeyPatch, status: int, code: str, kind: type[Exception]
+) -> None:
+    body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+    with (
+        serving(lambda request: reply(request, status, body)) as endpoint,
+        pytest.raises(kind, match="s3://b/p/a"),
+    ):
+        quick_store(monkeypatch, endpoint).read("a")
+
+
+@pytest.mark.parametrize(("name", "value"), [("AWS_PROFILE", "nobody"), ("AWS_ENDPOINT_URL_S3", "no address")])
+def test_a_setting_that_means_nothing_is_a_wrong_name(
+    s3: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setattr(s3_module.boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UnknownName, match=r"check the AWS_\* variables"):
+        S3Store("s3://b/p")
+    monkeypatch.setattr(s3_module.boto3, "DEFAULT_SESSION", None)
 
 
 def test_missing_credentials_are_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

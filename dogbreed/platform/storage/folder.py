@@ -1,7 +1,9 @@
 """Objects as files below a folder."""
 
+import errno
 import io
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,25 +48,30 @@ class FolderStore(Store):
             self._link(key, stream)
 
     def _link(self, key: str, content: BinaryIO) -> None:
-        """Write beside the prefix, then link: a killed writer leaves nothing that a reader could see."""
+        """Write outside the prefix, then link: a killed writer leaves nothing that a reader could see.
+
+        Where the prefix is a mount of its own or its parent is not writable, the file is written inside.
+        """
         target = self.root / key
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._scratch(), prefix=TEMPORARY) as temporary:
-            while block := content.read(STREAM_BLOCK):
-                temporary.write(block)
+        try:
+            self._link_from(self.root.absolute().parent, target, content)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EACCES, errno.EROFS):
+                raise
+            self._link_from(self.root, target, content)
+
+    def _link_from(self, scratch: Path, target: Path, content: BinaryIO) -> None:
+        content.seek(0)
+        with tempfile.NamedTemporaryFile(dir=scratch, prefix=TEMPORARY) as temporary:
+            shutil.copyfileobj(content, temporary, STREAM_BLOCK)
             temporary.flush()
             os.fchmod(temporary.fileno(), 0o644)
             os.fsync(temporary.fileno())
             try:
                 os.link(temporary.name, target)
             except FileExistsError as error:
-                raise AlreadyThere(f"{self.at(key)} exists") from error
-
-    def _scratch(self) -> Path:
-        """Return a folder to link from: beside the prefix, or inside it where it is a mount of its own."""
-        parent = self.root.absolute().parent
-        same = parent.stat().st_dev == self.root.stat().st_dev
-        return parent if same and os.access(parent, os.W_OK) else self.root
+                raise AlreadyThere(f"{target} exists") from error
 
     def list(self, prefix: str = "") -> Iterator[str]:
         paths = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith(TEMPORARY))

@@ -29,8 +29,17 @@ S3_CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 8},
     max_pool_connections=32,
 )
-REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+REFUSED = {401, 403}  # HTTP status
+REFUSED_CODES = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}  # these come with 400
+PASSING = {408, 409, 429}  # timeout, conflict of two writers, too many requests; and every 5xx
 ABSENT = {"404", "NoSuchKey"}
+NO_CREDENTIALS = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.TokenRetrievalError,
+    boto.SSOError,
+)
 
 # botocore retries requests, but neither a body that breaks off while it is read nor a 409
 again = tenacity.retry(
@@ -47,7 +56,10 @@ class S3Store(Store):
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
         self.bucket, _, self.prefix = self.uri.removeprefix("s3://").partition("/")
-        self.client = boto3.client("s3", config=S3_CONFIG)
+        try:
+            self.client = boto3.client("s3", config=S3_CONFIG)
+        except (boto.BotoCoreError, ValueError) as error:  # a profile, endpoint or region that does not exist
+            raise UnknownName(f"cannot open {uri}: {error}; check the AWS_* variables") from error
         self.reached = False
 
     def _key(self, key: str) -> str:
@@ -116,14 +128,12 @@ class S3Store(Store):
         except boto.ClientError as error:
             self.reached = True
             raise self._refusal(error, key) from error
-        except (boto.NoCredentialsError, boto.PartialCredentialsError) as error:
+        except NO_CREDENTIALS as error:
             raise CredentialsRefused(
-                f"no credentials for {self.uri}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                f"no credentials for {self.uri} ({error}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             ) from error
         except boto.ParamValidationError as error:
             raise UnknownName(f"{self.uri}: {error}; name s3://bucket/prefix") from error
-        except boto.FlexibleChecksumError as error:
-            raise TryAgain(f"{self.at(key)}: {error}; run the same command again") from error
         except (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError) as error:
             if self.reached:
                 raise TryAgain(f"lost {self.at(key)}: {error}; run the same command again") from error
@@ -131,6 +141,8 @@ class S3Store(Store):
                 f"cannot reach {self.client.meta.endpoint_url} for {self.uri}: {error}; "
                 "check AWS_ENDPOINT_URL_S3 and the network"
             ) from error
+        except boto.BotoCoreError as error:  # a wrong checksum of a body, for example
+            raise TryAgain(f"{self.at(key)}: {error}; run the same command again") from error
 
     def _refusal(self, error: boto.ClientError, key: str) -> DogbreedError:
         code = error.response.get("Error", {}).get("Code", "")
@@ -143,9 +155,11 @@ class S3Store(Store):
             return MissingObject(f"{self.at(key)} does not exist")
         if code in ("PreconditionFailed", "412"):
             return AlreadyThere(f"{self.at(key)} exists")
-        if status == 403 or code in REFUSED:
-            return CredentialsRefused(f"{self.at(key)}: {code}: {error}; check the credentials and the clock")
-        return TryAgain(f"{self.at(key)}: {error}; run the same command again")
+        if status in REFUSED or code in REFUSED_CODES:
+            return CredentialsRefused(f"{self.at(key)}: {error}; check the credentials and the clock")
+        if status in PASSING or status >= 500:
+            return TryAgain(f"{self.at(key)}: {error}; run the same command again")
+        return UnknownName(f"{self.at(key)}: {error}; name s3://bucket/prefix of a server that speaks S3")
 
 
 class _PastEnd(DataContradiction):
