@@ -3,7 +3,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 DEMO ?= demo
-DEMO_TRACKING := sqlite:///$(CURDIR)/$(DEMO)/mlflow.db
+DEMO_TRACKING := sqlite:///$(abspath $(DEMO))/mlflow.db
 LOCK := docker/requirements-dev.lock
 
 .PHONY: help setup demo test test-long check bench ui lock clean
@@ -14,7 +14,7 @@ help:  ## list the targets
 setup: .venv/ready  ## make .venv with all that jobs and tests need
 
 .venv/ready: $(LOCK)
-	command -v $(PYTHON) >/dev/null && $(PYTHON) -m venv .venv || python3 -m venv .venv
+	if command -v $(PYTHON) >/dev/null; then $(PYTHON) -m venv .venv; else python3 -m venv .venv; fi
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(LOCK)
 	touch $@
 

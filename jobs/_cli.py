@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -72,6 +73,16 @@ def job(name: str) -> Callable[[Callable[..., dict[str, Any]]], Job]:
     return lambda function: click.command(name, cls=Job)(function)
 
 
+SEED = click.IntRange(0, 2**32 - 1)  # what NumPy's generators take
+
+
+def name_of_job(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+    """Check a job key: it becomes part of tags, filters and object names."""
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise click.BadParameter(f"{name!r} is not made of 1 to 100 letters, digits, dots, dashes and underscores")
+    return name
+
+
 def uri(flag: str, help: str, **attributes: Any) -> Callable[[F], F]:
     """Return an option that takes folder/, file:///folder or s3://bucket/prefix."""
     return click.option(
@@ -82,5 +93,5 @@ def uri(flag: str, help: str, **attributes: Any) -> Callable[[F], F]:
 def default(config: type, field: str, choices: tuple[str, ...] = (), *, help: str) -> Callable[[F], F]:
     """Return an option for a field of a dataclass, with the default and the type that stand there."""
     value = config.__dataclass_fields__[field].default  # type: ignore[attr-defined]
-    kind: Any = click.Choice(choices) if choices else type(value)
+    kind: Any = click.Choice(choices) if choices else SEED if field == "seed" else type(value)
     return click.option(f"--{field.replace('_', '-')}", type=kind, default=value, help=help)

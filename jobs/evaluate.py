@@ -30,14 +30,15 @@ def main(**options: Any) -> dict[str, Any]:
     manifest = load_manifest(store)
     manifest.split(split)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch:
-        model, card = classifier.load(tracking.resolve(options["model"], Path(scratch) / "model"))
-        results.check_classes(card, manifest)
-        params = {"model": options["model"], "split": split, "data": manifest.options}
+        uri = tracking.resolve(options["model"])
+        model, card = classifier.load(tracking.download(uri, Path(scratch) / "model"))
+        results.check_card(card, manifest)
+        params = {"model": uri, "model_dataset": card.dataset_digest, "split": split, "data": manifest.options}
         with tracking.run("evaluate", f"{model.name}-{split}", params, {"dogbreed.split": split}) as run:
             tracking.log_input(manifest, store, split)
             pipeline = InputPipeline(manifest, store, card.view, options["batch_size"], Path(scratch) / "cache")
             scores = results.log_evaluation(run, split, trainer.predict(model, pipeline, split), manifest)
-    return {"run_id": run.id, **scores, "photos": manifest.split(split).photos}
+    return {"run_id": run.id, "model": uri, **scores, "photos": manifest.split(split).photos}
 
 
 if __name__ == "__main__":

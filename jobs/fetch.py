@@ -14,7 +14,13 @@ from jobs._cli import default, job, uri
 @job("fetch")
 @click.option("--source", type=click.Choice(NAMES), default=NAMES[0], help="What to fetch; sketches are drawn.")
 @uri("--raw", "Where the archives go", required=True)
-@click.option("--from", "origin", metavar="URL|FOLDER", help="Where they come from.  [default: the publisher]")
+@click.option(
+    "--from",
+    "origin",
+    metavar="URL",
+    envvar="DOGBREED_FETCH_FROM",
+    help="Where they come from: http(s)://, a folder or s3://bucket/prefix.  [default: the publisher]",
+)
 @click.option("--scratch", type=click.Path(path_type=Path), help="Folder for half downloads.  [default: in /tmp]")
 @click.option("--other-checksums", is_flag=True, help="Accept archives that are not the published ones; recorded.")
 @default(SketchConfig, "breeds", help="Sketches: number of breeds.")

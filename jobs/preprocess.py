@@ -28,7 +28,10 @@ log = logging.getLogger(__name__)
 @default(DatasetOptions, "seed", help="Seed of the splits; validation is 10 % of what is not test.")
 @click.option("--breeds", default="", help="Only these breeds, separated by commas; all when empty.")
 @click.option("--per-breed", type=int, help="At most so many photos of a breed in train and in test.")
-@click.option("--max-quarantined", type=float, default=0.001, help="Share of unusable photos that is tolerated.")
+@click.option("--shards", type=int, help="Number of shards in all, about.  [default: 512 photos each]")
+@click.option(
+    "--max-quarantined", type=click.FloatRange(0, 1), default=0.001, help="Share of unusable photos that is tolerated."
+)
 @click.option("--worker-index", type=int, envvar="JOB_COMPLETION_INDEX", help="This worker's fixed share: 0 to N-1.")
 @click.option("--workers", type=click.IntRange(1), default=1, help="Number of workers N with a fixed share.")
 def main(**options: Any) -> dict[str, Any]:
@@ -43,21 +46,22 @@ def main(**options: Any) -> dict[str, Any]:
     if manifest:
         log.info("%s is complete already", out.uri)
     else:
-        numbers = list(shards.pending(plan, out, options["worker_index"], options["workers"]))
+        numbers = shards.share(plan, options["worker_index"], options["workers"])
         log.info("making %d of %d shards at %s", len(numbers), len(plan.shards), out.uri)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for number in progress(numbers, "preprocess", len(numbers), unit="shard"):
-                shards.make_shard(plan, number, out, pool)
+                if not shards.is_made(plan, number, out):
+                    shards.make_shard(plan, number, out, pool)
         manifest = shards.finish(plan, out, options["max_quarantined"])
     if manifest is None:
         log.info("this worker's share is done; other workers' parts are missing, the last one writes the manifest")
         return {"manifest": None, "out": out.uri, "shards": len(numbers)}
-    tracking.log_dataset(manifest, out, shards.contact_sheet(out, manifest))
+    tracking.log_dataset(manifest, out, lambda: shards.contact_sheet(out, manifest))
     return {"manifest": out.at("manifest.json"), "dropped": plan.dropped, **manifest.summary()}
 
 
 def _dataset_options(options: dict[str, Any]) -> DatasetOptions:
-    names = ("size", "crop", "margin", "objects", "split", "seed", "per_breed")
+    names = ("size", "crop", "margin", "objects", "split", "seed", "per_breed", "shards")
     breeds = tuple(sorted(breed.strip() for breed in options["breeds"].split(",") if breed.strip()))
     return DatasetOptions(breeds=breeds, **{name: options[name] for name in names})
 

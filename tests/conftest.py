@@ -99,8 +99,9 @@ def preprocess(pool: ThreadPoolExecutor) -> Preprocess:
         plan = shards.make_plan(source, DatasetOptions(**{"size": 32, **options}))
         if manifest := shards.committed(plan, out):
             return manifest
-        for number in shards.pending(plan, out, index, workers):
-            shards.make_shard(plan, number, out, pool)
+        for number in shards.share(plan, index, workers):
+            if not shards.is_made(plan, number, out):
+                shards.make_shard(plan, number, out, pool)
         return shards.finish(plan, out, max_quarantined)
 
     return run

@@ -19,8 +19,8 @@ class Augment:
     def __post_init__(self) -> None:
         if not 0 < self.min_area <= 1:
             raise UnknownName(f"min_area {self.min_area} is outside 0 to 1")
-        if self.max_aspect < 1 or self.margin_jitter < 0:
-            raise UnknownName("max_aspect is at least 1 and margin_jitter at least 0")
+        if self.max_aspect < 1 or not 0 <= self.margin_jitter < 0.5:  # beyond, a box could vanish
+            raise UnknownName("max_aspect is at least 1; margin_jitter at least 0 and below 0.5")
 
 
 def jitter_margin(margin: float, augment: Augment, seed: tf.Tensor) -> tf.Tensor:

@@ -46,6 +46,14 @@ class Shard:
     records: int
 
 
+@dataclass(frozen=True, order=True)
+class Rejected:
+    """A photo that cannot be used, and why."""
+
+    key: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Part:
     """What became of one planned shard: the object, or None when no photo was usable."""
@@ -53,7 +61,7 @@ class Part:
     split: str
     shard: Shard | None
     photos: int
-    quarantine: tuple[tuple[str, str], ...] = ()  # (photo key, reason)
+    quarantine: tuple[Rejected, ...] = ()
 
     def to_json(self) -> bytes:
         return canonical(asdict(self))
@@ -62,7 +70,7 @@ class Part:
     def from_json(cls, data: bytes) -> "Part":
         content = json.loads(data)
         shard = content["shard"] and Shard(**content["shard"])
-        quarantine = tuple((key, reason) for key, reason in content["quarantine"])
+        quarantine = tuple(Rejected(**entry) for entry in content["quarantine"])
         return cls(content["split"], shard, content["photos"], quarantine)
 
 
@@ -89,7 +97,7 @@ class Manifest:
     versions: dict[str, str]  # of decoder and resizer
     classes: tuple[str, ...]  # a label is a position in here
     splits: dict[str, Split]
-    quarantine: tuple[tuple[str, str], ...]
+    quarantine: tuple[Rejected, ...]
 
     def to_json(self) -> bytes:
         return canonical(asdict(self))
@@ -127,7 +135,7 @@ class Manifest:
             name: Split(split["photos"], tuple(Shard(**shard) for shard in split["shards"]))
             for name, split in content.pop("splits").items()
         }
-        quarantine = tuple((key, reason) for key, reason in content.pop("quarantine"))
+        quarantine = tuple(Rejected(**entry) for entry in content.pop("quarantine"))
         return cls(**{**content, "classes": tuple(content["classes"])}, splits=splits, quarantine=quarantine)
 
 
@@ -145,14 +153,15 @@ def load_manifest(store: Store) -> Manifest:
             f"{store.uri} holds no {MANIFEST}; run jobs.preprocess --out {store.uri} first, or wait for it"
         ) from error
     try:
-        manifest = Manifest.from_json(data)
+        content = json.loads(data)
+        if content["format"] != FORMAT:  # before a field that another format names otherwise
+            raise DataContradiction(
+                f"{store.at(MANIFEST)} has format {content['format']}, this version reads {FORMAT}; "
+                "preprocess to another --out"
+            )
+        return Manifest.from_json(data)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedData(f"{store.at(MANIFEST)} is damaged ({error!r}); preprocess to a new prefix") from error
-    if manifest.format != FORMAT:
-        raise DataContradiction(
-            f"{store.at(MANIFEST)} has format {manifest.format}, this version reads {FORMAT}; preprocess again"
-        )
-    return manifest
+        raise DamagedData(f"{store.at(MANIFEST)} is damaged ({error!r}); preprocess to another --out") from error
 
 
 def commit_shard(store: Store, data: bytes, records: int) -> Shard:
@@ -161,6 +170,13 @@ def commit_shard(store: Store, data: bytes, records: int) -> Shard:
     shard = Shard(f"shards/{digest}.tfrecord", digest, len(data), records)
     store.commit(shard.key, data)
     return shard
+
+
+def read_verified(store: Store, shard: Shard) -> bytes:
+    """Return a shard's bytes; DamagedData when they are not what the manifest says."""
+    data = store.read(shard.key)
+    _verify(store.at(shard.key), shard, data)
+    return data
 
 
 def local_shards(store: Store, shards: Sequence[Shard], cache: Path, limit: int = CACHE_LIMIT) -> list[Path]:
@@ -184,9 +200,7 @@ def _local_shard(store: Store, shard: Shard, cache: Path) -> Path:
     own = store.local_path(shard.key)
     path = own or cache / f"{shard.sha256}.tfrecord"
     if own is None and not path.exists():
-        data = store.read(shard.key)
-        _verify(store.at(shard.key), shard, data)
-        FolderStore(cache).commit(path.name, data)
+        FolderStore(cache).commit(path.name, read_verified(store, shard))
     else:
         _verify(str(path), shard, path.read_bytes() if path.is_file() else b"")
     return path

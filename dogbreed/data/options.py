@@ -21,6 +21,7 @@ class DatasetOptions:
     seed: int = 0  # of the validation carve
     breeds: tuple[str, ...] = ()  # all when empty
     per_breed: int | None = None  # at most so many photos of each breed in train and in test
+    shards: int | None = None  # about so many in all; None: 512 photos each
 
     def __post_init__(self) -> None:
         for value, known in ((self.crop, CROPS), (self.objects, OBJECTS), (self.split, SPLIT_MODES)):
@@ -30,5 +31,6 @@ class DatasetOptions:
             raise UnknownName(f"size {self.size} is outside 16 to 1024 pixels")
         if not 0 <= self.margin <= 1:
             raise UnknownName(f"margin {self.margin} is outside 0 to 1 box sides")
-        if self.per_breed is not None and self.per_breed < 1:
-            raise UnknownName(f"per-breed {self.per_breed} is below 1")
+        for name, count in (("per-breed", self.per_breed), ("shards", self.shards)):
+            if count is not None and count < 1:
+                raise UnknownName(f"{name} {count} is below 1")

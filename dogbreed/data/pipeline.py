@@ -42,17 +42,20 @@ class InputPipeline:
         record = next(iter(tf.data.TFRecordDataset(self._paths(TRAIN)[0])))
         return bytes(tf.io.parse_single_example(record, FEATURES)["image/encoded"].numpy())
 
+    def records(self, split: str) -> int:
+        """Return the number of examples in a split."""
+        return self._manifest.split(split).records
+
     def steps(self, split: str) -> int:
         """Return the number of whole training batches in one epoch, at least 1."""
-        return max(1, self._manifest.split(split).records // self._batch)
+        return max(1, self.records(split) // self._batch)
 
     def evaluation(self, split: str) -> tf.data.Dataset:
         """Return every record of `split` once, in a fixed order."""
-        own = self._manifest.split(split)
         records = self._read(tf.constant(self._paths(split), tf.string))
         batches = self._finish(records.map(self._still, num_parallel_calls=self._parallel), drop=False)
         # without a length, Keras warns that the data ran out
-        return batches.apply(tf.data.experimental.assert_cardinality(math.ceil(own.records / self._batch)))
+        return batches.apply(tf.data.experimental.assert_cardinality(math.ceil(self.records(split) / self._batch)))
 
     def training(self, augment: Augment, seed: int, epochs: int) -> tf.data.Dataset:
         """Return `epochs` passes of `steps("train")` batches, shuffled and augmented by (seed, epoch).
@@ -80,7 +83,7 @@ class InputPipeline:
             lambda index, record: self._random(record, augment, tf.stack([mixed, index * 3])),
             num_parallel_calls=self._parallel,
         )
-        return self._finish(examples, drop=self._manifest.split(TRAIN).records >= self._batch)
+        return self._finish(examples, drop=self.records(TRAIN) >= self._batch)
 
     def _paths(self, split: str) -> list[str]:
         """Return the verified local files of a split's shards; they are fetched at the first call."""

@@ -3,10 +3,10 @@
 import itertools
 import json
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from math import ceil
 
 from PIL import Image
 
@@ -17,11 +17,13 @@ from dogbreed.data.dataset import (
     MANIFEST,
     Manifest,
     Part,
+    Rejected,
     Split,
     canonical,
     commit_shard,
     config_id,
     load_manifest,
+    read_verified,
 )
 from dogbreed.data.image import BadPhoto
 from dogbreed.data.options import DatasetOptions
@@ -42,7 +44,7 @@ class Plan:
     source: Source = field(repr=False)
     classes: tuple[str, ...]
     shards: tuple[tuple[str, tuple[Photo, ...]], ...]  # (split, photos)
-    quarantine: tuple[tuple[str, str], ...]  # photos that are not even read
+    quarantine: tuple[Rejected, ...]  # photos that are not even read
     dropped: int  # photos left out by `breeds` and `per_breed`
 
     @cached_property
@@ -57,20 +59,24 @@ class Plan:
 
 def make_plan(source: Source, options: DatasetOptions) -> Plan:
     """Select, split and order the photos; DataContradiction when the options do not fit the source."""
+    options = replace(options, breeds=tuple(sorted({_bare(breed) for breed in options.breeds})))
     selected = _select(source, options)
     splits = assign([(p.breed, p.key, p.split or TRAIN) for p in selected], options.split, options.seed)
     usable = [photo for photo in selected if photo.problem is None]
+    if not usable:
+        raise DataContradiction(f"none of the source's {len(source.photos)} photos can be used; check --raw")
+    length = ceil(len(usable) / options.shards) if options.shards else PHOTOS_PER_SHARD
     shards = []
     for name in SPLITS:
         photos = sorted((p for p in usable if splits[p.key] == name), key=lambda photo: rank(photo.key))
-        for start in range(0, len(photos), PHOTOS_PER_SHARD):
-            shards.append((name, tuple(photos[start : start + PHOTOS_PER_SHARD])))
+        for start in range(0, len(photos), length):
+            shards.append((name, tuple(photos[start : start + length])))
     return Plan(
         options=options,
         source=source,
         classes=tuple(sorted({photo.breed for photo in selected})),
         shards=tuple(shards),
-        quarantine=tuple((photo.key, photo.problem) for photo in selected if photo.problem),
+        quarantine=tuple(Rejected(photo.key, photo.problem) for photo in selected if photo.problem),
         dropped=len(source.photos) - len(selected),
     )
 
@@ -78,7 +84,7 @@ def make_plan(source: Source, options: DatasetOptions) -> Plan:
 def _select(source: Source, options: DatasetOptions) -> list[Photo]:
     if options.split == "official" and not any(photo.split for photo in source.photos):
         raise DataContradiction("the source has no official split (lists.tar is missing); use --split stratified")
-    wanted = {_bare(breed) for breed in options.breeds}
+    wanted = set(options.breeds)
     if unknown := wanted - {_bare(photo.breed) for photo in source.photos}:
         raise UnknownName(f"no breed {', '.join(sorted(unknown))} in the source; names are as in Images/")
     photos = [photo for photo in source.photos if not wanted or _bare(photo.breed) in wanted]
@@ -95,21 +101,24 @@ def _bare(breed: str) -> str:
     return (name if dash and synset[1:].isdigit() else breed).lower()
 
 
-def pending(plan: Plan, out: Store, index: int | None, workers: int) -> Iterator[int]:
-    """Yield the numbers of shards that this worker has to make.
+def share(plan: Plan, index: int | None, workers: int) -> list[int]:
+    """Return the numbers of the shards that this worker looks after.
 
-    With an `index` the share is fixed; without, every shard whose part is missing, from a random
-    one on, so that workers who know nothing of each other rarely meet.
+    With an `index` the share is fixed; without, it is every shard, from a random one on, so that workers
+    who know nothing of each other rarely meet.
     """
     numbers = list(range(len(plan.shards)))
-    if index is not None and not 0 <= index < workers:
-        raise UnknownName(f"worker index {index} is outside 0 to {workers - 1}; set --workers to their number")
-    if index is not None:
-        numbers = numbers[index::workers]
-    elif numbers:
+    if index is None:
         start = random.randrange(len(numbers))
-        numbers = numbers[start:] + numbers[:start]
-    return (number for number in numbers if out.size(plan.part_key(number)) is None)
+        return numbers[start:] + numbers[:start]
+    if not 0 <= index < workers:
+        raise UnknownName(f"worker index {index} is outside 0 to {workers - 1}; set --workers to their number")
+    return numbers[index::workers]
+
+
+def is_made(plan: Plan, number: int, out: Store) -> bool:
+    """Tell whether some worker has committed this shard and its part."""
+    return out.size(plan.part_key(number)) is not None
 
 
 def make_shard(plan: Plan, number: int, out: Store, pool: ThreadPoolExecutor) -> Part:
@@ -119,7 +128,7 @@ def make_shard(plan: Plan, number: int, out: Store, pool: ThreadPoolExecutor) ->
     quarantine = []
     for photo, result in zip(photos, pool.map(lambda photo: _records(plan, photo), photos), strict=True):
         if isinstance(result, BadPhoto):
-            quarantine.append((photo.key, str(result)))
+            quarantine.append(Rejected(photo.key, str(result)))
         else:
             records += result
     shard = commit_shard(out, write_shard(records), len(records)) if records else None
@@ -205,7 +214,7 @@ def _judge_quarantine(plan: Plan, manifest: Manifest, max_quarantined: float) ->
     photos = sum(split.photos for split in manifest.splits.values())
     bad = len(manifest.quarantine)
     if bad > max_quarantined * (photos + bad):
-        shown = "; ".join(f"{key}: {reason}" for key, reason in manifest.quarantine[:5])
+        shown = "; ".join(f"{entry.key}: {entry.reason}" for entry in manifest.quarantine[:5])
         raise DataContradiction(
             f"{bad} of {photos + bad} photos cannot be used, --max-quarantined allows {max_quarantined:.1%} "
             f"({shown}{'; ...' if bad > 5 else ''}); mend the archive or raise the limit"
@@ -213,7 +222,7 @@ def _judge_quarantine(plan: Plan, manifest: Manifest, max_quarantined: float) ->
 
 
 def _judge_breeds(plan: Plan, manifest: Manifest) -> None:
-    bad = {key for key, _ in manifest.quarantine}
+    bad = {entry.key for entry in manifest.quarantine}
     usable = {
         photo.breed for split, photos in plan.shards if split == TRAIN for photo in photos if photo.key not in bad
     }
@@ -242,5 +251,5 @@ def committed(plan: Plan, out: Store) -> Manifest | None:
 
 def contact_sheet(out: Store, manifest: Manifest, count: int = 60) -> Image.Image:
     """Return the first photos of the first train shard as one picture."""
-    records = read_shard(out.read(manifest.split(TRAIN).shards[0].key))
+    records = read_shard(read_verified(out, manifest.split(TRAIN).shards[0]))
     return image.contact_sheet([record.encoded for record in itertools.islice(records, count)], side=128)

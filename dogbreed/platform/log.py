@@ -3,7 +3,8 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -26,15 +27,24 @@ def configure(job: str) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def progress(items: Iterable[T], label: str, total: int, unit: str = "photo") -> Iterator[T]:
-    """Yield `items` unchanged, showing how many of `total` have passed."""
-    if sys.stderr.isatty():
-        with logging_redirect_tqdm():
-            yield from tqdm(items, desc=label, total=total, unit=unit, unit_scale=unit == "B", leave=False)
-        return
-    log, said = logging.getLogger(__name__), time.monotonic()
-    for done, item in enumerate(items, start=1):
-        yield item
-        if time.monotonic() - said > LINE_EVERY:
-            log.info("%s: %d of %d %ss", label, done, total, unit)
-            said = time.monotonic()
+def progress(
+    items: Iterable[T], label: str, total: int | None, unit: str = "photo", size: Callable[[T], int] | None = None
+) -> Iterator[T]:
+    """Yield `items` unchanged, showing how many of `total` (None: unknown) have passed.
+
+    With `size` an item counts as so many units, bytes for example.
+    """
+    bar = sys.stderr.isatty()
+    log, said, done = logging.getLogger(__name__), time.monotonic(), 0
+    with (
+        logging_redirect_tqdm() if bar else nullcontext(),
+        tqdm(desc=label, total=total, unit=unit, unit_scale=size is not None, leave=False, disable=not bar) as shown,
+    ):
+        for item in items:
+            yield item
+            step = size(item) if size else 1
+            done += step
+            shown.update(step)
+            if not bar and time.monotonic() - said > LINE_EVERY:
+                log.info("%s: %s%s %ss", label, f"{done:,}", f" of {total:,}" if total else "", unit)
+                said = time.monotonic()

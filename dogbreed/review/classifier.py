@@ -85,19 +85,30 @@ def _load(model: Path, card: Path) -> tuple[keras.Model, Card]:
 
 
 def load(folder: Path) -> tuple[keras.Model, Card]:
-    """Return the Keras model and the card inside a downloaded MLflow model."""
-    model, card = folder / "artifacts" / "model.keras", folder / "artifacts" / "card.json"
+    """Return the Keras model and the card inside a downloaded MLflow model, or where `save` put them."""
+    model, card = _files(folder)
     if not (model.exists() and card.exists()):
         raise DataContradiction(f"{folder} holds no dogbreed model (artifacts/model.keras and card.json)")
     return _load(model, card)
 
 
+def save(model: keras.Model, card: Card, folder: Path) -> tuple[Path, Path]:
+    """Write model and card below `folder`, as in a logged model, and return their paths."""
+    weights, text = _files(folder)
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    model.save(weights)
+    text.write_text(json.dumps(asdict(card), indent=1))
+    return weights, text
+
+
+def _files(folder: Path) -> tuple[Path, Path]:
+    return folder / "artifacts" / "model.keras", folder / "artifacts" / "card.json"
+
+
 def log_model(model: keras.Model, card: Card, example: bytes, registered: str, alias: str) -> ModelInfo:
     """Log the model to the active run, register it as `registered` and set `alias` to the new version."""
     with tempfile.TemporaryDirectory() as folder:
-        weights, text = Path(folder) / "model.keras", Path(folder) / "card.json"
-        model.save(weights)
-        text.write_text(json.dumps(asdict(card), indent=1))
+        weights, text = save(model, card, Path(folder))
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=__file__,

@@ -1,5 +1,9 @@
 """What a training or an evaluation leaves in its MLflow run, and its summary."""
 
+import logging
+import resource
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -7,21 +11,29 @@ import numpy as np
 import pandas as pd
 
 from dogbreed.data.dataset import Manifest
-from dogbreed.platform.errors import DataContradiction
-from dogbreed.review import figures, metrics
+from dogbreed.platform.errors import DataContradiction, TryAgain
+from dogbreed.review import classifier, figures, metrics, tracking
 from dogbreed.review.classifier import Card
 from dogbreed.review.tracking import Run
 from dogbreed.training.trainer import Trained
 
 Predictions = tuple[np.ndarray, np.ndarray, np.ndarray]  # labels, probabilities, first photos
 
+log = logging.getLogger(__name__)
 
-def check_classes(card: Card, manifest: Manifest) -> None:
-    """Raise DataContradiction when model and dataset number their breeds differently."""
+
+def check_card(card: Card, manifest: Manifest) -> None:
+    """Raise DataContradiction when model and dataset number their breeds differently; warn of other data."""
     if card.classes != manifest.classes:
         raise DataContradiction(
             f"the model knows {len(card.classes)} breeds, the dataset has {len(manifest.classes)} or others; "
             "evaluate on a dataset with the same breeds"
+        )
+    if card.dataset_digest != manifest.digest:
+        log.warning(
+            "the model was trained on dataset %s, this is %s: its splits may differ",
+            card.dataset_digest[:12],
+            manifest.digest[:12],
         )
 
 
@@ -35,18 +47,32 @@ def log_evaluation(run: Run, split: str, predictions: Predictions, manifest: Man
 
 
 def log_training(run: Run, trained: Trained, validation: Predictions, manifest: Manifest) -> None:
-    """Log the learning curves, the kept epoch, the hashes and what validation looks like."""
+    """Log the learning curves, the kept epoch, the hashes, the memory and what validation looks like."""
     history = pd.DataFrame(trained.history)
     run.picture("learning_curves", figures.learning_curves(history))
-    mlflow.log_text(history.to_csv(index=False), "tables/history.csv")
+    run.text("tables/history.csv", history.to_csv(index=False))
     log_evaluation(run, "best_val", validation, manifest)
-    run.log(0, {"best_epoch": trained.best["epoch"], "epochs": float(len(history))})
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    run.log(0, {"best_epoch": trained.best["epoch"], "epochs": float(len(history)), "peak_rss_mb": peak})
     mlflow.set_tags(
-        {
-            "dogbreed.weights_sha256": trained.weights_sha256,
-            "dogbreed.optimizer_sha256": trained.optimizer_sha256,
-        }
+        {"dogbreed.weights_sha256": trained.weights_sha256, "dogbreed.optimizer_sha256": trained.optimizer_sha256}
     )
+
+
+def register(trained: Trained, card: Card, example: bytes) -> None:
+    """Log the model to the active run and register it as the candidate.
+
+    A model that MLflow does not take is kept in a folder that the error names: TryAgain.
+    """
+    try:
+        info = classifier.log_model(trained.model, card, example, tracking.MODEL, "candidate")
+        mlflow.set_tags({"dogbreed.model_uri": info.model_uri, "dogbreed.model_version": info.registered_model_version})
+    except tracking.ERRORS as error:
+        folder = Path(tempfile.mkdtemp(prefix="dogbreed-model-"))
+        classifier.save(trained.model, card, folder)
+        raise TryAgain(
+            f"MLflow did not take the model ({error}); it is kept in {folder}, which jobs.evaluate --model takes"
+        ) from error
 
 
 def of_training(run: mlflow.entities.Run) -> dict[str, Any]:

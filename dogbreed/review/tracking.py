@@ -1,9 +1,10 @@
 """MLflow: runs, metrics, pictures, datasets, registered models."""
 
 import logging
+import re
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,22 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from PIL import Image
 
 from dogbreed.data.dataset import Manifest
-from dogbreed.platform.errors import ServiceUnreachable, Stopped, UnknownName
+from dogbreed.platform.errors import DataContradiction, ServiceUnreachable, Stopped, TryAgain, UnknownName
 from dogbreed.platform.storage import Store
 from dogbreed.review import figures, metrics
 
 MODEL = "dogbreed"
 JOB_KEY = "dogbreed.job_key"
+CONTENT = "dogbreed.job_content"  # hash of recipe, data, seed and format: the default job key
 DIGEST = "dogbreed.dataset_digest"
 CONFIG_ID = "dogbreed.config_id"
+METRICS_A_REQUEST = 1000  # MLflow refuses more
+ERRORS = (MlflowException, requests.RequestException)
+ABSENT = {ErrorCode.Name(code) for code in (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE)}
 DIGEST_LENGTH = 36  # characters that MLflow's database keeps of a dataset's digest
 ANSWER_WITHIN = 5  # seconds
 
@@ -44,6 +50,15 @@ def check_server() -> None:
         raise ServiceUnreachable(f"MLflow at {uri} does not answer ({error}); check MLFLOW_TRACKING_URI") from error
 
 
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the errors of an MLflow server that was reached and then lost into TryAgain."""
+    try:
+        yield
+    except ERRORS as error:
+        raise TryAgain(f"MLflow at {mlflow.get_tracking_uri()}: {error}; run the same command again") from error
+
+
 class Run:
     """One MLflow run that is being written; it observes a training (dogbreed.training.trainer.Observer)."""
 
@@ -57,18 +72,29 @@ class Run:
         now = int(time.time() * 1000)
         self._unsent += [Metric(key, value, now, step) for key, value in values.items()]
         try:
-            self._client.log_batch(self.id, metrics=self._unsent)
-            self._unsent = []
-        except MlflowException as error:
+            self.flush()
+        except ERRORS as error:
             log.warning("MLflow did not take %d metric points, they are kept: %s", len(self._unsent), error)
 
+    def flush(self) -> None:
+        """Send what is unsent; an MLflow error when that is not possible."""
+        while self._unsent:
+            self._client.log_batch(self.id, metrics=self._unsent[:METRICS_A_REQUEST])
+            del self._unsent[:METRICS_A_REQUEST]
+
+    def text(self, path: str, text: str) -> None:
+        """Keep a text as an artifact; a server that does not take it is a warning."""
+        with _spared(path):
+            mlflow.log_text(text, path)
+
     def picture(self, name: str, figure: Figure | Image.Image) -> None:
-        """Keep a picture as the artifact pictures/`name`.png."""
+        """Keep a picture as the artifact pictures/`name`.png; a server that does not take it is a warning."""
         path = f"pictures/{name}.png"
-        if isinstance(figure, Image.Image):
-            mlflow.log_image(figure, path)
-        else:
-            mlflow.log_figure(figure, path)
+        with _spared(path):
+            if isinstance(figure, Image.Image):
+                mlflow.log_image(figure, path)
+            else:
+                mlflow.log_figure(figure, path)
 
     def predictions(
         self,
@@ -83,7 +109,7 @@ class Run:
         `photos` are the first ones of the split, uint8 [n, size, size, 3].
         """
         table = metrics.per_breed(labels, probabilities, classes)
-        mlflow.log_text(table.to_csv(index=False), f"tables/per_breed_{split}.csv")
+        self.text(f"tables/per_breed_{split}.csv", table.to_csv(index=False))
         self.picture(f"confusion_matrix_{split}", figures.confusion_matrix(labels, probabilities, classes))
         self.picture(f"recall_by_breed_{split}", figures.recall_bars(table))
         shown = slice(len(photos))
@@ -92,33 +118,50 @@ class Run:
 
 
 @contextmanager
-def run(job: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
-    """Open a run in the experiment of `job`; it ends as FINISHED, FAILED or, by SIGTERM, KILLED."""
-    check_server()
-    active = mlflow.start_run(experiment_id=_experiment(job), run_name=name, tags=dict(tags))
-    status = "FAILED"
+def _spared(path: str) -> Iterator[None]:
+    """A picture that is lost is no reason to lose a training."""
     try:
-        mlflow.log_params(_flat(params))
-        yield Run(active.info.run_id)
-        status = "FINISHED"
-    except (Stopped, KeyboardInterrupt):
-        status = "KILLED"
-        raise
-    finally:
-        mlflow.end_run(status)
+        yield
+    except ERRORS as error:
+        log.warning("MLflow did not take %s: %s", path, error)
+
+
+@contextmanager
+def run(job: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
+    """Open a run in the experiment of `job`; it ends as FINISHED, FAILED or, by SIGTERM, KILLED.
+
+    ServiceUnreachable when MLflow does not answer at the start, TryAgain when it is lost later.
+    """
+    check_server()
+    with translated():
+        active = mlflow.start_run(experiment_id=_experiment(job), run_name=name, tags=dict(tags))
+        own = Run(active.info.run_id)
+        try:
+            mlflow.log_params(_flat(params))
+            yield own
+            own.flush()
+        except BaseException as error:
+            killed = isinstance(error, Stopped | KeyboardInterrupt)
+            with _spared("the end of the run"):
+                mlflow.end_run("KILLED" if killed else "FAILED")
+            raise
+        mlflow.end_run("FINISHED")
 
 
 def _experiment(job: str) -> str:
     """Return the id of `dogbreed/<job>`; beside a SQLite file, artifacts lie in the database's folder."""
-    name = f"dogbreed/{job}"
+    name, uri = f"dogbreed/{job}", mlflow.get_tracking_uri()
     found = mlflow.get_experiment_by_name(name)
     if found:
         return str(found.experiment_id)
-    uri = mlflow.get_tracking_uri()
-    if not uri.startswith("sqlite:///"):
-        return str(mlflow.create_experiment(name))
-    folder = Path(uri.removeprefix("sqlite:///")).absolute().parent
-    return str(mlflow.create_experiment(name, artifact_location=(folder / "artifacts" / job).as_uri()))
+    beside = Path(uri.removeprefix("sqlite:///")).absolute().parent / "artifacts" / job
+    try:
+        return str(mlflow.create_experiment(name, beside.as_uri() if uri.startswith("sqlite:///") else None))
+    except MlflowException as error:
+        found = mlflow.get_experiment_by_name(name)  # another job has made it meanwhile
+        if found is None:
+            raise error
+        return str(found.experiment_id)
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -132,13 +175,33 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def finished_run(job: str, tag: str, value: str) -> mlflow.entities.Run | None:
     """Return the newest finished run of `job` with that tag, None where there is none."""
-    runs = mlflow.search_runs(
-        experiment_ids=[_experiment(job)],
-        filter_string=f"tags.`{tag}` = '{value}' and attributes.status = 'FINISHED'",
-        max_results=1,
-        output_format="list",
-    )
+    with translated():
+        runs = mlflow.search_runs(
+            experiment_ids=[_experiment(job)],
+            filter_string=f"tags.`{tag}` = '{value}' and attributes.status = 'FINISHED'",
+            max_results=1,
+            output_format="list",
+        )
     return runs[0] if runs else None
+
+
+def finished_training(key: str, content: str) -> mlflow.entities.Run | None:
+    """Return the finished run of job `key`, None where there is none.
+
+    DataContradiction when it trained something else: another recipe, dataset or seed has another `content`.
+    """
+    done = finished_run("train", JOB_KEY, key)
+    if done and done.data.tags.get(CONTENT) != content:
+        raise DataContradiction(
+            f"job {key} is done in run {done.info.run_id} with another recipe, dataset or seed; choose another --name"
+        )
+    return done
+
+
+def get(run_id: str) -> mlflow.entities.Run:
+    """Return a run as the server has it."""
+    with translated():
+        return mlflow.get_run(run_id)
 
 
 def log_input(manifest: Manifest, store: Store, context: str) -> None:
@@ -153,7 +216,7 @@ def log_input(manifest: Manifest, store: Store, context: str) -> None:
     mlflow.set_tag(DIGEST, manifest.digest)
 
 
-def log_dataset(manifest: Manifest, store: Store, sheet: Image.Image) -> None:
+def log_dataset(manifest: Manifest, store: Store, sheet: Callable[[], Image.Image]) -> None:
     """Write the run of a preprocessed dataset unless there is one; MLflow being down is a warning."""
     try:
         check_server()
@@ -163,16 +226,36 @@ def log_dataset(manifest: Manifest, store: Store, sheet: Image.Image) -> None:
             log_input(manifest, store, "preprocess")
             counts = {f"photos_{name}": float(split.photos) for name, split in manifest.splits.items()}
             own.log(0, {**counts, "quarantined": float(len(manifest.quarantine))})
-            mlflow.log_text(manifest.to_json().decode(), "manifest.json")
-            own.picture("photos", sheet)
-    except (ServiceUnreachable, MlflowException) as error:
+            own.text("manifest.json", manifest.to_json().decode())
+            own.picture("photos", sheet())
+    except (ServiceUnreachable, TryAgain) as error:
         log.warning("the dataset is complete, but MLflow has no run of it: %s", error)
 
 
-def resolve(uri: str, folder: Path) -> Path:
-    """Download the model behind models:/..., runs:/... or a path and return its folder."""
+def resolve(uri: str) -> str:
+    """Return `models:/NAME@ALIAS` as `models:/NAME/VERSION`, and any other name of a model as it is."""
     check_server()
-    try:
+    match = re.fullmatch(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)", uri)
+    if match is None:
+        return uri
+    with translated(), _known(uri):
+        version = mlflow.MlflowClient().get_model_version_by_alias(match["name"], match["alias"])
+    return f"models:/{match['name']}/{version.version}"
+
+
+def download(uri: str, folder: Path) -> Path:
+    """Download the model behind models:/..., runs:/... or a path and return its folder."""
+    with translated(), _known(uri):
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+
+
+@contextmanager
+def _known(uri: str) -> Iterator[None]:
+    """Raise UnknownName where MLflow answers that there is no such model."""
+    try:
+        yield
     except (MlflowException, OSError) as error:
+        answered = isinstance(error, MlflowException) and error.error_code in ABSENT
+        if isinstance(error, ERRORS) and not answered:
+            raise
         raise UnknownName(f"no model at {uri} ({error}); train one with jobs.train or name another") from error

@@ -55,8 +55,8 @@ def simple_64() -> Recipe:
         name="simple-64",
         model="simple",
         size=64,
-        epochs=25,
-        augment=Augment(flip=True, min_area=0.6, max_aspect=1.2),
+        epochs=40,
+        augment=Augment(flip=True, min_area=0.4, max_aspect=1.3),
     )
 
 
@@ -66,8 +66,8 @@ def larger_128() -> Recipe:
         name="larger-128",
         model="larger",
         size=128,
-        epochs=30,
-        augment=Augment(flip=True, min_area=0.4, max_aspect=1.3),
+        epochs=45,
+        augment=Augment(flip=True, min_area=0.3, max_aspect=1.4),
     )
 
 

@@ -54,6 +54,8 @@ def train(recipe: Recipe, manifest: Manifest, pipeline: InputPipeline, seed: int
     for split in (TRAIN, VALIDATION):
         if not manifest.split(split).records:
             raise DataContradiction(f"the dataset has no {split} photos; preprocess more photos of each breed")
+    if len(manifest.classes) < 2:
+        raise DataContradiction("the dataset has one breed only, there is nothing to learn; preprocess more --breeds")
     keras.utils.set_random_seed(seed)
     steps, classes = pipeline.steps(TRAIN), len(manifest.classes)
     with _precision(recipe.precision):
@@ -139,15 +141,20 @@ class _Watcher(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._bar.update()
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
+        self._require_numbers(logs or {}, f"batch {batch + 1} of epoch {len(self.history) + 1}")
+
+    def _require_numbers(self, values: dict[str, float], where: str) -> None:
+        wrong = [f"{key} is {value}" for key, value in values.items() if not math.isfinite(value)]
+        if wrong:
             raise DataContradiction(
-                f"the loss is {(logs or {})['loss']} in batch {batch + 1} of epoch {len(self.history) + 1}; nothing "
-                "is registered. Lower the rate, for example --set learning_rate=0.0005"
+                f"{', '.join(wrong)} in {where}; nothing is registered. "
+                "Lower the rate, for example --set learning_rate=0.0005"
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._bar.close()
         values = {key: float(value) for key, value in (logs or {}).items()}
+        self._require_numbers(values, f"epoch {epoch + 1}")
         seconds = time.monotonic() - self._began
         values |= {
             "learning_rate": float(self.model.optimizer.learning_rate),
@@ -182,7 +189,10 @@ def predict(
     """Return int32 labels [n], float32 probabilities [n, classes] and the first `keep` photos, uint8.
 
     The order is that of the shards, which is random but fixed: the first photos are a fair sample.
+    DataContradiction when the split is empty or the model's answer is no number.
     """
+    if not pipeline.records(split):
+        raise DataContradiction(f"the dataset has no {split} photos; preprocess more photos of each breed")
     labels, probabilities = [], []
     shown: list[np.ndarray] = []
     for photos, truth in pipeline.evaluation(split):
@@ -190,4 +200,7 @@ def predict(
         probabilities.append(model.predict_on_batch(photos))
         if sum(len(batch) for batch in shown) < keep:
             shown.append(photos.numpy())
-    return np.concatenate(labels), np.concatenate(probabilities), np.concatenate(shown)[:keep]
+    answers = np.concatenate(probabilities)
+    if not np.isfinite(answers).all():
+        raise DataContradiction(f"the model gives probabilities that are no numbers on {split}; train it again")
+    return np.concatenate(labels), answers, np.concatenate(shown)[:keep]

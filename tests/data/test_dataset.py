@@ -11,6 +11,7 @@ from dogbreed.data.dataset import (
     MANIFEST,
     Manifest,
     Part,
+    Rejected,
     Shard,
     Split,
     commit_shard,
@@ -38,7 +39,7 @@ MANIFEST_OF_TWO = Manifest(
     versions={"pillow": "12"},
     classes=("n1-A", "n2-B"),
     splits={"train": Split(2, (SHARD, replace(SHARD, records=4))), "test": Split(0, ())},
-    quarantine=(("n1-A/1", "broken"),),
+    quarantine=(Rejected("n1-A/1", "broken"),),
 )
 
 
@@ -63,7 +64,7 @@ def test_a_manifest_equals_what_is_read_back(
 
 
 def test_a_part_survives_its_file() -> None:
-    for part in (Part("train", SHARD, 3), Part("test", None, 0, (("n1-A/1", "broken"),))):
+    for part in (Part("train", SHARD, 3), Part("test", None, 0, (Rejected("n1-A/1", "broken"),))):
         assert Part.from_json(part.to_json()) == part
 
 
@@ -117,7 +118,7 @@ def test_without_manifest_the_job_that_writes_it_is_named(store: Store) -> None:
 )
 def test_a_damaged_manifest_is_damaged_data(tmp_path: Path, data: bytes) -> None:
     (tmp_path / MANIFEST).write_bytes(data)
-    with pytest.raises(DamagedData, match="preprocess to a new prefix") as error:
+    with pytest.raises(DamagedData, match="preprocess to another --out") as error:
         load_manifest(FolderStore(tmp_path))
     assert error.value.exit_code == 65
 

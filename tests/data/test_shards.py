@@ -126,27 +126,26 @@ def test_workers_without_shares_finish_what_another_began(
 ) -> None:
     out = FolderStore(tmp_path / "out")
     plan = shards.make_plan(Photos(), DatasetOptions(size=32))
-    for number in list(shards.pending(plan, out, None, 1))[:3]:
+    for number in shards.share(plan, None, 1)[:3]:
         shards.make_shard(plan, number, out, pool)
     assert shards.finish(plan, out, 0) is None
-    assert len(list(shards.pending(plan, out, None, 1))) == len(plan.shards) - 3
+    assert sum(shards.is_made(plan, number, out) for number in range(len(plan.shards))) == 3
     assert done(preprocess(Photos(), out)) == done(preprocess(Photos(), FolderStore(tmp_path / "alone")))
 
 
 @pytest.mark.usefixtures("small_shards")
-def test_the_shares_of_all_workers_are_all_shards_once(tmp_path: Path) -> None:
+def test_the_shares_of_all_workers_are_all_shards_once() -> None:
     plan = shards.make_plan(Photos(), DatasetOptions(size=32))
-    out = FolderStore(tmp_path)
     assert len(plan.shards) == 10  # 27 train in 6, 3 validation in 1, 15 test in 3
-    shares = [list(shards.pending(plan, out, index, 3)) for index in range(3)]
+    shares = [shards.share(plan, index, 3) for index in range(3)]
     assert shares == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
-    assert sorted(shards.pending(plan, out, None, 3)) == list(range(10))
+    assert sorted(shards.share(plan, None, 3)) == list(range(10))
 
 
 def test_a_finished_dataset_leaves_nothing_to_do(source: StanfordDogs, dataset: Path) -> None:
     out = FolderStore(dataset)
     plan = shards.make_plan(source, DatasetOptions(size=32))
-    assert list(shards.pending(plan, out, None, 1)) == []
+    assert all(shards.is_made(plan, number, out) for number in shards.share(plan, None, 1))
     before = contents(out)
     digest = load_manifest(out).digest
     assert done(shards.committed(plan, out)).digest == digest
@@ -166,9 +165,9 @@ def test_other_options_need_another_prefix(source: StanfordDogs, dataset: Path, 
 
 def test_every_option_enters_the_configuration(source: StanfordDogs) -> None:
     others = [{"size": 33}, {"crop": "none"}, {"margin": 0.2}, {"objects": "each"}, {"split": "stratified"},
-              {"seed": 1}, {"breeds": ("Inkpot_terrier",)}, {"per_breed": 3}]  # fmt: skip
+              {"seed": 1}, {"breeds": ("Inkpot_terrier",)}, {"per_breed": 3}, {"shards": 9}]  # fmt: skip
     plans = [shards.make_plan(source, DatasetOptions(**{"size": 32, **other})) for other in [{}, *others]]
-    assert len({plan.config_id for plan in plans}) == 9
+    assert len({plan.config_id for plan in plans}) == 10
 
 
 def test_a_broken_photo_is_quarantined_and_counted(preprocess: Preprocess, store: Store) -> None:
@@ -176,13 +175,13 @@ def test_a_broken_photo_is_quarantined_and_counted(preprocess: Preprocess, store
     source.photos[3] = photo("n00000001-Red", 3, "train", boxes=(Box(500, 500, 600, 600),))
     source.photos[4] = photo("n00000001-Red", 4, "train", boxes=(), problem="no annotation")
     manifest = done(preprocess(source, store, max_quarantined=0.1))
-    assert [key for key, _ in manifest.quarantine] == [
+    assert [entry.key for entry in manifest.quarantine] == [
         "n00000001-Red/n00000001_0",
         "n00000001-Red/n00000001_3",
         "n00000001-Red/n00000001_4",
         "n00000002-Green_dog/n00000002_12",
     ]
-    assert [reason for _, reason in manifest.quarantine][1:] == [
+    assert [entry.reason for entry in manifest.quarantine][1:] == [
         "box 500,500,600,600 holds no pixel of the photo",
         "no annotation",
         "neither JPEG nor PNG",
@@ -266,6 +265,22 @@ def test_breeds_are_chosen_by_name_with_or_without_synset() -> None:
         shards.make_plan(Photos(), DatasetOptions(size=32, breeds=("Red", "Cat")))
 
 
+def test_breeds_in_another_spelling_or_order_are_the_same_configuration() -> None:
+    spellings = (("Red", "Blue"), ("n00000003-Blue", "red"), ("Blue", "Red", "Red"))
+    plans = [shards.make_plan(Photos(), DatasetOptions(breeds=names)) for names in spellings]
+    assert len({plan.config_id for plan in plans}) == 1
+
+
+def test_shards_are_about_as_many_as_asked_for() -> None:
+    plan = shards.make_plan(Photos(), DatasetOptions(size=32, shards=9))
+    assert [len(photos) for _, photos in plan.shards] == [5, 5, 5, 5, 5, 2, 3, 5, 5, 5]  # 27, 3 and 15 by fives
+
+
+def test_a_source_without_one_usable_photo_contradicts() -> None:
+    with pytest.raises(DataContradiction, match="none of the source's 1 photos can be used"):
+        shards.make_plan(Photos([photo("n00000001-Red", 0, "train", problem="no annotation")]), DatasetOptions())
+
+
 def test_per_breed_keeps_so_many_of_each_breed_in_train_and_in_test() -> None:
     plan = shards.make_plan(Photos(), DatasetOptions(size=32, per_breed=4))
     kept = Counter((photo.breed, photo.split) for _, photos in plan.shards for photo in photos)
@@ -305,7 +320,7 @@ def test_a_damaged_part_is_reported_not_taken(preprocess: Preprocess, tmp_path: 
 @pytest.mark.parametrize(
     "options",
     [{"crop": "circle"}, {"objects": "all"}, {"split": "random"}, {"size": 15}, {"size": 1025}, {"margin": -0.1},
-     {"margin": 1.1}, {"per_breed": 0}],
+     {"margin": 1.1}, {"per_breed": 0}, {"shards": 0}],
 )  # fmt: skip
 def test_an_option_outside_its_range_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UnknownName):

@@ -1,5 +1,6 @@
 """The command lines: help, options, exit codes, SIGTERM."""
 
+import importlib
 import json
 import os
 import signal
@@ -54,6 +55,20 @@ def test_every_option_can_come_from_the_environment(tmp_path: Path) -> None:
     )
     assert done.returncode == 65
     assert "images.tar does not exist; run jobs.fetch" in done.stderr
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_option_has_a_variable_of_its_own_name(job: str) -> None:
+    for option in importlib.import_module(f"jobs.{job}").main.params:
+        expected = f"DOGBREED_{job}_{option.opts[0].removeprefix('--').replace('-', '_')}".upper()
+        automatic = f"DOGBREED_{job}_{option.name}".upper()
+        assert expected in (automatic, option.envvar), option.opts
+
+
+def test_a_job_key_that_could_not_be_a_name_is_refused() -> None:
+    done = run("jobs.train", "--data", "nowhere", "--recipe", "simple-64", "--name", "a'b")
+    assert done.returncode == 2
+    assert "letters, digits" in done.stderr
 
 
 def test_no_manifest_is_a_reason_to_try_again(tmp_path: Path) -> None:

@@ -1,17 +1,22 @@
-from collections.abc import Mapping
+"""Training: what is kept, what stops it, and in which precision it computes."""
+
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
-from dogbreed.data.dataset import load_manifest
+from dogbreed.data.dataset import Manifest, load_manifest
 from dogbreed.data.pipeline import InputPipeline
+from dogbreed.data.sources.stanford_dogs import StanfordDogs
 from dogbreed.data.view import View
 from dogbreed.platform.errors import DataContradiction
-from dogbreed.platform.storage import open_store
-from dogbreed.training import trainer
+from dogbreed.platform.storage import FolderStore, open_store
+from dogbreed.training import trainer, zoo
 from dogbreed.training.recipe import Recipe, named, override
 
+Preprocess = Callable[..., Manifest | None]
 SHORT = override(named("simple-64"), ["size=32", "batch_size=8", "warmup_epochs=0"])
 
 
@@ -63,6 +68,45 @@ def test_training_stops_when_validation_no_longer_improves(dataset: Path) -> Non
 def test_a_loss_that_is_no_number_ends_with_65(dataset: Path) -> None:
     with pytest.raises(DataContradiction, match="nothing is registered"):
         train(dataset, override(SHORT, ["epochs=3", "learning_rate=1e30"]), Listener())
+
+
+def test_a_training_shorter_than_its_warm_up_still_reaches_its_rate(dataset: Path) -> None:
+    listener = Listener()
+    train(dataset, override(SHORT, ["epochs=2", "warmup_epochs=5", "batch_size=2"]), listener)
+    rates = [values["learning_rate"] for values in listener.values]
+    assert rates[0] == pytest.approx(SHORT.learning_rate, rel=0.1)
+    assert rates[1] < rates[0] / 10
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_another_precision_computes_in_it_and_keeps_float32_weights(dataset: Path, precision: str) -> None:
+    trained = train(dataset, override(SHORT, ["epochs=1", f"precision={precision}"]), Listener())
+    assert {weight.dtype for weight in trained.model.weights} == {"float32"}
+    assert {layer.compute_dtype for layer in trained.model.layers if "conv" in layer.name} == {precision[6:]}
+    assert trained.model.output.dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_one_breed_is_nothing_to_learn(source: StanfordDogs, preprocess: Preprocess, tmp_path: Path) -> None:
+    preprocess(source, FolderStore(tmp_path), breeds=("Inkpot_terrier",))
+    with pytest.raises(DataContradiction, match="one breed only"):
+        train(tmp_path, SHORT, Listener())
+
+
+def test_an_empty_split_has_nothing_to_predict(source: StanfordDogs, preprocess: Preprocess, tmp_path: Path) -> None:
+    preprocess(source, FolderStore(tmp_path), per_breed=3)  # a tenth of 3 is no photo
+    with pytest.raises(DataContradiction, match="no validation photos"):
+        train(tmp_path, SHORT, Listener())
+    model = zoo.build(SHORT.model, SHORT.size, 4, SHORT.dropout)
+    with pytest.raises(DataContradiction, match="no validation photos"):
+        trainer.predict(model, open_small(tmp_path, SHORT), "validation")
+
+
+def test_a_model_whose_answer_is_no_number_is_not_evaluated(dataset: Path) -> None:
+    model = zoo.build(SHORT.model, SHORT.size, 4, SHORT.dropout)
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    with pytest.raises(DataContradiction, match="probabilities that are no numbers on test"):
+        trainer.predict(model, open_small(dataset, SHORT), "test")
 
 
 def test_a_recipe_larger_than_the_data_says_what_to_do(dataset: Path) -> None:

@@ -51,9 +51,9 @@ def index(store: Store, key: str, visit: Callable[[str, bytes], None] | None = N
                     visit(name, content)
             stream.drain()
     except tarfile.TarError as error:
-        raise DamagedData(f"{store.at(key)} is truncated or damaged ({error}); fetch it again") from error
+        raise DamagedData(f"{store.at(key)} is truncated or damaged ({error}); delete it and run jobs.fetch") from error
     if not stream.tail.endswith(END):
-        raise DamagedData(f"{store.at(key)} ends before its closing blocks; fetch it again")
+        raise DamagedData(f"{store.at(key)} ends before its closing blocks; delete it and run jobs.fetch")
     return Archive(stream.count, stream.digest.hexdigest(), tuple(members))
 
 

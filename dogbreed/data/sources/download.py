@@ -1,6 +1,5 @@
 """From the publisher, a mirror or a folder to the raw prefix: resumed, checked, indexed."""
 
-import json
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -10,12 +9,20 @@ from typing import Any
 import requests
 import tenacity
 
-from dogbreed.data.sources.archive import index
+from dogbreed.data.dataset import sha256
+from dogbreed.data.sources.archive import Archive, index
+from dogbreed.data.sources.members import ARCHIVES, IMAGES, MEMBERS, PUBLISHED, load_listing, make_listing, same
 from dogbreed.data.sources.sketches import SketchConfig, draw_archives
-from dogbreed.data.sources.stanford_dogs import ARCHIVES, MEMBERS, PUBLISHED, make_index, same
-from dogbreed.platform.errors import DamagedData, MissingObject, ServiceUnreachable, TryAgain
+from dogbreed.platform.errors import (
+    AlreadyThere,
+    DamagedData,
+    DataContradiction,
+    MissingObject,
+    ServiceUnreachable,
+    TryAgain,
+)
 from dogbreed.platform.log import progress
-from dogbreed.platform.storage import FolderStore, Store
+from dogbreed.platform.storage import STREAM_BLOCK, FolderStore, Store, open_store
 
 PUBLISHER = "http://vision.stanford.edu/aditya86/ImageNetDogs"
 BLOCK = 64 << 10  # bytes a read: what a broken connection loses at most
@@ -31,39 +38,65 @@ def draw(raw: Store, config: SketchConfig) -> None:
 
 
 def fetch(raw: Store, origin: str | None, scratch: Path | None, other_checksums: bool) -> None:
-    """Bring the three archives from a URL or folder to `raw`, each whole and with its published SHA-256.
+    """Bring the three archives from a URL, folder or bucket to `raw`, whole and with their published SHA-256.
 
-    An archive that is there already is not fetched again. `other_checksums` accepts any whole tar.
+    An archive that is there already is not fetched again. `other_checksums` accepts any whole tar. Half
+    downloads are kept in `scratch`, by origin, and go on with the next call.
     """
     origin = (origin or PUBLISHER).rstrip("/")
-    scratch = scratch or Path(tempfile.gettempdir()) / "dogbreed-fetch"
+    scratch = (scratch or Path(tempfile.gettempdir()) / "dogbreed-fetch") / sha256(origin.encode())[:16]
     for name in ARCHIVES:
         if raw.size(name) is None:
             log.info("fetching %s from %s", name, origin)
             if origin.startswith(("http://", "https://")):
                 path = _download(f"{origin}/{name}", scratch / name)
             else:
-                path = _existing(Path(origin.removeprefix("file://")) / name)
-            _check(path, other_checksums)
-            raw.put_file(name, path)
-            if path.parent == scratch:
-                path.unlink()
+                path = _in_store(open_store(origin), name, scratch)
+            _bring(path, raw, other_checksums, own=path.parent == scratch)
 
 
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise MissingObject(f"{path} does not exist; name the folder that holds {', '.join(ARCHIVES)} with --from")
+def _in_store(store: Store, name: str, scratch: Path) -> Path:
+    """Return the archive as a file: a folder's own, or a copy in `scratch`."""
+    size, path = store.size(name), store.local_path(name)
+    if size is None:
+        raise MissingObject(f"{store.at(name)} does not exist; name where {', '.join(ARCHIVES)} lie with --from")
+    if path is None:
+        scratch.mkdir(parents=True, exist_ok=True)
+        path = scratch / name
+        with store.open(name) as stream, path.open("wb") as copy:
+            for block in progress(iter(lambda: stream.read(STREAM_BLOCK), b""), name, size, "B", len):
+                copy.write(block)
     return path
 
 
-def _check(path: Path, other_checksums: bool) -> None:
-    """Raise DamagedData unless the file is a whole tar, and the published one where that is asked for."""
+def _bring(path: Path, raw: Store, other_checksums: bool, own: bool) -> None:
+    """Check an archive and put it; our `own` copy of it is kept only where a later try can use it."""
+    try:
+        found = _check(path, other_checksums)
+    except DamagedData:
+        if own:
+            path.unlink()
+        raise
+    try:
+        raw.put_file(path.name, path)
+    except AlreadyThere as error:  # by another fetch, or by a put whose answer was lost
+        if not same(index(raw, path.name), found):
+            raise DataContradiction(
+                f"{raw.at(path.name)} is another archive; choose another --raw or delete it first"
+            ) from error
+    if own:
+        path.unlink()
+
+
+def _check(path: Path, other_checksums: bool) -> Archive:
+    """Return the index; DamagedData unless the tar is whole and, where that is asked for, the published one."""
     found, expected = index(FolderStore(path.parent), path.name), PUBLISHED[path.name]
     if not other_checksums and not same(found, expected):
         raise DamagedData(
             f"{path} has {found.bytes} bytes and SHA-256 {found.sha256}, published are {expected.bytes} and "
-            f"{expected.sha256}; delete it and fetch again, or accept it with --other-checksums"
+            f"{expected.sha256}; fetch from elsewhere with --from, or accept it with --other-checksums"
         )
+    return found
 
 
 @tenacity.retry(
@@ -77,7 +110,8 @@ def _download(url: str, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     have = path.stat().st_size if path.exists() else 0
     try:
-        with requests.get(url, headers={"Range": f"bytes={have}-"}, stream=True, timeout=TIMEOUT) as reply:
+        headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}  # a range of the file, not of its gzip
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as reply:
             if reply.status_code == 416:  # nothing is left beyond what we have
                 return path
             if reply.status_code in (403, 404):
@@ -95,14 +129,16 @@ def _download(url: str, path: Path) -> Path:
 
 def _receive(reply: requests.Response, path: Path, have: int) -> None:
     """Append the reply's body to the first `have` bytes of `path`."""
-    total = have + int(reply.headers.get("Content-Length", 0))
+    announced = reply.headers.get("Content-Length")
     blocks: Iterator[bytes] = reply.iter_content(BLOCK)
     with path.open("r+b" if have else "wb") as file:
         file.seek(have)
-        for block in progress(blocks, path.name, (total - have) // BLOCK + 1, unit="block"):
+        for block in progress(blocks, path.name, int(announced) if announced else None, "B", len):
             file.write(block)
-        if file.tell() != total:
-            raise TryAgain(f"{path.name} broke off at {file.tell()} of {total} bytes; run the same command again")
+        if announced and file.tell() != have + int(announced):
+            raise TryAgain(
+                f"{path.name} broke off at {file.tell()} of {have + int(announced)} bytes; run the same command again"
+            )
 
 
 def write_index(raw: Store, other_checksums: bool) -> dict[str, Any]:
@@ -110,12 +146,11 @@ def write_index(raw: Store, other_checksums: bool) -> dict[str, Any]:
 
     DamagedData when the archives are not the published ones, unless `other_checksums`.
     """
-    content = raw.read(MEMBERS) if raw.size(MEMBERS) is not None else make_index(raw)
-    listing = json.loads(content)
-    if not (listing["published"] or other_checksums):
+    listing = load_listing(raw) or make_listing(raw)
+    if not (listing.published or other_checksums):
         raise DamagedData(
             f"the archives at {raw.uri} are not the published ones; delete them and fetch again, "
             "or accept them with --other-checksums"
         )
-    raw.commit(MEMBERS, content)
-    return {"raw": raw.uri, "photos": len(listing["members"]), "published": listing["published"]}
+    raw.commit(MEMBERS, listing.to_json())
+    return {"raw": raw.uri, "photos": len(listing.archives[IMAGES].members), "published": listing.published}

@@ -17,6 +17,7 @@ from scipy.io import savemat
 from dogbreed.data.sources.sketch_breeds import BREEDS, Breed
 from dogbreed.data.sources.sketch_photos import Box, draw_photo
 from dogbreed.data.split import TEST, TRAIN
+from dogbreed.platform.errors import UnknownName
 
 SMALLEST_BREED = 5  # photos: three for train, two for test, and the first breed's oddities fit in
 JPEG_QUALITY = 85
@@ -30,7 +31,7 @@ MAT_HEADER = b"MATLAB 5.0 MAT-file".ljust(116)  # savemat writes the platform an
 
 @dataclass(frozen=True)
 class SketchConfig:
-    """How much to draw; ValueError where a number is out of range."""
+    """How much to draw; UnknownName where a number is out of range."""
 
     breeds: int = 10
     per_breed: int = 60  # photos; three of five are for training
@@ -38,9 +39,9 @@ class SketchConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.breeds <= len(BREEDS):
-            raise ValueError(f"breeds is {self.breeds}; sketches can draw 1 to {len(BREEDS)}")
+            raise UnknownName(f"breeds is {self.breeds}; sketches can draw 1 to {len(BREEDS)}")
         if self.per_breed < SMALLEST_BREED:
-            raise ValueError(f"per_breed is {self.per_breed}; sketches need at least {SMALLEST_BREED} a breed")
+            raise UnknownName(f"per_breed is {self.per_breed}; sketches need at least {SMALLEST_BREED} a breed")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import io
 import json
 import logging
 import re
-from dataclasses import asdict
 from pathlib import PurePosixPath
 
 from scipy.io import loadmat
@@ -16,18 +15,11 @@ from scipy.io import loadmat
 from dogbreed.data.annotation import BadAnnotation, Box, parse_annotation
 from dogbreed.data.sources import Photo
 from dogbreed.data.sources.archive import Archive, Member, index
+from dogbreed.data.sources.members import ANNOTATION, IMAGES, LISTS, MEMBERS, Listing, load_listing, same
 from dogbreed.data.split import TEST, TRAIN
 from dogbreed.platform.errors import DamagedData, DataContradiction
 from dogbreed.platform.storage import Store
 
-IMAGES, ANNOTATION, LISTS = "images.tar", "annotation.tar", "lists.tar"
-ARCHIVES = (IMAGES, ANNOTATION, LISTS)
-MEMBERS = "members.json"  # the index of images.tar and the hashes of all three, written by jobs.fetch
-PUBLISHED = {
-    IMAGES: Archive(793_579_520, "a443fc2f9a851aa1a7b8e4fa4af94b8459fce2c9f5a2f4dd4669cf9673a4ec58"),
-    ANNOTATION: Archive(21_852_160, "662ed36f707be6b195c2fda392d8e153e83af28cedc8e2134a649f198def30fd"),
-    LISTS: Archive(481_280, "34b47cacd9a98b5d150e084f24d29391c084c55272295ec65c85651bc35f4d6c"),
-}
 PHOTO = re.compile(r"Images/(?P<key>(?P<breed>n\d{8}-[\w-]+)/n\d{8}_\d+)\.jpg")
 XML = re.compile(r"Annotation/(?P<key>n\d{8}-[\w-]+/n\d{8}_\d+)")
 
@@ -44,11 +36,13 @@ class StanfordDogs:
     def __init__(self, raw: Store) -> None:
         self._raw = raw
         boxes: dict[str, tuple[Box, ...] | BadAnnotation] = {}
-        archives = {IMAGES: load_index(raw) or index(raw, IMAGES)}
+        listing = load_listing(raw)
+        archives = {IMAGES: listing.archives[IMAGES] if listing else index(raw, IMAGES)}
         archives[ANNOTATION] = index(raw, ANNOTATION, lambda name, xml: _read_xml(boxes, name, xml))
         official: dict[str, str] = {}
         if raw.size(LISTS) is not None:
             archives[LISTS] = index(raw, LISTS, lambda name, mat: _read_list(official, name, mat))
+        _compare(raw, archives, listing)
         self._members = _members(archives[IMAGES])
         self.digest = hashlib.sha256(
             json.dumps({name: archive.sha256 for name, archive in archives.items()}).encode()
@@ -74,9 +68,19 @@ class StanfordDogs:
         data = self._raw.read_range(IMAGES, member.offset, member.size)
         if hashlib.sha256(data).hexdigest() != member.sha256:
             raise DamagedData(
-                f"{member.name} in {self._raw.at(IMAGES)} differs from its index; fetch the archive again"
+                f"{member.name} in {self._raw.at(IMAGES)} differs from its index; delete the archive and run jobs.fetch"
             )
         return data
+
+
+def _compare(raw: Store, archives: dict[str, Archive], listing: Listing | None) -> None:
+    """Raise DamagedData when an archive that was read is not the one in members.json."""
+    for name, archive in archives.items():
+        if listing and not same(archive, listing.archives[name]):
+            raise DamagedData(
+                f"{raw.at(name)} is not the archive that {MEMBERS} describes; "
+                "delete whichever is wrong and run jobs.fetch"
+            )
 
 
 def _members(images: Archive) -> dict[str, Member]:
@@ -109,39 +113,8 @@ def _read_list(official: dict[str, str], name: str, mat: bytes) -> None:
     try:
         cells = loadmat(io.BytesIO(mat))["file_list"].ravel()
     except Exception as error:  # scipy lets zlib's, struct's and its own errors through
-        raise DamagedData(f"{name} in {LISTS} is damaged ({error!r}); fetch it again") from error
+        raise DamagedData(f"{name} in {LISTS} is damaged ({error!r}); delete it and run jobs.fetch") from error
     for cell in cells:
         key = str(cell.item()).removesuffix(".jpg")
         if official.setdefault(key, split) != split:
             raise DataContradiction(f"{key} stands in the train and in the test list")
-
-
-def make_index(raw: Store) -> bytes:
-    """Return members.json for the three archives; unchanged archives give the same bytes."""
-    archives = {name: index(raw, name) for name in ARCHIVES}
-    listing = {
-        "published": all(same(archives[name], PUBLISHED[name]) for name in ARCHIVES),
-        "archives": {name: {"bytes": a.bytes, "sha256": a.sha256} for name, a in archives.items()},
-        "members": [asdict(member) for member in archives[IMAGES].members],
-    }
-    return json.dumps(listing, indent=0).encode()
-
-
-def same(archive: Archive, other: Archive) -> bool:
-    """Tell whether two archives have the same length and content."""
-    return (archive.bytes, archive.sha256) == (other.bytes, other.sha256)
-
-
-def load_index(raw: Store) -> Archive | None:
-    """Return the index of images.tar from members.json, None where jobs.fetch left none."""
-    if raw.size(MEMBERS) is None:
-        return None
-    try:
-        listing = json.loads(raw.read(MEMBERS))
-        entry = listing["archives"][IMAGES]
-        members = tuple(Member(**member) for member in listing["members"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedData(f"{raw.at(MEMBERS)} is damaged ({error!r}); delete it and run jobs.fetch") from error
-    if raw.size(IMAGES) != entry["bytes"]:
-        raise DamagedData(f"{raw.at(IMAGES)} has not the {entry['bytes']} bytes that {MEMBERS} says; fetch again")
-    return Archive(entry["bytes"], entry["sha256"], members)

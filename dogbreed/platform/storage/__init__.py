@@ -4,11 +4,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from dogbreed.platform.errors import UnknownName
-from dogbreed.platform.storage.base import Store
+from dogbreed.platform.storage.base import STREAM_BLOCK, Store
 from dogbreed.platform.storage.folder import FolderStore
 from dogbreed.platform.storage.s3 import S3Store
 
-__all__ = ["FolderStore", "S3Store", "Store", "open_store"]
+__all__ = ["STREAM_BLOCK", "FolderStore", "S3Store", "Store", "open_store"]
 
 
 def open_store(uri: str) -> Store:

@@ -112,7 +112,7 @@ def flipped(at: int) -> bytes:
 )
 def test_a_truncated_or_damaged_archive_is_told_from_a_whole_one(store: Store, data: bytes) -> None:
     store.put("x.tar", data)
-    with pytest.raises(DamagedData, match=r"x\.tar.*fetch it again") as error:
+    with pytest.raises(DamagedData, match=r"x\.tar.*delete it and run jobs.fetch") as error:
         index(store, "x.tar")
     assert error.value.exit_code == 65
 

@@ -10,9 +10,10 @@ import pytest
 import tenacity
 
 from dogbreed.data.sources import download
-from dogbreed.data.sources.stanford_dogs import ARCHIVES, StanfordDogs
-from dogbreed.platform.errors import DamagedData, MissingObject, ServiceUnreachable, TryAgain
-from dogbreed.platform.storage import FolderStore
+from dogbreed.data.sources.members import ARCHIVES
+from dogbreed.data.sources.stanford_dogs import StanfordDogs
+from dogbreed.platform.errors import DamagedData, DataContradiction, MissingObject, ServiceUnreachable, TryAgain
+from dogbreed.platform.storage import FolderStore, open_store
 
 
 class Publisher(http.server.BaseHTTPRequestHandler):
@@ -23,6 +24,7 @@ class Publisher(http.server.BaseHTTPRequestHandler):
     asked: list[str]
 
     def do_GET(self) -> None:
+        assert self.headers["Accept-Encoding"] == "identity"
         path = self.folder / self.path.strip("/")
         if not path.is_file():
             self.send_error(404)
@@ -57,7 +59,7 @@ def test_what_is_fetched_reads_as_the_original_does(publisher: str, sketches: Pa
     summary = download.write_index(raw, other_checksums=True)
     assert summary == {"raw": raw.uri, "photos": 48, "published": False}
     assert StanfordDogs(raw).digest == StanfordDogs(FolderStore(sketches)).digest
-    assert not list((tmp_path / "scratch").iterdir())
+    assert not [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()]
 
 
 def test_a_download_goes_on_where_it_broke_off(publisher: str, sketches: Path, tmp_path: Path) -> None:
@@ -75,21 +77,46 @@ def test_a_download_that_never_ends_is_kept_for_the_next_run(publisher: str, tmp
     Publisher.limit = 1000
     with pytest.raises(TryAgain, match="run the same command again"):
         download.fetch(FolderStore(tmp_path / "raw"), publisher, tmp_path / "scratch", other_checksums=True)
-    assert (tmp_path / "scratch" / "images.tar").stat().st_size == 5000
+    (half,) = (tmp_path / "scratch").glob("*/images.tar")
+    assert half.stat().st_size == 5000
     assert not (tmp_path / "raw").exists()
+    Publisher.limit = None
+    download.fetch(FolderStore(tmp_path / "raw"), publisher, tmp_path / "scratch", other_checksums=True)
+    assert "images.tar from 5000" in Publisher.asked
 
 
 def test_other_archives_than_the_published_are_refused(publisher: str, tmp_path: Path) -> None:
     with pytest.raises(DamagedData, match="--other-checksums"):
         download.fetch(FolderStore(tmp_path / "raw"), publisher, tmp_path / "scratch", other_checksums=False)
     assert not (tmp_path / "raw").exists()
+    assert not list((tmp_path / "scratch").glob("*/images.tar"))  # the next try begins anew
 
 
 def test_archives_are_copied_from_a_folder_and_not_twice(sketches: Path, tmp_path: Path) -> None:
     raw = FolderStore(tmp_path / "raw")
     for _ in range(2):
-        download.fetch(raw, str(sketches), None, other_checksums=True)
+        download.fetch(raw, str(sketches), sketches, other_checksums=True)  # scratch and origin may be one
     assert [raw.read(name) for name in ARCHIVES] == [(sketches / name).read_bytes() for name in ARCHIVES]
+
+
+def test_archives_are_copied_from_a_bucket(sketches: Path, tmp_path: Path, bucket: str) -> None:
+    origin, raw = open_store(bucket + "/raw"), FolderStore(tmp_path / "raw")
+    for name in ARCHIVES:
+        origin.put_file(name, sketches / name)
+    download.fetch(raw, origin.uri, tmp_path / "scratch", other_checksums=True)
+    assert [raw.read(name) for name in ARCHIVES] == [(sketches / name).read_bytes() for name in ARCHIVES]
+    assert not [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()]
+
+
+def test_another_fetch_may_have_been_faster(sketches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = FolderStore(tmp_path / "raw")
+    monkeypatch.setattr(raw, "size", lambda name: None)  # what this fetch saw before the other one's put
+    for name in ARCHIVES:
+        raw.put_file(name, sketches / name)
+    download.fetch(raw, str(sketches), None, other_checksums=True)
+    (tmp_path / "raw" / "lists.tar").write_bytes(bytes(2048))
+    with pytest.raises(DataContradiction, match=r"lists\.tar is another archive"):
+        download.fetch(raw, str(sketches), None, other_checksums=True)
 
 
 def test_what_is_not_there_is_named(publisher: str, tmp_path: Path) -> None:

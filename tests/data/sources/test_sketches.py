@@ -17,6 +17,7 @@ from scipy.io import loadmat
 from dogbreed.data.sources import sketch_photos
 from dogbreed.data.sources.sketch_breeds import BREEDS, Breed
 from dogbreed.data.sources.sketches import SketchConfig, draw_archives
+from dogbreed.platform.errors import UnknownName
 
 BREED_COUNT, PER_BREED = 5, 20
 ARCHIVES = ["images.tar", "annotation.tar", "lists.tar"]
@@ -241,5 +242,5 @@ def test_lists_have_the_published_columns(lists: dict[str, dict[str, Any]]) -> N
     ],
 )
 def test_a_config_out_of_range_says_what_is_allowed(number: dict[str, int], found: str) -> None:
-    with pytest.raises(ValueError, match=f"^{found}$"):
+    with pytest.raises(UnknownName, match=f"^{found}$"):
         SketchConfig(**number)

@@ -1,0 +1,76 @@
+"""members.json beside the archives: their hashes, and where each photo lies in images.tar."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from dogbreed.data.sources.archive import Archive, Member, index
+from dogbreed.platform.errors import DamagedData
+from dogbreed.platform.storage import Store
+
+IMAGES, ANNOTATION, LISTS = "images.tar", "annotation.tar", "lists.tar"
+ARCHIVES = (IMAGES, ANNOTATION, LISTS)
+MEMBERS = "members.json"
+PUBLISHED = {
+    IMAGES: Archive(793_579_520, "a443fc2f9a851aa1a7b8e4fa4af94b8459fce2c9f5a2f4dd4669cf9673a4ec58"),
+    ANNOTATION: Archive(21_852_160, "662ed36f707be6b195c2fda392d8e153e83af28cedc8e2134a649f198def30fd"),
+    LISTS: Archive(481_280, "34b47cacd9a98b5d150e084f24d29391c084c55272295ec65c85651bc35f4d6c"),
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What members.json holds: the three archives, images.tar with its members."""
+
+    archives: dict[str, Archive]
+
+    @property
+    def published(self) -> bool:
+        """Whether these are the archives that were published."""
+        return all(same(self.archives[name], PUBLISHED[name]) for name in ARCHIVES)
+
+    def to_json(self) -> bytes:
+        """Return the file's content; unchanged archives give the same bytes."""
+        content = {
+            "archives": {name: {"bytes": a.bytes, "sha256": a.sha256} for name, a in self.archives.items()},
+            "members": [asdict(member) for member in self.archives[IMAGES].members],
+        }
+        return json.dumps(content, indent=0).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Listing":
+        """Return what `to_json` was made of; KeyError, TypeError or ValueError for anything else."""
+        content = json.loads(data)
+        members = {IMAGES: tuple(Member(**member) for member in content["members"])}
+        archives = {name: Archive(**content["archives"][name], members=members.get(name, ())) for name in ARCHIVES}
+        return cls(archives)
+
+
+def same(archive: Archive, other: Archive) -> bool:
+    """Tell whether two archives have the same length and content."""
+    return (archive.bytes, archive.sha256) == (other.bytes, other.sha256)
+
+
+def make_listing(raw: Store) -> Listing:
+    """Return the listing of the archives that are at `raw`, after reading all of them."""
+    return Listing({name: index(raw, name) for name in ARCHIVES})
+
+
+def load_listing(raw: Store) -> Listing | None:
+    """Return the listing that jobs.fetch left at `raw`, None where it left none.
+
+    DamagedData when it cannot be read or an archive has another length than it says.
+    """
+    if raw.size(MEMBERS) is None:
+        return None
+    try:
+        listing = Listing.from_json(raw.read(MEMBERS))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedData(f"{raw.at(MEMBERS)} is damaged ({error!r}); delete it and run jobs.fetch") from error
+    for name, archive in listing.archives.items():
+        found = raw.size(name)
+        if found is not None and found != archive.bytes:
+            raise DamagedData(
+                f"{raw.at(name)} has {found} bytes, {MEMBERS} says {archive.bytes}; "
+                "delete whichever is wrong and run jobs.fetch"
+            )
+    return listing

@@ -1,0 +1,219 @@
+"""MLflow runs on a real SQLite store, and a server that is lost while a job needs it."""
+
+import http.server
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import mlflow
+import numpy as np
+import pytest
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+
+from dogbreed.data.dataset import load_manifest
+from dogbreed.platform.errors import DataContradiction, ServiceUnreachable, Stopped, TryAgain, UnknownName
+from dogbreed.platform.storage import FolderStore
+from dogbreed.review import classifier, results, tracking
+from dogbreed.training.trainer import Trained
+
+
+@pytest.fixture(autouse=True)
+def database(tmp_path: Path) -> Iterator[None]:
+    """A tracking store of the test's own."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    yield
+    mlflow.set_tracking_uri(before)
+
+
+def open_run(**tags: str) -> mlflow.entities.Run:
+    with tracking.run("train", "test", {"a": {"b": 1}}, tags) as run:
+        pass
+    return tracking.get(run.id)
+
+
+def test_a_run_ends_as_what_happened_to_it() -> None:
+    ends: dict[str, type[BaseException] | None] = {
+        "FINISHED": None, "FAILED": ValueError, "KILLED": Stopped,
+    }  # fmt: skip
+    for status, error in ends.items():
+        run_id = ""
+        try:
+            with tracking.run("train", "test", {}, {}) as run:
+                run_id = run.id
+                if error:
+                    raise error
+        except (ValueError, Stopped):
+            assert error
+        assert tracking.get(run_id).info.status == status
+
+
+def test_parameters_are_flat_and_artifacts_lie_beside_the_database(tmp_path: Path) -> None:
+    run = open_run()
+    assert run.data.params == {"a.b": "1"}
+    assert run.info.artifact_uri.startswith((tmp_path / "artifacts" / "train").as_uri())
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Metrics are refused until this list is empty; parameters pass."""
+    log_batch, broken = mlflow.MlflowClient.log_batch, [True]
+
+    def flaky(client: mlflow.MlflowClient, run_id: str, metrics: Sequence[Metric] = (), **named: Any) -> object:
+        if metrics and broken:
+            raise MlflowException("away")
+        return log_batch(client, run_id, metrics, **named)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", flaky)
+    return broken
+
+
+def test_points_that_were_not_taken_go_with_the_next_ones(away: list[bool]) -> None:
+    with tracking.run("train", "test", {}, {}) as run:
+        for step in range(1, 1500):
+            run.log(step, {"loss": step / 2})
+        away.clear()
+    history = mlflow.MlflowClient().get_metric_history(run.id, "loss")
+    assert sorted(point.step for point in history) == list(range(1, 1500))
+
+
+@pytest.mark.usefixtures("away")
+def test_a_run_whose_points_were_never_taken_is_not_finished() -> None:
+    with (
+        pytest.raises(TryAgain, match="run the same command again"),
+        tracking.run("train", "test", {}, {}) as run,
+    ):
+        run.log(1, {"loss": 1.0})
+    assert tracking.get(run.id).info.status == "FAILED"
+
+
+def test_a_picture_that_is_not_taken_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*_: object) -> None:
+        raise MlflowException("away")
+
+    monkeypatch.setattr(mlflow, "log_text", away)
+    with tracking.run("train", "test", {}, {}) as run:
+        run.text("tables/x.csv", "x")
+    assert tracking.get(run.id).info.status == "FINISHED"
+    assert "MLflow did not take tables/x.csv: away" in caplog.text
+
+
+def test_a_finished_job_of_that_name_must_have_been_the_same_job() -> None:
+    assert tracking.finished_training("mine", "content") is None
+    run = open_run(**{tracking.JOB_KEY: "mine", tracking.CONTENT: "content"})
+    done = tracking.finished_training("mine", "content")
+    assert done is not None
+    assert done.info.run_id == run.info.run_id
+    with pytest.raises(DataContradiction, match="choose another --name"):
+        tracking.finished_training("mine", "other")
+
+
+def test_an_experiment_that_another_job_makes_meanwhile_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = open_run().info.experiment_id
+    find, asked = mlflow.get_experiment_by_name, []
+
+    def late(name: str) -> object:
+        asked.append(name)
+        return None if len(asked) == 1 else find(name)
+
+    monkeypatch.setattr(mlflow, "get_experiment_by_name", late)
+    assert open_run().info.experiment_id == made
+    assert asked == ["dogbreed/train"] * 2
+
+
+@pytest.mark.parametrize("uri", ["models:/dogbreed@candidate", "models:/dogbreed/7", "runs:/0123/model", "nowhere"])
+def test_a_model_that_does_not_exist_is_an_unknown_name(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match=f"no model at {uri}"):
+        tracking.download(tracking.resolve(uri), tmp_path / "model")
+
+
+@pytest.fixture
+def dying() -> Iterator[str]:
+    """A server that is healthy and answers everything else with 503."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 503)
+            self.end_headers()
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_server_that_is_lost_is_a_reason_to_try_again(dying: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    mlflow.set_tracking_uri(dying)
+    with pytest.raises(TryAgain, match=f"MLflow at {dying}"):
+        open_run()
+    with pytest.raises(TryAgain):
+        tracking.finished_training("mine", "content")
+    with pytest.raises(TryAgain):
+        tracking.resolve("models:/dogbreed@candidate")
+    with pytest.raises(TryAgain):
+        tracking.get("0123")
+
+
+def test_a_server_that_never_answered_is_unreachable() -> None:
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    with pytest.raises(ServiceUnreachable, match="check MLFLOW_TRACKING_URI"):
+        open_run()
+
+
+@pytest.fixture
+def trained() -> Trained:
+    photo = keras.Input((32, 32, 3), dtype="uint8")
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(photo))
+    return Trained(keras.Model(photo, keras.layers.Dense(4, activation="softmax")(x), name="tiny"), (), "w", "o")
+
+
+def test_an_alias_is_resolved_to_the_version_that_it_names(dataset: Path, trained: Trained, tmp_path: Path) -> None:
+    manifest = load_manifest(FolderStore(dataset))
+    card = classifier.Card(manifest.classes, 32, "squash", manifest.digest)
+    photo = tmp_path / "photo.jpg"
+    keras.utils.save_img(photo, np.zeros((32, 32, 3)))
+    with tracking.run("train", "test", {}, {}) as run:
+        results.register(trained, card, photo.read_bytes())
+    assert tracking.get(run.id).data.tags["dogbreed.model_version"] == "1"
+    uri = tracking.resolve("models:/dogbreed@candidate")
+    assert uri == "models:/dogbreed/1"
+    model, loaded = classifier.load(tracking.download(uri, tmp_path / "model"))
+    assert loaded == card
+    results.check_card(loaded, manifest)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), trained.model.get_weights(), strict=True))
+
+
+def test_a_model_that_mlflow_does_not_take_is_kept_where_the_error_says(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(**_: object) -> None:
+        raise MlflowException("away")
+
+    monkeypatch.setattr(mlflow.pyfunc, "log_model", away)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    card = classifier.Card(("a", "b", "c", "d"), 32, "squash", "digest")
+    with pytest.raises(TryAgain, match=r"it is kept in .*dogbreed-model-"):
+        results.register(trained, card, b"")
+    (folder,) = tmp_path.glob("dogbreed-model-*")
+    assert classifier.load(folder)[1] == card
+
+
+def test_a_model_of_other_breeds_contradicts_and_one_of_other_data_is_a_warning(
+    dataset: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = load_manifest(FolderStore(dataset))
+    with pytest.raises(DataContradiction, match="knows 1 breeds"):
+        results.check_card(classifier.Card(("a",), 32, "squash", manifest.digest), manifest)
+    results.check_card(classifier.Card(manifest.classes, 32, "squash", "other"), manifest)
+    assert "trained on dataset other, this is" in caplog.text
