@@ -36,8 +36,9 @@ check: setup  ## style, types, import order
 bench: setup  ## memory of a training on many photos against few
 	$(BIN)/python bench/memory.py
 
-ui: setup  ## the MLflow UI of the demo at http://localhost:5000
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --backend-store-uri $(DEMO_TRACKING) --port 5000
+ui: setup  ## the runs of MLFLOW_TRACKING_URI, by default the demo's, at http://localhost:5000
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --port 5000 \
+		--backend-store-uri $(or $(MLFLOW_TRACKING_URI),$(DEMO_TRACKING))
 
 lock: setup  ## renew the lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 \

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from dogbreed.data.augment import Augment, cutmix
 from dogbreed.data.dataset import Manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.split import TRAIN, VALIDATION
@@ -63,7 +64,7 @@ def train(recipe: Recipe, manifest: Manifest, pipeline: InputPipeline, seed: int
     _compile(model, recipe, steps)
     watcher = _Watcher(recipe, steps, observer)
     model.fit(
-        _one_hot(pipeline.training(recipe.augment, seed, recipe.epochs), classes),
+        _mixed(_one_hot(pipeline.training(recipe.augment, seed, recipe.epochs), classes), recipe.augment, seed),
         validation_data=_one_hot(pipeline.evaluation(VALIDATION), classes),
         steps_per_epoch=steps,
         epochs=recipe.epochs,
@@ -88,6 +89,20 @@ def _precision(name: str) -> Iterator[None]:
 
 def _one_hot(batches: tf.data.Dataset, classes: int) -> tf.data.Dataset:
     return batches.map(lambda photos, labels: (photos, tf.one_hot(labels, classes)))
+
+
+def _mixed(batches: tf.data.Dataset, augment: Augment, seed: int) -> tf.data.Dataset:
+    """Apply CutMix to its share of the batches, each a function of (seed, number of the batch)."""
+    if not augment.cutmix:
+        return batches
+
+    def one(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        own = tf.stack([tf.constant(seed, tf.int64), number])
+        chosen = tf.random.stateless_uniform([], own + 1) < augment.cutmix
+        result: tuple[tf.Tensor, tf.Tensor] = tf.cond(chosen, lambda: cutmix(*batch, own), lambda: batch)
+        return result
+
+    return batches.enumerate().map(one)
 
 
 def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:

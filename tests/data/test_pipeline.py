@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from dogbreed.data.annotation import Box
-from dogbreed.data.augment import Augment, jitter_margin, random_flip, random_region
+from dogbreed.data.augment import Augment, cutmix, jitter_margin, random_flip, random_region
 from dogbreed.data.dataset import Manifest, load_manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.records import Record, read_shard, write_shard
@@ -156,7 +156,7 @@ def test_a_view_larger_than_the_dataset_contradicts(dataset: Path, tmp_path: Pat
 def test_unknown_shapes_and_ranges_are_refused() -> None:
     with pytest.raises(UnknownName, match="unknown shape 'round'; known are squash, pad, crop"):
         View(32, "round")
-    for wrong in ({"min_area": 0.0}, {"min_area": 1.1}, {"max_aspect": 0.9}, {"margin_jitter": -0.1}):
+    for wrong in ({"min_area": 0.0}, {"min_area": 1.1}, {"max_aspect": 0.9}, {"margin_jitter": -0.1}, {"cutmix": 1.1}):
         with pytest.raises(UnknownName):
             Augment(**wrong)
 
@@ -275,6 +275,32 @@ def test_a_flip_mirrors_about_every_other_view() -> None:
     flipped = sum(np.array_equal(view, photo[:, ::-1]) for view in views)
     assert sum(np.array_equal(view, photo) for view in views) == 40 - flipped
     assert 10 <= flipped <= 30
+
+
+def test_cutmix_pastes_a_rectangle_of_the_partner_and_mixes_the_targets_by_its_area() -> None:
+    photos = tf.constant(np.broadcast_to(np.arange(4, dtype=np.uint8)[:, None, None, None], (4, 16, 16, 3)))
+    targets = tf.one_hot([0, 1, 2, 3], 4)
+    shares = []
+    for number in range(20):
+        mixed, soft = (part.numpy() for part in cutmix(photos, targets, tf.constant([7, number], tf.int64)))
+        assert mixed.dtype == np.uint8
+        pasted = mixed[1, :, :, 0] == 2
+        assert set(np.unique(mixed[1])) <= {1, 2}
+        rows, columns = pasted.any(1), pasted.any(0)
+        assert (pasted == rows[:, None] & columns).all()
+        assert soft[1] == pytest.approx([0, 1 - pasted.mean(), pasted.mean(), 0], abs=1e-6)
+        shares.append(pasted.mean())
+    assert min(shares) < 0.1
+    assert max(shares) > 0.4
+
+
+def test_cutmix_in_tf_data_equals_cutmix_called_directly() -> None:
+    photos = tf.constant(np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8))
+    seed = tf.constant([3, 4], tf.int64)
+    inside = tf.data.Dataset.from_tensors((photos, tf.one_hot(range(5), 5))).map(lambda p, t: cutmix(p, t, seed))
+    direct = cutmix(photos, tf.one_hot(range(5), 5), seed)
+    for found, expected in zip(next(iter(inside)), direct, strict=True):
+        assert np.array_equal(found, expected)
 
 
 def test_a_jittered_margin_stays_around_the_margin() -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from dogbreed.data.augment import Augment
 from dogbreed.data.dataset import Manifest, load_manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
@@ -85,6 +87,16 @@ def test_another_precision_computes_in_it_and_keeps_float32_weights(dataset: Pat
     assert {layer.compute_dtype for layer in trained.model.layers if "conv" in layer.name} == {precision[6:]}
     assert trained.model.output.dtype == "float32"
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_cutmix_is_a_function_of_the_seed_and_leaves_its_share_of_batches_alone(dataset: Path) -> None:
+    batches = tf.data.Dataset.from_tensors((tf.constant([0, 1], tf.uint8), tf.eye(2))).repeat(40)
+    batches = batches.map(lambda x, y: (tf.broadcast_to(tf.reshape(x, (2, 1, 1, 1)), (2, 8, 8, 3)), y))
+    runs = [list(trainer._mixed(batches, Augment(cutmix=0.5), 3).as_numpy_iterator()) for _ in range(2)]
+    assert all(np.array_equal(a[0], b[0]) for a, b in zip(*runs, strict=True))
+    mixed = sum(len(np.unique(photos[0])) > 1 for photos, _ in runs[0])
+    assert 10 <= mixed <= 25  # a rectangle may be of no pixel or of all
+    assert trainer._mixed(batches, Augment(), 3) is batches
 
 
 def test_one_breed_is_nothing_to_learn(source: StanfordDogs, preprocess: Preprocess, tmp_path: Path) -> None:
