@@ -56,7 +56,7 @@ def simple_64() -> Recipe:
         model="simple",
         size=64,
         epochs=40,
-        augment=Augment(flip=True, min_area=0.4, max_aspect=1.3),
+        augment=Augment(flip=True, min_area=0.4, max_aspect=1.3, cutmix=0.5),
     )
 
 
@@ -66,8 +66,8 @@ def larger_128() -> Recipe:
         name="larger-128",
         model="larger",
         size=128,
-        epochs=45,
-        augment=Augment(flip=True, min_area=0.3, max_aspect=1.4),
+        epochs=50,
+        augment=Augment(flip=True, min_area=0.3, max_aspect=1.4, cutmix=0.5),
     )
 
 
