@@ -28,15 +28,15 @@ def main(**options: Any) -> dict[str, Any]:
 
     store, split = open_store(options["data"]), options["split"]
     manifest = load_manifest(store)
-    manifest.split(split)
+    manifest.filled(split)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch:
         uri = tracking.resolve(options["model"])
         model, card = classifier.load(tracking.download(uri, Path(scratch) / "model"))
         results.check_card(card, manifest)
         params = {"model": uri, "model_dataset": card.dataset_digest, "split": split, "data": manifest.options}
+        pipeline = InputPipeline(manifest, store, card.view, options["batch_size"], Path(scratch) / "cache")
         with tracking.run("evaluate", f"{model.name}-{split}", params, {"dogbreed.split": split}) as run:
             tracking.log_input(manifest, store, split)
-            pipeline = InputPipeline(manifest, store, card.view, options["batch_size"], Path(scratch) / "cache")
             scores = results.log_evaluation(run, split, trainer.predict(model, pipeline, split), manifest)
     return {"run_id": run.id, "model": uri, **scores, "photos": manifest.split(split).photos}
 

@@ -47,7 +47,7 @@ def main(**options: Any) -> dict[str, Any]:
         log.info("%s is complete already", out.uri)
     else:
         numbers = shards.share(plan, options["worker_index"], options["workers"])
-        log.info("making %d of %d shards at %s", len(numbers), len(plan.shards), out.uri)
+        log.info("looking after %d of %d shards at %s", len(numbers), len(plan.shards), out.uri)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for number in progress(numbers, "preprocess", len(numbers), unit="shard"):
                 if not shards.is_made(plan, number, out):
@@ -62,7 +62,7 @@ def main(**options: Any) -> dict[str, Any]:
 
 def _dataset_options(options: dict[str, Any]) -> DatasetOptions:
     names = ("size", "crop", "margin", "objects", "split", "seed", "per_breed", "shards")
-    breeds = tuple(sorted(breed.strip() for breed in options["breeds"].split(",") if breed.strip()))
+    breeds = tuple(breed.strip() for breed in options["breeds"].split(",") if breed.strip())
     return DatasetOptions(breeds=breeds, **{name: options[name] for name in names})
 
 

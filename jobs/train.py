@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 @click.option("--batch-size", type=int, help="Photos a step.  [default: the recipe's]")
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "float32", "mixed_bfloat16", "mixed_float16"]),
-    help="Of the computation; auto is mixed_float16 on a GPU and float32 on a CPU.  [default: the recipe's]",
+    metavar="NAME",
+    help="auto (mixed_float16 on a GPU, float32 on a CPU), float32, mixed_bfloat16 or mixed_float16."
+    "  [default: the recipe's]",
 )
 @click.option("--seed", type=SEED, default=0, help="Seed of weights, order and augmentation.")
 @click.option(
@@ -61,7 +62,8 @@ def main(**options: Any) -> dict[str, Any]:
     if done and not options["fresh"]:
         log.info("done already in run %s; --fresh trains again", done.info.run_id)
         return results.of_training(done)
-    params = {**dataclasses.asdict(recipe), "seed": options["seed"], "data": manifest.options}
+    computed = {"policy": trainer.policy(recipe.precision), "seed": options["seed"]}
+    params = {**dataclasses.asdict(recipe), **computed, "data": manifest.options}
     tags = {tracking.JOB_KEY: key, tracking.CONTENT: content}
     with (
         tempfile.TemporaryDirectory(prefix="dogbreed-") as cache,
@@ -71,8 +73,9 @@ def main(**options: Any) -> dict[str, Any]:
         pipeline = InputPipeline(manifest, store, recipe.view, recipe.batch_size, Path(cache))
         trained = trainer.train(recipe, manifest, pipeline, options["seed"], run)
         card = classifier.Card(manifest.classes, recipe.size, recipe.shape, manifest.digest)
-        results.register(trained, card, pipeline.example())
+        version = results.register(trained, card, pipeline.example())  # first: pictures may be lost, a model not
         results.log_training(run, trained, trainer.predict(trained.model, pipeline, VALIDATION), manifest)
+        tracking.set_candidate(version)
     return results.of_training(tracking.get(run.id))
 
 

@@ -128,6 +128,13 @@ class Manifest:
             raise UnknownName(f"no split {name!r} in the dataset; it has {', '.join(self.splits)}")
         return self.splits[name]
 
+    def filled(self, name: str) -> Split:
+        """Return the named split; DataContradiction when it has no photo."""
+        split = self.split(name)
+        if not split.records:
+            raise DataContradiction(f"the dataset has no {name} photos; preprocess more photos of each breed")
+        return split
+
     @classmethod
     def from_json(cls, data: bytes) -> "Manifest":
         content = json.loads(data)

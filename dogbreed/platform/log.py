@@ -46,5 +46,11 @@ def progress(
             done += step
             shown.update(step)
             if not bar and time.monotonic() - said > LINE_EVERY:
-                log.info("%s: %s%s %ss", label, f"{done:,}", f" of {total:,}" if total else "", unit)
+                log.info(
+                    "%s: %s%s %s",
+                    label,
+                    f"{done:,}",
+                    f" of {total:,}" if total else "",
+                    f"{unit}s" if size is None else unit,
+                )
                 said = time.monotonic()

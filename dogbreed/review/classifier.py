@@ -105,8 +105,8 @@ def _files(folder: Path) -> tuple[Path, Path]:
     return folder / "artifacts" / "model.keras", folder / "artifacts" / "card.json"
 
 
-def log_model(model: keras.Model, card: Card, example: bytes, registered: str, alias: str) -> ModelInfo:
-    """Log the model to the active run, register it as `registered` and set `alias` to the new version."""
+def log_model(model: keras.Model, card: Card, example: bytes, registered: str) -> ModelInfo:
+    """Log the model to the active run and register it as `registered`."""
     with tempfile.TemporaryDirectory() as folder:
         weights, text = save(model, card, Path(folder))
         info = mlflow.pyfunc.log_model(
@@ -119,7 +119,6 @@ def log_model(model: keras.Model, card: Card, example: bytes, registered: str, a
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
             registered_model_name=registered,
         )
-    mlflow.MlflowClient().set_registered_model_alias(registered, alias, str(info.registered_model_version))
     return cast(ModelInfo, info)
 
 

@@ -4,7 +4,7 @@ import logging
 import resource
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlflow
 import numpy as np
@@ -59,20 +59,21 @@ def log_training(run: Run, trained: Trained, validation: Predictions, manifest: 
     )
 
 
-def register(trained: Trained, card: Card, example: bytes) -> None:
-    """Log the model to the active run and register it as the candidate.
+def register(trained: Trained, card: Card, example: bytes) -> int:
+    """Log the model to the active run, register it and return its version.
 
-    A model that MLflow does not take is kept in a folder that the error names: TryAgain.
+    A model that MLflow or its artifact store does not take is kept in a folder that the error names: TryAgain.
     """
     try:
-        info = classifier.log_model(trained.model, card, example, tracking.MODEL, "candidate")
+        info = classifier.log_model(trained.model, card, example, tracking.MODEL)
         mlflow.set_tags({"dogbreed.model_uri": info.model_uri, "dogbreed.model_version": info.registered_model_version})
-    except tracking.ERRORS as error:
+    except Exception as error:  # hours of training are behind this model
         folder = Path(tempfile.mkdtemp(prefix="dogbreed-model-"))
         classifier.save(trained.model, card, folder)
         raise TryAgain(
             f"MLflow did not take the model ({error}); it is kept in {folder}, which jobs.evaluate --model takes"
         ) from error
+    return cast(int, info.registered_model_version)
 
 
 def of_training(run: mlflow.entities.Run) -> dict[str, Any]:

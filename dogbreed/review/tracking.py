@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from errno import ENOENT, ENOTDIR
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,26 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.protos.databricks_pb2 import (
+    INVALID_PARAMETER_VALUE,
+    INVALID_STATE,
+    PERMISSION_DENIED,
+    RESOURCE_DOES_NOT_EXIST,
+    UNAUTHENTICATED,
+    ErrorCode,
+)
 from PIL import Image
 
 from dogbreed.data.dataset import Manifest
-from dogbreed.platform.errors import DataContradiction, ServiceUnreachable, Stopped, TryAgain, UnknownName
+from dogbreed.platform.errors import (
+    CredentialsRefused,
+    DataContradiction,
+    DogbreedError,
+    ServiceUnreachable,
+    Stopped,
+    TryAgain,
+    UnknownName,
+)
 from dogbreed.platform.storage import Store
 from dogbreed.review import figures, metrics
 
@@ -33,6 +49,8 @@ CONFIG_ID = "dogbreed.config_id"
 METRICS_A_REQUEST = 1000  # MLflow refuses more
 ERRORS = (MlflowException, requests.RequestException)
 ABSENT = {ErrorCode.Name(code) for code in (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE)}
+CONTRADICTED = {ErrorCode.Name(INVALID_STATE)}
+REFUSED = {ErrorCode.Name(code) for code in (PERMISSION_DENIED, UNAUTHENTICATED)}
 DIGEST_LENGTH = 36  # characters that MLflow's database keeps of a dataset's digest
 ANSWER_WITHIN = 5  # seconds
 
@@ -40,23 +58,29 @@ log = logging.getLogger(__name__)
 
 
 def check_server() -> None:
-    """Raise ServiceUnreachable when the tracking server does not answer within 5 seconds."""
+    """Raise ServiceUnreachable when the server does not answer within 5 seconds, or the database not at all."""
     uri = mlflow.get_tracking_uri()
-    if not uri.startswith("http"):
-        return
     try:
-        requests.get(f"{uri}/health", timeout=ANSWER_WITHIN).raise_for_status()
-    except requests.RequestException as error:
+        if uri.startswith("http"):
+            requests.get(f"{uri}/health", timeout=ANSWER_WITHIN).raise_for_status()
+        else:
+            mlflow.search_experiments(max_results=1)
+    except Exception as error:  # SQLAlchemy's are raised as they are, and jobs run without SQLAlchemy
         raise ServiceUnreachable(f"MLflow at {uri} does not answer ({error}); check MLFLOW_TRACKING_URI") from error
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn the errors of an MLflow server that was reached and then lost into TryAgain."""
+    """Turn the errors of an MLflow server that was reached into the suite's: refused, contradicted or lost."""
     try:
         yield
     except ERRORS as error:
-        raise TryAgain(f"MLflow at {mlflow.get_tracking_uri()}: {error}; run the same command again") from error
+        said, code = f"MLflow at {mlflow.get_tracking_uri()}: {error}", getattr(error, "error_code", None)
+        if code in REFUSED:
+            raise CredentialsRefused(f"{said}; check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD") from error
+        if code in (*ABSENT, *CONTRADICTED):
+            raise DataContradiction(f"{said}; restore what was deleted or choose another server") from error
+        raise TryAgain(f"{said}; run the same command again") from error
 
 
 class Run:
@@ -119,10 +143,10 @@ class Run:
 
 @contextmanager
 def _spared(path: str) -> Iterator[None]:
-    """A picture that is lost is no reason to lose a training."""
+    """A picture that is lost is no reason to lose a training, whatever the artifact store raises."""
     try:
         yield
-    except ERRORS as error:
+    except Exception as error:
         log.warning("MLflow did not take %s: %s", path, error)
 
 
@@ -198,6 +222,12 @@ def finished_training(key: str, content: str) -> mlflow.entities.Run | None:
     return done
 
 
+def set_candidate(version: int) -> None:
+    """Point the alias `candidate` at a version of the registered model."""
+    with translated():
+        mlflow.MlflowClient().set_registered_model_alias(MODEL, "candidate", str(version))
+
+
 def get(run_id: str) -> mlflow.entities.Run:
     """Return a run as the server has it."""
     with translated():
@@ -228,8 +258,8 @@ def log_dataset(manifest: Manifest, store: Store, sheet: Callable[[], Image.Imag
             own.log(0, {**counts, "quarantined": float(len(manifest.quarantine))})
             own.text("manifest.json", manifest.to_json().decode())
             own.picture("photos", sheet())
-    except (ServiceUnreachable, TryAgain) as error:
-        log.warning("the dataset is complete, but MLflow has no run of it: %s", error)
+    except DogbreedError as error:
+        log.warning("the dataset is complete, but its run in MLflow is not: %s", error)
 
 
 def resolve(uri: str) -> str:
@@ -255,7 +285,7 @@ def _known(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        answered = isinstance(error, MlflowException) and error.error_code in ABSENT
-        if isinstance(error, ERRORS) and not answered:
+        code, number = getattr(error, "error_code", None), getattr(error, "errno", None)
+        if (isinstance(error, ERRORS) and code not in ABSENT) or number not in (None, ENOENT, ENOTDIR):
             raise
         raise UnknownName(f"no model at {uri} ({error}); train one with jobs.train or name another") from error

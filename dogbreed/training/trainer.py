@@ -53,13 +53,12 @@ class Trained:
 def train(recipe: Recipe, manifest: Manifest, pipeline: InputPipeline, seed: int, observer: Observer) -> Trained:
     """Train `recipe` from scratch; DataContradiction when the loss stops being a number."""
     for split in (TRAIN, VALIDATION):
-        if not manifest.split(split).records:
-            raise DataContradiction(f"the dataset has no {split} photos; preprocess more photos of each breed")
+        manifest.filled(split)
     if len(manifest.classes) < 2:
         raise DataContradiction("the dataset has one breed only, there is nothing to learn; preprocess more --breeds")
     keras.utils.set_random_seed(seed)
     steps, classes = pipeline.steps(TRAIN), len(manifest.classes)
-    with _precision(recipe.precision):
+    with _precision(policy(recipe.precision)):
         model = zoo.build(recipe.model, recipe.size, classes, recipe.dropout)
     _compile(model, recipe, steps)
     watcher = _Watcher(recipe, steps, observer)
@@ -75,12 +74,18 @@ def train(recipe: Recipe, manifest: Manifest, pipeline: InputPipeline, seed: int
     return Trained(model, tuple(watcher.history), _digest(model.get_weights()), _digest(model.optimizer.variables))
 
 
+def policy(precision: str) -> str:
+    """Return the name of Keras' dtype policy behind a recipe's precision on this machine."""
+    if precision != "auto":
+        return precision
+    return "mixed_float16" if tf.config.list_physical_devices("GPU") else "float32"
+
+
 @contextmanager
 def _precision(name: str) -> Iterator[None]:
     """Build layers that compute in `name`; their weights stay float32."""
     before = keras.config.dtype_policy()
-    on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    keras.config.set_dtype_policy(("mixed_float16" if on_gpu else "float32") if name == "auto" else name)
+    keras.config.set_dtype_policy(name)
     try:
         yield
     finally:
@@ -134,9 +139,7 @@ def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:
 
 def _callbacks(recipe: Recipe, watcher: "_Watcher") -> list[keras.callbacks.Callback]:
     swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
-    stop = keras.callbacks.EarlyStopping(
-        MONITOR, mode="max", patience=recipe.patience, restore_best_weights=True, start_from_epoch=0
-    )
+    stop = keras.callbacks.EarlyStopping(MONITOR, mode="max", patience=recipe.patience, restore_best_weights=True)
     return [*swap, stop, watcher]
 
 
@@ -204,10 +207,8 @@ def predict(
     """Return int32 labels [n], float32 probabilities [n, classes] and the first `keep` photos, uint8.
 
     The order is that of the shards, which is random but fixed: the first photos are a fair sample.
-    DataContradiction when the split is empty or the model's answer is no number.
+    DataContradiction when the model's answer is no number.
     """
-    if not pipeline.records(split):
-        raise DataContradiction(f"the dataset has no {split} photos; preprocess more photos of each breed")
     labels, probabilities = [], []
     shown: list[np.ndarray] = []
     for photos, truth in pipeline.evaluation(split):

@@ -94,6 +94,12 @@ def test_a_split_counts_photos_and_records_apart() -> None:
         MANIFEST_OF_TWO.split("valid")
 
 
+def test_a_split_without_photos_contradicts_whoever_needs_some() -> None:
+    assert MANIFEST_OF_TWO.filled("train") == MANIFEST_OF_TWO.split("train")
+    with pytest.raises(DataContradiction, match="no test photos; preprocess more"):
+        MANIFEST_OF_TWO.filled("test")
+
+
 def test_without_manifest_the_job_that_writes_it_is_named(store: Store) -> None:
     with pytest.raises(MissingManifest, match=r"holds no manifest\.json; run jobs\.preprocess --out") as error:
         load_manifest(store)

@@ -156,7 +156,14 @@ def test_a_view_larger_than_the_dataset_contradicts(dataset: Path, tmp_path: Pat
 def test_unknown_shapes_and_ranges_are_refused() -> None:
     with pytest.raises(UnknownName, match="unknown shape 'round'; known are squash, pad, crop"):
         View(32, "round")
-    for wrong in ({"min_area": 0.0}, {"min_area": 1.1}, {"max_aspect": 0.9}, {"margin_jitter": -0.1}, {"cutmix": 1.1}):
+    for wrong in (
+        {"min_area": 0.0},
+        {"min_area": 1.1},
+        {"max_aspect": 0.9},
+        {"margin_jitter": -0.1},
+        {"margin_jitter": 0.5},
+        {"cutmix": 1.1},
+    ):
         with pytest.raises(UnknownName):
             Augment(**wrong)
 

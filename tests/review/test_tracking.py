@@ -1,5 +1,6 @@
 """MLflow runs on a real SQLite store, and a server that is lost while a job needs it."""
 
+import errno
 import http.server
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,10 +12,17 @@ import mlflow
 import numpy as np
 import pytest
 from mlflow.entities import Metric
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import MlflowException, RestException
 
 from dogbreed.data.dataset import load_manifest
-from dogbreed.platform.errors import DataContradiction, ServiceUnreachable, Stopped, TryAgain, UnknownName
+from dogbreed.platform.errors import (
+    CredentialsRefused,
+    DataContradiction,
+    ServiceUnreachable,
+    Stopped,
+    TryAgain,
+    UnknownName,
+)
 from dogbreed.platform.storage import FolderStore
 from dogbreed.review import classifier, results, tracking
 from dogbreed.training.trainer import Trained
@@ -165,6 +173,43 @@ def test_a_server_that_is_lost_is_a_reason_to_try_again(dying: str, monkeypatch:
         tracking.get("0123")
 
 
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("PERMISSION_DENIED", CredentialsRefused),
+        ("UNAUTHENTICATED", CredentialsRefused),
+        ("INVALID_STATE", DataContradiction),
+        ("TEMPORARILY_UNAVAILABLE", TryAgain),
+    ],
+)
+def test_a_refusal_of_mlflow_has_an_exit_code_of_its_own(code: str, kind: type[Exception]) -> None:
+    error = RestException({"error_code": code, "message": "no"})
+    with pytest.raises(kind, match="no"), tracking.translated():
+        raise error
+
+
+def test_a_deleted_experiment_contradicts() -> None:
+    mlflow.delete_experiment(open_run().info.experiment_id)
+    with pytest.raises(DataContradiction, match="restore what was deleted"):
+        open_run()
+
+
+def test_a_full_disk_is_not_an_unknown_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", full)
+    with pytest.raises(OSError, match="No space left"):
+        tracking.download("models:/dogbreed/1", tmp_path)
+
+
+def test_a_database_that_cannot_be_opened_is_unreachable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/file/mlflow.db")
+    with pytest.raises(ServiceUnreachable, match="check MLFLOW_TRACKING_URI"):
+        open_run()
+
+
 def test_a_server_that_never_answered_is_unreachable() -> None:
     mlflow.set_tracking_uri("http://127.0.0.1:9")
     with pytest.raises(ServiceUnreachable, match="check MLFLOW_TRACKING_URI"):
@@ -184,7 +229,7 @@ def test_an_alias_is_resolved_to_the_version_that_it_names(dataset: Path, traine
     photo = tmp_path / "photo.jpg"
     keras.utils.save_img(photo, np.zeros((32, 32, 3)))
     with tracking.run("train", "test", {}, {}) as run:
-        results.register(trained, card, photo.read_bytes())
+        tracking.set_candidate(results.register(trained, card, photo.read_bytes()))
     assert tracking.get(run.id).data.tags["dogbreed.model_version"] == "1"
     uri = tracking.resolve("models:/dogbreed@candidate")
     assert uri == "models:/dogbreed/1"

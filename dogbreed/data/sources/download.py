@@ -15,11 +15,13 @@ from dogbreed.data.sources.members import ARCHIVES, IMAGES, MEMBERS, PUBLISHED, 
 from dogbreed.data.sources.sketches import SketchConfig, draw_archives
 from dogbreed.platform.errors import (
     AlreadyThere,
+    CredentialsRefused,
     DamagedData,
     DataContradiction,
     MissingObject,
     ServiceUnreachable,
     TryAgain,
+    UnknownName,
 )
 from dogbreed.platform.log import progress
 from dogbreed.platform.storage import STREAM_BLOCK, FolderStore, Store, open_store
@@ -45,11 +47,12 @@ def fetch(raw: Store, origin: str | None, scratch: Path | None, other_checksums:
     """
     origin = (origin or PUBLISHER).rstrip("/")
     scratch = (scratch or Path(tempfile.gettempdir()) / "dogbreed-fetch") / sha256(origin.encode())[:16]
+    reached: list[str] = []
     for name in ARCHIVES:
         if raw.size(name) is None:
             log.info("fetching %s from %s", name, origin)
             if origin.startswith(("http://", "https://")):
-                path = _download(f"{origin}/{name}", scratch / name)
+                path = _download(f"{origin}/{name}", scratch / name, reached)
             else:
                 path = _in_store(open_store(origin), name, scratch)
             _bring(path, raw, other_checksums, own=path.parent == scratch)
@@ -70,13 +73,15 @@ def _in_store(store: Store, name: str, scratch: Path) -> Path:
 
 
 def _bring(path: Path, raw: Store, other_checksums: bool, own: bool) -> None:
-    """Check an archive and put it; our `own` copy of it is kept only where a later try can use it."""
+    """Check an archive and put it; our `own` copy of it stays only where a later try can use it."""
     try:
-        found = _check(path, other_checksums)
+        found = index(FolderStore(path.parent), path.name)
     except DamagedData:
         if own:
             path.unlink()
         raise
+    if not other_checksums:
+        _require_published(found, path)
     try:
         raw.put_file(path.name, path)
     except AlreadyThere as error:  # by another fetch, or by a put whose answer was lost
@@ -88,15 +93,13 @@ def _bring(path: Path, raw: Store, other_checksums: bool, own: bool) -> None:
         path.unlink()
 
 
-def _check(path: Path, other_checksums: bool) -> Archive:
-    """Return the index; DamagedData unless the tar is whole and, where that is asked for, the published one."""
-    found, expected = index(FolderStore(path.parent), path.name), PUBLISHED[path.name]
-    if not other_checksums and not same(found, expected):
+def _require_published(found: Archive, path: Path) -> None:
+    expected = PUBLISHED[path.name]
+    if not same(found, expected):
         raise DamagedData(
             f"{path} has {found.bytes} bytes and SHA-256 {found.sha256}, published are {expected.bytes} and "
-            f"{expected.sha256}; fetch from elsewhere with --from, or accept it with --other-checksums"
+            f"{expected.sha256}; delete it and fetch again, or accept it with --other-checksums"
         )
-    return found
 
 
 @tenacity.retry(
@@ -105,26 +108,36 @@ def _check(path: Path, other_checksums: bool) -> Archive:
     wait=tenacity.wait_random_exponential(max=30),
     reraise=True,
 )
-def _download(url: str, path: Path) -> Path:
-    """Download to `path`, going on where an earlier try stopped."""
+def _download(url: str, path: Path, reached: list[str]) -> Path:
+    """Download to `path`, going on where an earlier try stopped; `reached` collects what has answered."""
     path.parent.mkdir(parents=True, exist_ok=True)
     have = path.stat().st_size if path.exists() else 0
+    headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}  # a range of the file, not of its gzip
     try:
-        headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}  # a range of the file, not of its gzip
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as reply:
+            reached.append(url)
             if reply.status_code == 416:  # nothing is left beyond what we have
                 return path
-            if reply.status_code in (403, 404):
-                raise MissingObject(f"{url}: {reply.status_code} {reply.reason}; check --from")
-            reply.raise_for_status()
+            _require_file(reply)
             _receive(reply, path, have if reply.status_code == 206 else 0)
-    except requests.ConnectionError as error:
-        if path.exists():
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        raise UnknownName(f"{url} is no address ({error}); check --from") from error
+    except requests.RequestException as error:
+        if reached:
             raise TryAgain(f"lost {url} ({error}); run the same command again to go on") from error
         raise ServiceUnreachable(f"cannot reach {url} ({error}); check the network or --from") from error
-    except requests.RequestException as error:
-        raise TryAgain(f"lost {url} ({error}); run the same command again to go on") from error
     return path
+
+
+def _require_file(reply: requests.Response) -> None:
+    """Raise what a refusal means; TryAgain for those that pass."""
+    said = f"{reply.url}: {reply.status_code} {reply.reason}"
+    if reply.status_code in (408, 429) or reply.status_code >= 500:
+        raise TryAgain(f"{said}; run the same command again")
+    if reply.status_code in (401, 407):
+        raise CredentialsRefused(f"{said}; fetch from elsewhere with --from")
+    if not reply.ok:
+        raise MissingObject(f"{said}; check --from")
 
 
 def _receive(reply: requests.Response, path: Path, have: int) -> None:
@@ -146,11 +159,13 @@ def write_index(raw: Store, other_checksums: bool) -> dict[str, Any]:
 
     DamagedData when the archives are not the published ones, unless `other_checksums`.
     """
-    listing = load_listing(raw) or make_listing(raw)
+    present = load_listing(raw)
+    listing = present or make_listing(raw)
     if not (listing.published or other_checksums):
         raise DamagedData(
             f"the archives at {raw.uri} are not the published ones; delete them and fetch again, "
             "or accept them with --other-checksums"
         )
-    raw.commit(MEMBERS, listing.to_json())
+    if present is None:
+        raw.commit(MEMBERS, listing.to_json())
     return {"raw": raw.uri, "photos": len(listing.archives[IMAGES].members), "published": listing.published}

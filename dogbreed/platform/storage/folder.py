@@ -54,12 +54,14 @@ class FolderStore(Store):
         """
         target = self.root / key
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._link_from(self.root.absolute().parent, target, content)
-        except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EACCES, errno.EROFS):
-                raise
-            self._link_from(self.root, target, content)
+        outside = self.root.absolute().parent
+        if outside.stat().st_dev == self.root.stat().st_dev and os.access(outside, os.W_OK):
+            try:
+                return self._link_from(outside, target, content)
+            except OSError as error:
+                if error.errno != errno.EXDEV:  # two mounts of one disk
+                    raise
+        return self._link_from(self.root, target, content)
 
     def _link_from(self, scratch: Path, target: Path, content: BinaryIO) -> None:
         content.seek(0)

@@ -31,7 +31,8 @@ S3_CONFIG = Config(
 )
 REFUSED = {401, 403}  # HTTP status
 REFUSED_CODES = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}  # these come with 400
-PASSING = {408, 409, 429}  # timeout, conflict of two writers, too many requests; and every 5xx
+PASSING = {408, 409, 429, 500, 502, 503, 504}  # 409: two writers at once
+PASSING_CODES = {"RequestTimeout", "IncompleteBody", "BadDigest"}  # these come with 400
 ABSENT = {"404", "NoSuchKey"}
 NO_CREDENTIALS = (
     boto.NoCredentialsError,
@@ -114,6 +115,9 @@ class S3Store(Store):
                 return self.client.head_object(Bucket=self.bucket, Key=self._key(key))["ContentLength"]
         except MissingObject:
             return None
+        except UnknownName:  # the refusal of a HEAD has no body that says why
+            self._get(key, Range="bytes=0-0")
+            raise
 
     def delete(self, key: str) -> None:
         with self._translated(key):
@@ -157,7 +161,7 @@ class S3Store(Store):
             return AlreadyThere(f"{self.at(key)} exists")
         if status in REFUSED or code in REFUSED_CODES:
             return CredentialsRefused(f"{self.at(key)}: {error}; check the credentials and the clock")
-        if status in PASSING or status >= 500:
+        if status in PASSING or code in PASSING_CODES:
             return TryAgain(f"{self.at(key)}: {error}; run the same command again")
         return UnknownName(f"{self.at(key)}: {error}; name s3://bucket/prefix of a server that speaks S3")
 

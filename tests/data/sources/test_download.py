@@ -7,12 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 import tenacity
 
 from dogbreed.data.sources import download
 from dogbreed.data.sources.members import ARCHIVES
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
-from dogbreed.platform.errors import DamagedData, DataContradiction, MissingObject, ServiceUnreachable, TryAgain
+from dogbreed.platform.errors import (
+    DamagedData,
+    DataContradiction,
+    MissingObject,
+    ServiceUnreachable,
+    TryAgain,
+    UnknownName,
+)
 from dogbreed.platform.storage import FolderStore, open_store
 
 
@@ -89,7 +97,8 @@ def test_other_archives_than_the_published_are_refused(publisher: str, tmp_path:
     with pytest.raises(DamagedData, match="--other-checksums"):
         download.fetch(FolderStore(tmp_path / "raw"), publisher, tmp_path / "scratch", other_checksums=False)
     assert not (tmp_path / "raw").exists()
-    assert not list((tmp_path / "scratch").glob("*/images.tar"))  # the next try begins anew
+    download.fetch(FolderStore(tmp_path / "raw"), publisher, tmp_path / "scratch", other_checksums=True)
+    assert [asked for asked in Publisher.asked if asked == "images.tar from 0"] == ["images.tar from 0"]
 
 
 def test_archives_are_copied_from_a_folder_and_not_twice(sketches: Path, tmp_path: Path) -> None:
@@ -127,3 +136,31 @@ def test_what_is_not_there_is_named(publisher: str, tmp_path: Path) -> None:
         download.fetch(raw, str(tmp_path / "nowhere"), None, other_checksums=True)
     with pytest.raises(ServiceUnreachable, match="check the network"):
         download.fetch(raw, "http://127.0.0.1:9", tmp_path, other_checksums=True)
+    with pytest.raises(UnknownName, match="is no address"):
+        download.fetch(raw, "http://[bad", tmp_path, other_checksums=True)
+
+
+def test_a_publisher_that_answered_once_is_lost_not_unreachable(
+    publisher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = FolderStore.put_file
+
+    def end(raw: FolderStore, name: str, path: Path) -> None:
+        put(raw, name, path)
+        monkeypatch.setattr(requests, "get", broken)
+
+    def broken(*_: object, **__: object) -> None:
+        raise requests.ConnectionError("refused")
+
+    monkeypatch.setattr(FolderStore, "put_file", end)
+    with pytest.raises(TryAgain, match="run the same command again to go on"):
+        download.fetch(FolderStore(tmp_path / "raw"), publisher, tmp_path / "scratch", other_checksums=True)
+
+
+def test_a_damaged_download_is_not_kept(publisher: str, tmp_path: Path) -> None:
+    Publisher.folder = tmp_path / "bad"
+    Publisher.folder.mkdir()
+    (Publisher.folder / "images.tar").write_bytes(b"<html>" * 500)
+    with pytest.raises(DamagedData, match="truncated or damaged"):
+        download.fetch(FolderStore(tmp_path / "raw"), publisher, tmp_path / "scratch", other_checksums=True)
+    assert not list((tmp_path / "scratch").glob("*/images.tar"))
