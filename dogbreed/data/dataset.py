@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dogbreed.data.split import SPLITS
 from dogbreed.platform.errors import (
     DamagedData,
     DataContradiction,
@@ -114,7 +115,7 @@ class Manifest:
 
     def summary(self) -> dict[str, Any]:
         """Return digest, photos written and quarantined, and photos by split."""
-        splits = {name: split.photos for name, split in self.splits.items()}
+        splits = {name: self.splits[name].photos for name in SPLITS if name in self.splits}
         return {
             "digest": self.digest,
             "written": sum(splits.values()),
