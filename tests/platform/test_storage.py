@@ -26,7 +26,7 @@ from dogbreed.platform.storage import FolderStore, S3Store, Store, open_store
 from dogbreed.platform.storage import s3 as s3_module
 
 CONTENT = bytes(range(256)) * 40
-QUICK = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
+QUICK = Config(connect_timeout=10, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 1})
 
 
 def test_what_is_put_is_read_back_whole_and_in_ranges(store: Store) -> None:
