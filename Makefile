@@ -33,8 +33,9 @@ check: setup  ## style, types, import order
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup  ## memory of a training on many photos against few
-	$(BIN)/python bench/memory.py
+bench: setup  ## ratios: memory of many photos against few, bfloat16 against float32
+	$(BIN)/python -m bench.memory
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.precision
 
 ui: setup  ## the runs of MLFLOW_TRACKING_URI, by default the demo's, at http://localhost:5000
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --port 5000 \

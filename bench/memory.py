@@ -1,6 +1,6 @@
 """Peak memory of a training on many photos against the same training on few.
 
-`python bench/memory.py --raw URI` takes real archives; without, sketches are drawn. Both trainings are
+`python -m bench.memory --raw URI` takes real archives; without, sketches are drawn. Both trainings are
 separate `python -m jobs.train` processes of one epoch; the figure is their peak resident set size.
 """
 
