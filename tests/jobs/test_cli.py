@@ -143,7 +143,7 @@ def test_mlflow_being_down_is_a_warning_when_preprocessing(sketches: Path, tmp_p
     done = run("jobs.preprocess", *options, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert done.returncode == 0
     assert json.loads(done.stdout.splitlines()[-1])["written"] == 48
-    assert "MLflow has no run of it" in done.stderr
+    assert "the dataset is complete, but its run in MLflow is not: MLflow at http://127.0.0.1:9" in done.stderr
 
 
 def test_a_training_that_mlflow_could_not_record_is_not_begun(dataset: Path) -> None:
