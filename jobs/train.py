@@ -45,7 +45,7 @@ def main(**options: Any) -> dict[str, Any]:
     from dogbreed.data.dataset import load_manifest
     from dogbreed.data.pipeline import InputPipeline
     from dogbreed.data.split import VALIDATION
-    from dogbreed.review import classifier, results, tracking
+    from dogbreed.review import classifier, results, server, tracking
     from dogbreed.training import recipe as recipes
     from dogbreed.training import trainer
 
@@ -57,7 +57,7 @@ def main(**options: Any) -> dict[str, Any]:
     content = recipes.job_key(recipe, manifest.digest, options["seed"])
     key = options["name"] or content
     configure(f"train {key}")
-    tracking.check_server()
+    server.check_server()
     done = tracking.finished_training(key, content)
     if done and not options["fresh"]:
         log.info("done already in run %s; --fresh trains again", done.info.run_id)

@@ -33,6 +33,7 @@ class Box:
 
     @property
     def area(self) -> float:
+        """Square pixels; 0 where right is left of left."""
         return max(self.width, 0) * max(self.height, 0)
 
     def clip(self, width: float, height: float) -> "Box":

@@ -65,10 +65,12 @@ class Part:
     quarantine: tuple[Rejected, ...] = ()
 
     def to_json(self) -> bytes:
+        """Return the file's content; equal objects give the same bytes."""
         return canonical(asdict(self))
 
     @classmethod
     def from_json(cls, data: bytes) -> "Part":
+        """Return what `to_json` was made of; KeyError, TypeError or ValueError for anything else."""
         content = json.loads(data)
         shard = content["shard"] and Shard(**content["shard"])
         quarantine = tuple(Rejected(**entry) for entry in content["quarantine"])
@@ -101,6 +103,7 @@ class Manifest:
     quarantine: tuple[Rejected, ...]
 
     def to_json(self) -> bytes:
+        """Return the file's content; equal objects give the same bytes."""
         return canonical(asdict(self))
 
     @cached_property
@@ -138,6 +141,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: bytes) -> "Manifest":
+        """Return what `to_json` was made of; KeyError, TypeError or ValueError for anything else."""
         content = json.loads(data)
         splits = {
             name: Split(split["photos"], tuple(Shard(**shard) for shard in split["shards"]))

@@ -6,40 +6,23 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from errno import ENOENT, ENOTDIR
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
-import requests
 from matplotlib.figure import Figure
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import (
-    INVALID_PARAMETER_VALUE,
-    INVALID_STATE,
-    PERMISSION_DENIED,
-    RESOURCE_DOES_NOT_EXIST,
-    UNAUTHENTICATED,
-    ErrorCode,
-)
 from PIL import Image
 
 from dogbreed.data.dataset import Manifest
-from dogbreed.platform.errors import (
-    CredentialsRefused,
-    DataContradiction,
-    DogbreedError,
-    ServiceUnreachable,
-    Stopped,
-    TryAgain,
-    UnknownName,
-)
+from dogbreed.platform.errors import DataContradiction, DogbreedError, Stopped
 from dogbreed.platform.storage import Store
 from dogbreed.review import figures, metrics
+from dogbreed.review.server import ERRORS, check_server, known_model, spared, translated
 
 MODEL = "dogbreed"
 JOB_KEY = "dogbreed.job_key"
@@ -47,40 +30,9 @@ CONTENT = "dogbreed.job_content"  # hash of recipe, data, seed and format: the d
 DIGEST = "dogbreed.dataset_digest"
 CONFIG_ID = "dogbreed.config_id"
 METRICS_A_REQUEST = 1000  # MLflow refuses more
-ERRORS = (MlflowException, requests.RequestException)
-ABSENT = {ErrorCode.Name(code) for code in (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE)}
-CONTRADICTED = {ErrorCode.Name(INVALID_STATE)}
-REFUSED = {ErrorCode.Name(code) for code in (PERMISSION_DENIED, UNAUTHENTICATED)}
 DIGEST_LENGTH = 36  # characters that MLflow's database keeps of a dataset's digest
-ANSWER_WITHIN = 5  # seconds
 
 log = logging.getLogger(__name__)
-
-
-def check_server() -> None:
-    """Raise ServiceUnreachable when the server does not answer within 5 seconds, or the database not at all."""
-    uri = mlflow.get_tracking_uri()
-    try:
-        if uri.startswith("http"):
-            requests.get(f"{uri}/health", timeout=ANSWER_WITHIN).raise_for_status()
-        else:
-            mlflow.search_experiments(max_results=1)
-    except Exception as error:  # SQLAlchemy's are raised as they are, and jobs run without SQLAlchemy
-        raise ServiceUnreachable(f"MLflow at {uri} does not answer ({error}); check MLFLOW_TRACKING_URI") from error
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn the errors of an MLflow server that was reached into the suite's: refused, contradicted or lost."""
-    try:
-        yield
-    except ERRORS as error:
-        said, code = f"MLflow at {mlflow.get_tracking_uri()}: {error}", getattr(error, "error_code", None)
-        if code in REFUSED:
-            raise CredentialsRefused(f"{said}; check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD") from error
-        if code in (*ABSENT, *CONTRADICTED):
-            raise DataContradiction(f"{said}; restore what was deleted or choose another server") from error
-        raise TryAgain(f"{said}; run the same command again") from error
 
 
 class Run:
@@ -108,13 +60,13 @@ class Run:
 
     def text(self, path: str, text: str) -> None:
         """Keep a text as an artifact; a server that does not take it is a warning."""
-        with _spared(path):
+        with spared(path):
             mlflow.log_text(text, path)
 
     def picture(self, name: str, figure: Figure | Image.Image) -> None:
         """Keep a picture as the artifact pictures/`name`.png; a server that does not take it is a warning."""
         path = f"pictures/{name}.png"
-        with _spared(path):
+        with spared(path):
             if isinstance(figure, Image.Image):
                 mlflow.log_image(figure, path)
             else:
@@ -142,15 +94,6 @@ class Run:
 
 
 @contextmanager
-def _spared(path: str) -> Iterator[None]:
-    """A picture that is lost is no reason to lose a training, whatever the artifact store raises."""
-    try:
-        yield
-    except Exception as error:
-        log.warning("MLflow did not take %s: %s", path, error)
-
-
-@contextmanager
 def run(job: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
     """Open a run in the experiment of `job`; it ends as FINISHED, FAILED or, by SIGTERM, KILLED.
 
@@ -166,7 +109,7 @@ def run(job: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str])
             own.flush()
         except BaseException as error:
             killed = isinstance(error, Stopped | KeyboardInterrupt)
-            with _spared("the end of the run"):
+            with spared("the end of the run"):
                 mlflow.end_run("KILLED" if killed else "FAILED")
             raise
         mlflow.end_run("FINISHED")
@@ -268,24 +211,12 @@ def resolve(uri: str) -> str:
     match = re.fullmatch(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)", uri)
     if match is None:
         return uri
-    with translated(), _known(uri):
+    with translated(), known_model(uri):
         version = mlflow.MlflowClient().get_model_version_by_alias(match["name"], match["alias"])
     return f"models:/{match['name']}/{version.version}"
 
 
 def download(uri: str, folder: Path) -> Path:
     """Download the model behind models:/..., runs:/... or a path and return its folder."""
-    with translated(), _known(uri):
+    with translated(), known_model(uri):
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
-
-
-@contextmanager
-def _known(uri: str) -> Iterator[None]:
-    """Raise UnknownName where MLflow answers that there is no such model."""
-    try:
-        yield
-    except (MlflowException, OSError) as error:
-        code, number = getattr(error, "error_code", None), getattr(error, "errno", None)
-        if (isinstance(error, ERRORS) and code not in ABSENT) or number not in (None, ENOENT, ENOTDIR):
-            raise
-        raise UnknownName(f"no model at {uri} ({error}); train one with jobs.train or name another") from error

@@ -24,7 +24,7 @@ from dogbreed.platform.errors import (
     UnknownName,
 )
 from dogbreed.platform.storage import FolderStore
-from dogbreed.review import classifier, results, tracking
+from dogbreed.review import classifier, results, server, tracking
 from dogbreed.training.trainer import Trained
 
 
@@ -184,7 +184,7 @@ def test_a_server_that_is_lost_is_a_reason_to_try_again(dying: str, monkeypatch:
 )
 def test_a_refusal_of_mlflow_has_an_exit_code_of_its_own(code: str, kind: type[Exception]) -> None:
     error = RestException({"error_code": code, "message": "no"})
-    with pytest.raises(kind, match="no"), tracking.translated():
+    with pytest.raises(kind, match="no"), server.translated():
         raise error
 
 

@@ -26,9 +26,11 @@ class Scene:
     ground: Colour
 
     def x(self) -> float:
+        """Return a random column."""
         return self.rng.random() * self.width
 
     def on_ground(self) -> tuple[float, float]:
+        """Return a random point below the horizon."""
         return self.x(), self.rng.uniform(self.horizon, self.height)
 
     def span(self, low: float, high: float) -> float:
