@@ -5,11 +5,12 @@ BIN := .venv/bin
 DEMO ?= demo
 DEMO_TRACKING := sqlite:///$(abspath $(DEMO))/mlflow.db
 LOCK := docker/requirements-dev.lock
+COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate --no-header --quiet
 
-.PHONY: help setup demo test test-long check bench ui lock clean
+.PHONY: help setup demo test test-long check images e2e gpu bench ui lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready  ## make .venv with all that jobs and tests need
 
@@ -27,11 +28,24 @@ test: setup  ## the tests (under five minutes)
 test-long: setup  ## the tests that take minutes each
 	$(BIN)/pytest -m long
 
-check: setup  ## style, types, import order
+check: setup  ## style, types, import order, Dockerfiles, compose files, shell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint $(wildcard docker/*.Dockerfile tests/e2e/stand_ins/*.Dockerfile)
+	$(BIN)/shellcheck $(shell git ls-files '*.sh') .ci/run
+	$(BIN)/docker-compose --env-file .env.example config --quiet
+	$(BIN)/docker-compose --env-file .env.example -f docker-compose.yml -f docker-compose.gpu.yml config --quiet
+
+images:  ## build the images of the jobs and of MLflow (BASE_IMAGE, CA_CERT, PIP_CONF: docker/build.sh)
+	docker/build.sh
+
+e2e: setup  ## images and compose for real: needs an engine; without a registry also root, mmdebstrap and Go
+	tests/e2e/run.sh
+
+gpu: setup  ## what a GPU does for training: devices, precisions, photos/s; "not run" without one
+	$(BIN)/python -m bench.gpu
 
 bench: setup  ## ratios: memory of many photos against few, bfloat16 against float32
 	$(BIN)/python -m bench.memory
@@ -41,9 +55,11 @@ ui: setup  ## the runs of MLFLOW_TRACKING_URI, by default the demo's, at http://
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --port 5000 \
 		--backend-store-uri $(or $(MLFLOW_TRACKING_URI),$(DEMO_TRACKING))
 
-lock: setup  ## renew the lock from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 \
-		--no-annotate --no-header --quiet -o $(LOCK)
+lock: setup  ## renew the locks from pyproject.toml (needs uv); the images get the versions that the tests ran with
+	$(COMPILE) pyproject.toml --group dev -o $(LOCK)
+	$(COMPILE) pyproject.toml --constraint $(LOCK) --no-emit-package tensorflow -o docker/requirements-jobs.lock
+	$(COMPILE) --group mlflow-server --constraint $(LOCK) -o docker/requirements-mlflow.lock
+	$(COMPILE) --group cudnn --no-deps -o docker/requirements-cudnn.lock
 
 clean:  ## remove .venv, the demo and caches
 	rm -rf .venv $(DEMO) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -26,6 +26,9 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # through the server; otherwise it names an address of its object store that clients may not be able to reach
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
@@ -81,6 +84,11 @@ def name_of_job(context: click.Context, option: click.Parameter, name: str | Non
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise click.BadParameter(f"{name!r} is not made of 1 to 100 letters, digits, dots, dashes and underscores")
     return name
+
+
+gpus_option = click.option(
+    "--gpus", type=click.IntRange(0), help="GPUs that TensorFlow must see.  [default: those that were given]"
+)
 
 
 def uri(flag: str, help: str, **attributes: Any) -> Callable[[F], F]:

@@ -1,5 +1,6 @@
 """Evaluate a model on a named split."""
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import click
 
 from dogbreed.platform.storage import open_store
-from jobs._cli import job, uri
+from jobs._cli import gpus_option, job, uri
+
+log = logging.getLogger(__name__)
 
 
 @job("evaluate")
@@ -19,26 +22,34 @@ from jobs._cli import job, uri
 @uri("--data", "Dataset made by jobs.preprocess", required=True)
 @click.option("--split", default="test", help="Split to evaluate: test, validation or train.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, help="Photos at a time.")
+@gpus_option
+@click.option("--fresh", is_flag=True, help="Evaluate again although this model's run on this split is there.")
 def main(**options: Any) -> dict[str, Any]:
-    """Evaluate a model on a named split; the figures and pictures go to MLflow."""
+    """Evaluate a model on a named split; the figures and pictures go to MLflow. Doing it again changes nothing."""
     from dogbreed.data.dataset import load_manifest
     from dogbreed.data.pipeline import InputPipeline
-    from dogbreed.review import classifier, results, tracking
+    from dogbreed.review import classifier, preflight, results, tracking
     from dogbreed.training import trainer
 
     store, split = open_store(options["data"]), options["split"]
+    preflight.before_job(store, gpus=options["gpus"], tracked=False)
     manifest = load_manifest(store)
     manifest.filled(split)
+    uri = tracking.resolve(options["model"])
+    tags = {"dogbreed.split": split, tracking.EVALUATION: results.evaluation_key(uri, manifest, split)}
+    done = results.finished_evaluation(uri, tags[tracking.EVALUATION])
+    if done and not options["fresh"]:
+        log.info("done already in run %s; --fresh evaluates again", done.info.run_id)
+        return results.of_evaluation(done, manifest)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch:
-        uri = tracking.resolve(options["model"])
         model, card = classifier.load(tracking.download(uri, Path(scratch) / "model"))
         results.check_card(card, manifest)
         params = {"model": uri, "model_dataset": card.dataset_digest, "split": split, "data": manifest.options}
         pipeline = InputPipeline(manifest, store, card.view, options["batch_size"], Path(scratch) / "cache")
-        with tracking.run("evaluate", f"{model.name}-{split}", params, {"dogbreed.split": split}) as run:
+        with tracking.run("evaluate", f"{model.name}-{split}", params, tags) as run:
             tracking.log_input(manifest, store, split)
-            scores = results.log_evaluation(run, split, trainer.predict(model, pipeline, split), manifest)
-    return {"run_id": run.id, "model": uri, **scores, "photos": manifest.split(split).photos}
+            results.log_evaluation(run, split, trainer.predict(model, pipeline, split), manifest)
+    return results.of_evaluation(tracking.get(run.id), manifest)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,10 @@ from jobs._cli import default, job, uri
 def main(**options: Any) -> dict[str, Any]:
     """Bring the raw archives to --raw and index them. What is there already stays as it is."""
     from dogbreed.data.sources import download
+    from dogbreed.review import preflight
 
     raw = open_store(options["raw"])
+    preflight.before_job(raw, tracked=False)
     sketches = options["source"] == "sketches"
     if sketches:
         download.draw(raw, SketchConfig(options["breeds"], options["per_breed"], options["seed"]))

@@ -38,9 +38,10 @@ def main(**options: Any) -> dict[str, Any]:
     """Crop, shard and commit the photos of a raw archive. Doing it again changes nothing."""
     from dogbreed.data import shards
     from dogbreed.data.sources import open_source
-    from dogbreed.review import tracking
+    from dogbreed.review import preflight, tracking
 
     raw, out = open_store(options["raw"]), open_store(options["out"])
+    preflight.before_job(raw, out)
     plan = shards.make_plan(open_source(options["source"], raw), _dataset_options(options))
     manifest = shards.committed(plan, out)
     if manifest:

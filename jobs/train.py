@@ -10,7 +10,7 @@ import click
 
 from dogbreed.platform.log import configure
 from dogbreed.platform.storage import open_store
-from jobs._cli import SEED, job, name_of_job, uri
+from jobs._cli import SEED, gpus_option, job, name_of_job, uri
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
     envvar="DOGBREED_TRAIN_SET",
     help="Change any field of the recipe; in the variable, settings are separated by spaces.",
 )
+@gpus_option
 @click.option("--deterministic", is_flag=True, help="Bit-for-bit repeatable, slower.")
 @click.option("--fresh", is_flag=True, help="Train again although this job key is done.")
 def main(**options: Any) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def main(**options: Any) -> dict[str, Any]:
     from dogbreed.data.dataset import load_manifest
     from dogbreed.data.pipeline import InputPipeline
     from dogbreed.data.split import VALIDATION
-    from dogbreed.review import classifier, results, server, tracking
+    from dogbreed.review import classifier, preflight, results, server, tracking
     from dogbreed.training import recipe as recipes
     from dogbreed.training import trainer
 
@@ -57,6 +58,7 @@ def main(**options: Any) -> dict[str, Any]:
     content = recipes.job_key(recipe, manifest.digest, options["seed"])
     key = options["name"] or content
     configure(f"train {key}")
+    preflight.before_job(store, gpus=options["gpus"], tracked=False)
     server.check_server()
     done = tracking.finished_training(key, content)
     if done and not options["fresh"]:

@@ -1,6 +1,8 @@
 """What a training or an evaluation leaves in its MLflow run, and its summary."""
 
+import hashlib
 import logging
+import re
 import resource
 import tempfile
 from pathlib import Path
@@ -44,6 +46,30 @@ def log_evaluation(run: Run, split: str, predictions: Predictions, manifest: Man
     run.log(0, {f"{split}_{name}": value for name, value in scores.items()})
     run.predictions(split, labels, probabilities, manifest.classes, photos)
     return scores
+
+
+def evaluation_key(uri: str, manifest: Manifest, split: str) -> str:
+    """Return what two evaluations that must come to the same result share."""
+    return hashlib.sha256(f"{uri} {manifest.digest} {split}".encode()).hexdigest()
+
+
+def finished_evaluation(uri: str, key: str) -> mlflow.entities.Run | None:
+    """Return the finished run of the evaluation `key`; None for a folder, whose model may have changed since."""
+    if not re.match(r"(models|runs):/", uri):
+        return None
+    return tracking.finished_run("evaluate", tracking.EVALUATION, key)
+
+
+def of_evaluation(run: mlflow.entities.Run, manifest: Manifest) -> dict[str, Any]:
+    """Return the summary of a finished evaluation."""
+    split, logged = run.data.tags["dogbreed.split"], run.data.metrics
+    scores = {name.removeprefix(f"{split}_"): value for name, value in logged.items() if name.startswith(f"{split}_")}
+    return {
+        "run_id": run.info.run_id,
+        "model": run.data.params["model"],
+        **scores,
+        "photos": manifest.split(split).photos,
+    }
 
 
 def log_training(run: Run, trained: Trained, validation: Predictions, manifest: Manifest) -> None:

@@ -27,6 +27,7 @@ from dogbreed.review.server import ERRORS, check_server, known_model, spared, tr
 MODEL = "dogbreed"
 JOB_KEY = "dogbreed.job_key"
 CONTENT = "dogbreed.job_content"  # hash of recipe, data, seed and format: the default job key
+EVALUATION = "dogbreed.evaluation"  # hash of model, data and split
 DIGEST = "dogbreed.dataset_digest"
 CONFIG_ID = "dogbreed.config_id"
 METRICS_A_REQUEST = 1000  # MLflow refuses more

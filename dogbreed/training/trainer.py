@@ -61,7 +61,7 @@ def train(recipe: Recipe, manifest: Manifest, pipeline: InputPipeline, seed: int
     model = compiled(recipe, classes, steps)
     watcher = _Watcher(recipe, steps, observer)
     model.fit(
-        _mixed(_one_hot(pipeline.training(recipe.augment, seed, recipe.epochs), classes), recipe.augment, seed),
+        training_batches(recipe, pipeline, classes, seed),
         validation_data=_one_hot(pipeline.evaluation(VALIDATION), classes),
         steps_per_epoch=steps,
         epochs=recipe.epochs,
@@ -88,6 +88,12 @@ def _precision(name: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def training_batches(recipe: Recipe, pipeline: InputPipeline, classes: int, seed: int) -> tf.data.Dataset:
+    """Return what a model trains on: uint8 photos and one-hot or, after CutMix, mixed float32 labels."""
+    batches = pipeline.training(recipe.augment, seed, recipe.epochs)
+    return _mixed(_one_hot(batches, classes), recipe.augment, seed)
 
 
 def _one_hot(batches: tf.data.Dataset, classes: int) -> tf.data.Dataset:

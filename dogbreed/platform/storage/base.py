@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,6 +52,10 @@ class Store(ABC):
     @abstractmethod
     def delete(self, key: str) -> None:
         """Remove the object; no error when it is not there."""
+
+    def clock(self) -> datetime | None:
+        """Return the server's time in UTC, None where objects are files."""
+        return None
 
     def local_path(self, key: str) -> Path | None:
         """Return the file behind `key` where objects are files, None elsewhere."""

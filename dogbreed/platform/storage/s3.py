@@ -3,6 +3,8 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +18,7 @@ from dogbreed.platform.errors import (
     CredentialsRefused,
     DataContradiction,
     DogbreedError,
+    ImpossibleHere,
     MissingObject,
     ServiceUnreachable,
     TryAgain,
@@ -123,6 +126,17 @@ class S3Store(Store):
         with self._translated(key):
             self.client.delete_object(Bucket=self.bucket, Key=self._key(key))
 
+    def clock(self) -> datetime | None:
+        try:
+            with self._translated(""):
+                headers = self.client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)["ResponseMetadata"]["HTTPHeaders"]
+        except DogbreedError as error:  # a refusal tells the time too, and a wrong clock is one reason for it
+            if not isinstance(error.__cause__, boto.ClientError):
+                raise
+            headers = error.__cause__.response["ResponseMetadata"]["HTTPHeaders"]
+        date = headers.get("date")
+        return parsedate_to_datetime(date) if date else None
+
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
         """Turn botocore's exceptions into the suite's tree of errors."""
@@ -159,6 +173,8 @@ class S3Store(Store):
             return MissingObject(f"{self.at(key)} does not exist")
         if code in ("PreconditionFailed", "412"):
             return AlreadyThere(f"{self.at(key)} exists")
+        if code == "RequestTimeTooSkewed":
+            return ImpossibleHere(f"{self.at(key)}: {error}; set this machine's clock by NTP")
         if status in REFUSED or code in REFUSED_CODES:
             return CredentialsRefused(f"{self.at(key)}: {error}; check the credentials and the clock")
         if status in PASSING or code in PASSING_CODES:

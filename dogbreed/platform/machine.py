@@ -1,0 +1,70 @@
+"""What this machine or container gives a job: memory, GPUs, scratch space."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from dogbreed.platform.errors import ImpossibleHere, TryAgain
+
+GIB = 1 << 30
+PROBE = b"\0" * (1 << 20)  # one block of any file system is smaller
+
+
+def memory_limit() -> int:
+    """Return the bytes that this process may use: the machine's memory or a cgroup's lower limit (v1 and v2)."""
+    limits = [psutil.virtual_memory().total]
+    for path in _limit_files(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")):
+        if path.is_file() and (text := path.read_text().strip()).isdigit():  # "max" is none
+            limits.append(int(text))
+    return min(limits)
+
+
+def _limit_files(groups: Path, mount: Path) -> list[Path]:
+    """Return where the limits of this process and of the groups around it stand.
+
+    A container sees its own group as the mount's root, whatever path /proc names.
+    """
+    files = [mount / "memory.max", mount / "memory" / "memory.limit_in_bytes"]
+    for line in groups.read_text().splitlines() if groups.is_file() else ():
+        _, controllers, path = line.split(":", 2)
+        for place in (group := Path(path.strip("/")), *group.parents):
+            if not controllers:
+                files.append(mount / place / "memory.max")
+            elif "memory" in controllers.split(","):
+                files.append(mount / "memory" / place / "memory.limit_in_bytes")
+    return files
+
+
+def given_gpus() -> int:
+    """Return how many NVIDIA GPUs this machine or container was given, whether or not TensorFlow sees them."""
+    devices = [path for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return len(devices)
+    return min(len(devices), len([name for name in chosen.split(",") if name.strip() not in ("", "-1")]))
+
+
+def check_scratch(needed: float) -> str:
+    """Write and read back a file in the temporary folder and return what is free there.
+
+    ImpossibleHere when it cannot be written, TryAgain when fewer than `needed` GiB are free.
+    """
+    folder = tempfile.gettempdir()
+    free = psutil.disk_usage(folder).free / GIB
+    if free < needed:
+        raise TryAgain(f"{folder} has {free:.2f} GiB free, {needed:g} are needed; make room or set TMPDIR")
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(PROBE)
+            probe.flush()
+            os.fsync(probe.fileno())
+            probe.seek(0)
+            probe.read()
+    except OSError as error:
+        raise ImpossibleHere(
+            f"cannot write in {folder} ({error}); set TMPDIR to a folder that can be written"
+        ) from error
+    return f"{folder}: {free:.1f} GiB free"

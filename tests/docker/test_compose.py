@@ -1,0 +1,138 @@
+"""The compose files without an engine: what they promise to people and to the other files."""
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = Path(sys.executable).with_name("docker-compose")
+JOBS = ("fetch", "preprocess", "train", "evaluate", "preflight")
+SERVERS = ("object-store", "postgres", "mlflow")
+# what compose does not hand on: a fixed share of the work, because replicas have no index
+NOT_HERE = {"DOGBREED_PREPROCESS_WORKERS", "JOB_COMPLETION_INDEX"}
+
+
+@cache
+def config(*files: str, **environment: str) -> dict[str, Any]:
+    """Return what Docker Compose itself makes of the files; it checks them against its schema first."""
+    options = [word for file in files or ("docker-compose.yml",) for word in ("-f", file)]
+    done = subprocess.run(
+        [str(COMPOSE), *options, "--env-file", "/dev/null", "--profile", "tools", "config", "--format", "json"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    parsed: dict[str, Any] = json.loads(done.stdout)
+    return parsed
+
+
+def services(**environment: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = config(**environment)["services"]
+    return found
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_option_of_a_job_can_be_set_in_the_env_file(job: str) -> None:
+    environment = services()[job]["environment"]
+    for option in importlib.import_module(f"jobs.{job}").main.params:
+        variable = option.envvar or f"DOGBREED_{job}_{option.name}".upper()
+        assert variable in NOT_HERE or variable in environment, f"{variable} is not in docker-compose.yml"
+    known = {
+        f"DOGBREED_{job}_{o.opts[0][2:].replace('-', '_')}".upper()
+        for o in importlib.import_module(f"jobs.{job}").main.params
+    }
+    assert {name for name in environment if name.startswith("DOGBREED_")} <= known
+
+
+def test_the_env_example_names_every_variable_with_its_default() -> None:
+    text = "".join((ROOT / name).read_text() for name in ("docker-compose.yml", "docker-compose.gpu.yml"))
+    defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}$]*)\}", text))
+    for name, default in re.findall(r"\$\{([A-Z_]+):-([^}$]*)\}", text):
+        assert defaults[name] == default, f"{name} has two defaults"
+    shown = dict(re.findall(r"^#([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert shown == defaults
+
+
+def test_only_the_ui_and_the_store_are_published_and_only_on_this_machine() -> None:
+    published = {
+        (name, port["host_ip"], port["published"]) for name, s in services().items() for port in s.get("ports", [])
+    }
+    assert published == {("mlflow", "127.0.0.1", "5000"), ("object-store", "127.0.0.1", "9000")}
+
+
+def test_jobs_are_not_restarted_and_servers_are() -> None:
+    policies = {name: service["restart"] for name, service in services().items()}
+    assert {policies[name] for name in SERVERS} == {"unless-stopped"}
+    assert {policies[name] for name in policies if name not in SERVERS} == {"no"}
+
+
+def test_every_service_is_bounded() -> None:
+    for name, service in services().items():
+        assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}, name
+        if name != "volume-owner":
+            assert set(service["deploy"]["resources"]["limits"]) == {"memory", "pids"}, name
+        assert "no-new-privileges:true" in service["security_opt"]
+        if name != "postgres":  # the official image starts as root to give the volume to its user
+            assert service["read_only"] is True, name
+            assert service["cap_drop"] == ["ALL"], name
+
+
+def test_servers_have_health_checks_and_jobs_wait_for_one_another() -> None:
+    found = services()
+    assert all("healthcheck" in found[name] for name in SERVERS)
+    for job, before in zip(JOBS[1:4], JOBS, strict=False):
+        assert found[job]["depends_on"][before]["condition"] == "service_completed_successfully"
+
+
+def test_the_jobs_meet_at_the_same_prefixes() -> None:
+    found = services(DOGBREED_SOURCE="stanford-dogs", DOGBREED_PREPROCESS_SIZE="128")
+    raw = found["fetch"]["environment"]["DOGBREED_FETCH_RAW"]
+    data = found["preprocess"]["environment"]["DOGBREED_PREPROCESS_OUT"]
+    assert (raw, data) == ("s3://dogbreed/raw/stanford-dogs", "s3://dogbreed/datasets/stanford-dogs-128")
+    assert found["preprocess"]["environment"]["DOGBREED_PREPROCESS_RAW"] == raw
+    assert found["train"]["environment"]["DOGBREED_TRAIN_DATA"] == data
+    assert found["evaluate"]["environment"]["DOGBREED_EVALUATE_DATA"] == data
+
+
+def test_one_setting_starts_several_workers() -> None:
+    assert services(PREPROCESS_REPLICAS="3")["preprocess"]["deploy"]["replicas"] == 3
+
+
+def test_the_gpu_file_gives_the_gpus_and_their_base_to_the_jobs_that_use_them() -> None:
+    found = config("docker-compose.yml", "docker-compose.gpu.yml", GPUS="2")["services"]
+    for name, service in found.items():
+        devices = service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
+        if name in ("train", "evaluate", "preflight"):
+            assert [(d["driver"], d["count"], d["capabilities"]) for d in devices] == [("nvidia", 2, ["gpu"])]
+            assert service["build"]["args"]["BASE_IMAGE"] == "tensorflow/tensorflow:2.21.0-gpu"
+            assert service["deploy"]["resources"]["limits"]
+        else:
+            assert not devices
+
+
+def test_an_empty_variable_is_the_same_as_none(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.fetch", "--source", "sketches", "--raw", str(tmp_path), "--per-breed", "5"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DOGBREED_FETCH_BREEDS": "",
+            "DOGBREED_FETCH_FROM": "",
+            "DOGBREED_FETCH_OTHER_CHECKSUMS": "",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,8 @@
+# Debian's PostgreSQL with the official image's variables, data folder and stop signal.
+FROM dogbreed-stand-in:trixie
+ENV PATH=/usr/lib/postgresql/17/bin:$PATH PGDATA=/var/lib/postgresql/data
+COPY postgres_entrypoint.sh /usr/local/bin/
+RUN install -d -o postgres -g postgres -m 0700 /var/lib/postgresql/data /run/postgresql
+VOLUME /var/lib/postgresql/data
+STOPSIGNAL SIGINT
+ENTRYPOINT ["postgres_entrypoint.sh"]

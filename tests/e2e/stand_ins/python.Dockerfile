@@ -1,0 +1,4 @@
+# Debian's Python under the names of the official image.
+FROM dogbreed-stand-in:bookworm
+RUN ln -s /usr/bin/python3 /usr/local/bin/python && rm /usr/lib/python3.11/EXTERNALLY-MANAGED
+CMD ["python3"]

@@ -1,0 +1,150 @@
+"""The images from inside."""
+
+import contextlib
+import json
+import re
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stack import ROOT, VERSION, docker
+
+pytestmark = pytest.mark.e2e
+
+JOB_IMAGES = ("preprocess", "train")
+IMAGES = (*JOB_IMAGES, "mlflow")
+JOBS = {"preprocess": ("fetch", "preprocess"), "train": ("train", "evaluate", "preflight")}
+HARDENED = ("--read-only", "--tmpfs", "/tmp", "--volume", "/work", "--cap-drop", "ALL", "--network", "none")
+
+
+def name(image: str) -> str:
+    return f"dogbreed/{image}:{VERSION}"
+
+
+def python(image: str, code: str, *options: str) -> str:
+    """Run Python code inside, as the hardened container that compose makes."""
+    return docker("run", "--rm", *HARDENED, *options, "--entrypoint", "python", name(image), "-c", code).stdout.strip()
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_nobody_is_root_and_nothing_but_scratch_can_be_written(image: str) -> None:
+    code = """
+import json, os
+places = set()
+for folder, folders, files in os.walk("/"):
+    folders[:] = [f for f in folders if os.path.join(folder, f) not in ("/proc", "/sys", "/dev")]
+    places |= {path for path in [folder, *(os.path.join(folder, f) for f in files)]
+               if os.access(path, os.W_OK) and not os.path.islink(path)}
+print(json.dumps([os.getuid(), os.getgid(), sorted(places)]))
+"""
+    uid, gid, places = json.loads(python(image, code))
+    assert (uid, gid) == (10001, 0)
+    assert [place for place in places if not place.startswith(("/tmp", "/work"))] == []
+    assert "/tmp" in places
+
+
+@pytest.mark.parametrize("image", JOB_IMAGES)
+def test_any_uid_of_group_0_can_work(image: str) -> None:
+    code = """
+import getpass, os, tempfile
+import mlflow, tensorflow
+with tempfile.NamedTemporaryFile() as file:
+    print(os.getuid(), getpass.getuser(), os.path.dirname(file.name))
+"""
+    assert python(image, code, "--user", "123456:0").splitlines()[-1] == "123456 dogbreed /work"
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_versions_are_those_of_the_lock(image: str) -> None:
+    code = """
+import importlib.metadata, json, sys
+print(json.dumps([sys.version_info[:2], {d.name.lower().replace("_", "-"): d.version
+                  for d in reversed(list(importlib.metadata.distributions()))}]))
+"""
+    version, installed = json.loads(python(image, code))
+    assert version == [3, 11]
+    lock = (ROOT / f"docker/requirements-{'mlflow' if image == 'mlflow' else 'jobs'}.lock").read_text()
+    pinned = re.findall(r"^([a-z0-9.-]+)==(\S+?)(?: ; (.*?))? \\$", lock, re.MULTILINE)
+    assert len(pinned) > 50
+    for package, wanted, marker in pinned:
+        if not marker:
+            assert installed[package.replace(".", "-")] == wanted, package
+    if image in JOB_IMAGES:
+        assert installed["tensorflow"].startswith("2.21.")
+        assert "flask" not in installed, "the server belongs to the mlflow image"
+
+
+@pytest.mark.parametrize(("image", "job"), [(image, job) for image, jobs in JOBS.items() for job in jobs])
+def test_help_comes_without_tensorflow(image: str, job: str) -> None:
+    code = f"""
+import sys, runpy
+sys.argv = ["{job}", "--help"]
+try:
+    runpy.run_module("jobs.{job}", run_name="__main__")
+finally:
+    assert "tensorflow" not in sys.modules and "mlflow" not in sys.modules
+"""
+    assert "Usage: " in python(image, code)
+
+
+@pytest.mark.parametrize("image", JOB_IMAGES)
+def test_the_image_shows_its_help_when_it_is_simply_run(image: str) -> None:
+    assert f"jobs.{image}" in docker("run", "--rm", name(image)).stdout
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_entrypoints_are_exec_form_and_labels_tell_what_this_is(image: str) -> None:
+    config = json.loads(docker("image", "inspect", name(image)).stdout)[0]["Config"]
+    assert config["Entrypoint"][0] != "/bin/sh"
+    assert config["User"] == "10001:0"
+    labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
+    assert labels["title"] == f"dogbreed {image}"
+    assert (labels["version"], labels["licenses"]) == (VERSION, "Apache-2.0")
+    assert re.fullmatch(r"[0-9a-f]{40}", labels["revision"])
+
+
+@pytest.mark.parametrize("image", ["train", "mlflow"])  # preprocess has the layers of train
+def test_the_secrets_of_the_build_are_in_no_layer(image: str, tmp_path: Path) -> None:
+    assert "canary-of-the-build" not in docker("history", "--no-trunc", name(image)).stdout
+    archive = tmp_path / "image.tar"
+    docker("save", "--output", str(archive), name(image))
+    layers = 0
+    with tarfile.open(archive) as parts:
+        for member in filter(tarfile.TarInfo.isfile, parts):
+            part = parts.extractfile(member)
+            assert part is not None
+            assert not any(b"canary-of-the-build" in block for block in iter(lambda part=part: part.read(1 << 24), b""))
+            part.seek(0)
+            with contextlib.suppress(tarfile.ReadError), tarfile.open(fileobj=part) as layer:  # the rest is JSON
+                layers += 1
+                assert not {"etc/pip.conf", "run/secrets/ca.crt"} & {file.name for file in layer if file.size}
+    assert layers > 3
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_only_the_allow_list_is_in_an_image(image: str) -> None:
+    code = "import os; print(sorted(os.listdir('/app')))"
+    expected = ["mlflow_server.sh", "stack_init.py"] if image == "mlflow" else ["dogbreed", "jobs"]
+    assert python(image, code) == str(expected)
+
+
+@pytest.mark.parametrize("delay", [0.3, 0.6, 1.0, 2.0, 4.0])
+def test_sigterm_to_process_1_ends_with_143_at_any_moment_of_its_start(delay: float) -> None:
+    options = ("--source", "sketches", "--per-breed", "3000", "--raw", "/work/raw")
+    container = docker("run", "--detach", *HARDENED, name("preprocess"), "jobs.fetch", *options).stdout.strip()
+    try:
+        time.sleep(delay)
+        docker("stop", "--time", "20", container)
+        state = json.loads(docker("inspect", container).stdout)[0]["State"]
+        assert state["ExitCode"] == 143, docker("logs", container).stderr
+    finally:
+        docker("rm", "--force", "--volumes", container)
+
+
+def test_a_gpu_that_is_visible_is_seen_by_tensorflow() -> None:
+    done = docker("run", "--rm", "--gpus", "all", name("train"), "jobs.preflight", "--store", "/work", check=False)
+    if "could not select device driver" in done.stderr or "nvidia" in done.stderr:
+        pytest.skip("the engine has no GPU to give")
+    assert json.loads(done.stdout.splitlines()[-1])["gpu"].startswith("TensorFlow sees ")

@@ -1,0 +1,209 @@
+"""`docker compose up`, again, after every kind of death, with several workers, from a backup."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.e2e.stack import CANARIES, DOCKER, ROOT, Stack, docker, eventually
+
+pytestmark = pytest.mark.e2e
+
+CHAIN = ("fetch", "preprocess", "train", "evaluate")
+SERVERS = ("object-store", "postgres", "mlflow")
+
+
+def test_one_command_ends_with_a_reviewed_model(stack: Stack) -> None:
+    made, trained, tested = (stack.summary(job) for job in CHAIN[1:])
+    assert made["splits"] == {"train": 64, "validation": 8, "test": 48}
+    client = stack.tracking
+    run = client.get_run(trained["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["dogbreed.dataset_digest"] == made["digest"]
+    assert len(client.get_metric_history(run.info.run_id, "val_top1")) == trained["epochs"] == 8
+    assert client.get_model_version_by_alias("dogbreed", "candidate").version == str(trained["model_version"])
+    assert client.get_run(tested["run_id"]).data.metrics["test_top1"] == tested["top1"]
+
+
+def test_pictures_and_model_come_through_the_server(stack: Stack, tmp_path: Path) -> None:
+    client, run = stack.tracking, stack.summary("evaluate")["run_id"]
+    picture = client.download_artifacts(run, "pictures/confusion_matrix_test.png", str(tmp_path))
+    assert Path(picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_second_time_nothing_is_computed(stack: Stack) -> None:
+    before = stack.everything()
+    stack.up()
+    assert stack.everything() == before
+    for job, said in zip(CHAIN[1:], ("complete already", "done already", "done already"), strict=True):
+        assert said in stack.logs(job)
+
+
+def test_the_ui_shows_the_run_in_a_browser(stack: Stack) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium on this machine")
+    run = stack.tracking.get_run(stack.summary("train")["run_id"])
+    page = f"http://localhost:{stack.mlflow_port}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    shown = ROOT / "build" / "e2e"
+    shown.mkdir(parents=True, exist_ok=True)
+    quiet = ("background-networking", "component-update", "sync", "gpu")
+    options = ["--headless", "--no-sandbox", "--window-size=1400,1000", "--virtual-time-budget=30000"]
+    options += [f"--disable-{what}" for what in quiet]
+    for extra in (f"--screenshot={shown}/run.png", "--dump-dom"):
+        done = subprocess.run([browser, *options, extra, page], capture_output=True, text=True, timeout=120, check=True)
+    assert run.info.run_name in done.stdout
+    assert (shown / "run.png").stat().st_size > 20_000
+
+
+def test_one_off_jobs_take_options(stack: Stack) -> None:
+    options = ("--recipe", "simple-64", "--epochs", "1", "--batch-size", "16")
+    done = stack.compose("run", "--rm", "train", *options)
+    assert json.loads(done.stdout.splitlines()[-1])["epochs"] == 1
+
+
+def test_the_preflight_passes_and_names_what_is_missing(stack: Stack) -> None:
+    done = stack.compose("run", "--rm", "preflight")
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["memory"].startswith("8.0 GiB may be used"), "the container's limit, not the machine's memory"
+    assert found["scratch"].startswith("/work: ")
+    stack.compose("stop", "mlflow")
+    down = stack.compose("run", "--rm", "--no-deps", "preflight", check=False)
+    stack.compose("up", "--detach", "--no-build", "--wait", "mlflow")
+    assert down.returncode == 69
+    assert "exit 69" in down.stderr
+
+
+def test_several_workers_make_the_same_dataset(stack: Stack) -> None:
+    before = stack.summary("preprocess")
+    settings = {"DOGBREED_DATA": "s3://dogbreed/workers", "PREPROCESS_REPLICAS": "3"}
+    stack.up(**settings)
+    workers = [f"{stack.project}-preprocess-{number}" for number in (1, 2, 3)]
+    made = [json.loads(docker("logs", worker).stdout.splitlines()[-1]) for worker in workers]
+    assert {summary["digest"] for summary in made if summary["manifest"]} == {before["digest"]}
+    stack.up()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_killed_server_comes_back_with_everything(stack: Stack, server: str) -> None:
+    before = stack.everything()
+    docker("kill", "--signal", "KILL", stack.container(server))
+    stack.up()
+    assert stack.everything() == before
+
+
+def killed_on_the_way(stack: Stack, victim: str, signal: str, **settings: str) -> int:
+    """Start everything, send the signal to a container at a random moment of its work, return its exit code."""
+    stack.compose("rm", "--force", "--stop", *CHAIN)
+    up = stack.start("up", "--detach", "--no-build", **settings)
+    eventually(lambda: stack.state(victim) == "running", f"the start of {victim}")
+    time.sleep(random.Random(f"{victim} {signal}").uniform(0.5, 6 if victim in ("train", "evaluate") else 1.5))
+    began = time.monotonic()
+    docker("kill", "--signal", signal, stack.container(victim), check=False)
+    code = stack.exit_code(victim)
+    assert time.monotonic() - began < 30, "longer than the grace period"
+    up.wait()
+    return code
+
+
+@pytest.mark.parametrize("signal", ["TERM", "KILL"])
+@pytest.mark.parametrize("job", CHAIN)
+def test_a_job_that_was_stopped_or_killed_is_finished_by_the_next_up(stack: Stack, job: str, signal: str) -> None:
+    place = f"s3://dogbreed/{job}-{signal.lower()}"
+    settings = {"DOGBREED_RAW": place, "DOGBREED_DATA": place, "DOGBREED_TRAIN_NAME": f"{job}-{signal}"}
+    if job == "fetch":  # long enough to be met
+        settings |= {"DOGBREED_FETCH_PER_BREED": "300", "DOGBREED_PREPROCESS_PER_BREED": "20"}
+    code = killed_on_the_way(stack, job, signal, **settings)
+    assert code == {"TERM": 143, "KILL": 137}[signal], stack.logs(job)
+    versions = len(stack.tracking.search_model_versions("name='dogbreed'"))
+    finished = len(stack.runs("train"))
+    stack.up(**settings)
+    trained = stack.summary("train")
+    assert len(stack.runs("train")) == finished + (job != "evaluate")
+    assert len(stack.tracking.search_model_versions("name='dogbreed'")) == versions + (job != "evaluate")
+    assert stack.tracking.get_model_version_by_alias("dogbreed", "candidate").version == str(trained["model_version"])
+    assert stack.summary("evaluate")["model"] == f"models:/dogbreed/{trained['model_version']}"
+    before = stack.everything()
+    stack.up(**settings)
+    assert stack.everything() == before
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server_that_is_killed_during_a_training_costs_at_most_another_up(stack: Stack, server: str) -> None:
+    settings = {"DOGBREED_TRAIN_NAME": f"without-{server}"}
+    stack.compose("rm", "--force", "--stop", *CHAIN)
+    up = stack.start("up", "--detach", "--no-build", **settings)
+    eventually(lambda: stack.state("train") == "running", "the start of train")
+    time.sleep(8)
+    docker("kill", "--signal", "KILL", stack.container(server))
+    up.wait()
+    stack.up(**settings)
+    assert stack.summary("train")["epochs"] == 8
+    runs = [run for run in stack.runs("train") if run.data.tags["dogbreed.job_key"] == f"without-{server}"]
+    assert len(runs) == 1
+
+
+def test_no_secret_is_in_any_log(stack: Stack) -> None:
+    containers = docker(
+        "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={stack.project}"
+    ).stdout
+    assert len(containers.split()) >= 9
+    for container in containers.split():
+        done = docker("logs", container)
+        for secret, value in CANARIES.items():
+            assert secret == "STORE_ACCESS_KEY" or value not in done.stdout + done.stderr, (container, secret)
+
+
+def test_a_backup_brings_back_runs_models_and_datasets(stack: Stack, tmp_path: Path) -> None:
+    before = stack.everything()
+    environment = {**os.environ, "DOCKER": DOCKER, "COMPOSE_PROJECT_NAME": stack.project}
+
+    def volumes(command: str) -> subprocess.CompletedProcess[str]:
+        script = [str(ROOT / "docker/volumes.sh"), command, str(tmp_path / "backup")]
+        return subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+
+    assert volumes("backup").returncode == 78, "not while the stack is running"
+    stack.compose("stop")
+    assert volumes("backup").returncode == 0
+    refused = volumes("restore")
+    assert refused.returncode == 65
+    assert "is not empty" in refused.stderr
+    stack.compose("down", "--volumes")
+    assert volumes("restore").returncode == 0
+    stack.up()
+    assert stack.everything() == before
+
+
+def test_a_password_can_be_asked_for(stack: Stack) -> None:
+    page = f"http://localhost:{stack.mlflow_port}/api/2.0/mlflow/experiments/search?max_results=1"
+    assert requests.get(page, timeout=10).status_code == 200
+    stack.compose("up", "--detach", "--no-build", "--wait", "mlflow", MLFLOW_BASIC_AUTH="true")
+    assert requests.get(page, timeout=10).status_code == 401
+    password = CANARIES["MLFLOW_ADMIN_PASSWORD"]
+    assert requests.get(page, timeout=10, auth=("admin", password)).status_code == 200
+    stack.compose("run", "--rm", "preflight", MLFLOW_BASIC_AUTH="true")
+    refused = stack.compose(
+        "run", "--rm", "--no-deps", "--env", "MLFLOW_TRACKING_PASSWORD=wrong-password", "preflight", check=False
+    )
+    assert refused.returncode == 77, refused.stderr
+    assert password not in stack.logs("mlflow")
+    stack.compose("up", "--detach", "--no-build", "--wait", "mlflow")
+
+
+def test_the_databases_password_can_be_changed(stack: Stack) -> None:
+    change = "ALTER ROLE mlflow PASSWORD 'changedpassword'"
+    stack.compose("exec", "postgres", "psql", "--username", "mlflow", "--command", change)
+    before = stack.everything()
+    stack.up(POSTGRES_PASSWORD="changedpassword")
+    assert stack.everything() == before
+    back = f"ALTER ROLE mlflow PASSWORD '{CANARIES['POSTGRES_PASSWORD']}'"
+    stack.compose(
+        "exec", "postgres", "psql", "--username", "mlflow", "--command", back, POSTGRES_PASSWORD="changedpassword"
+    )
+    stack.up()

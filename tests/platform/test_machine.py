@@ -1,0 +1,51 @@
+"""What a machine gives: memory limits of both kinds of cgroups, scratch space, GPUs."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dogbreed.platform import machine
+from dogbreed.platform.errors import ImpossibleHere, TryAgain
+
+
+def test_the_limit_is_what_this_process_may_use() -> None:
+    assert 0 < machine.memory_limit() <= psutil.virtual_memory().total
+
+
+def test_limits_are_looked_for_in_every_group_around_a_process(tmp_path: Path) -> None:
+    groups = tmp_path / "cgroup"
+    groups.write_text("9:memory:/a/b\n8:cpu,cpuacct:/a\n0::/c/d\n")
+    files = machine._limit_files(groups, Path("/mount"))
+    assert {str(path) for path in files} == {
+        "/mount/memory.max",  # a container's own group
+        "/mount/c/d/memory.max",
+        "/mount/c/memory.max",
+        "/mount/memory/memory.limit_in_bytes",
+        "/mount/memory/a/b/memory.limit_in_bytes",
+        "/mount/memory/a/memory.limit_in_bytes",
+    }
+
+
+def test_a_machine_without_cgroups_has_the_containers_places_only(tmp_path: Path) -> None:
+    assert len(machine._limit_files(tmp_path / "nothing", tmp_path)) == 2
+
+
+def test_scratch_is_written_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert "GiB free" in machine.check_scratch(0.001)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(TryAgain, match="are needed; make room or set TMPDIR"):
+        machine.check_scratch(1e9)
+
+
+def test_scratch_that_cannot_be_written_is_impossible_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/proc")  # even root cannot write there
+    with pytest.raises(ImpossibleHere, match="cannot write in /proc"):
+        machine.check_scratch(0)
+
+
+def test_hidden_gpus_were_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for hidden in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+        assert machine.given_gpus() == 0

@@ -1,0 +1,116 @@
+"""The preflight: a real store, a real MLflow database, and everything that can be missing."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from dogbreed.platform.errors import ImpossibleHere, UnknownName
+from dogbreed.platform.storage import FolderStore, Store, open_store
+from dogbreed.review import preflight
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(store: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "jobs.preflight", "--store", store, *options],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_healthy_machine_passes_with_a_table_and_a_summary(tmp_path: Path) -> None:
+    done = run(str(tmp_path / "store"), "--memory", "0.5", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert list(summary) == ["clock", "store", "mlflow", "scratch", "memory", "gpu"]
+    assert done.stderr.count("│ ok ") == len(summary)
+    assert not list((tmp_path / "store").rglob("*.*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "code", "said"),
+    [
+        (("--gpus", "99"), {}, 78, "of 99 GPUs"),
+        (("--memory", "99999"), {}, 78, "raise the container's memory limit"),
+        ((), {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, 69, "check MLFLOW_TRACKING_URI"),
+    ],
+    ids=["gpu", "memory", "mlflow"],
+)
+def test_what_is_missing_decides_the_exit_code(
+    options: tuple[str, ...], environment: dict[str, str], code: int, said: str, tmp_path: Path
+) -> None:
+    healthy = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    done = run(str(tmp_path / "store"), *options, **{**healthy, **environment})
+    assert done.returncode == code
+    assert said in done.stderr
+    assert f"exit {code}" in done.stderr
+    assert done.stderr.count("│ ok ") == 5, "the other checks are made all the same"
+
+
+def test_a_store_is_probed_and_left_as_it_was(store: Store) -> None:
+    store.put("mine", b"data")
+    assert preflight.check_store(store) == f"{store.uri}: put, get, list, delete"
+    assert list(store.list()) == ["mine"]
+
+
+def test_a_missing_bucket_is_an_unknown_name(s3: str) -> None:
+    with pytest.raises(UnknownName, match="does not exist"):
+        preflight.check_store(open_store("s3://no-such-bucket-here/prefix"))
+
+
+def test_the_clock_of_a_real_server_is_read(bucket: str) -> None:
+    assert preflight.check_clock(open_store(f"{bucket}/prefix")).endswith("s off the store's")
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_off_is_impossible_here(hours: int, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(f"{bucket}/prefix")
+    theirs = store.clock()
+    assert theirs is not None
+    monkeypatch.setattr(store, "clock", lambda: theirs + timedelta(hours=hours))
+    with pytest.raises(ImpossibleHere, match=rf"this clock is {'[+]' if hours < 0 else '-'}3,[56]\d\d s off"):
+        preflight.check_clock(store)
+
+
+def test_a_folder_has_this_machines_clock(tmp_path: Path) -> None:
+    assert FolderStore(tmp_path).clock() is None
+    assert "one clock" in preflight.check_clock(FolderStore(tmp_path))
+
+
+def test_a_store_tells_the_time_even_when_it_refuses(bucket: str) -> None:
+    theirs = open_store("s3://no-such-bucket-here").clock()
+    assert theirs is not None
+    assert abs((theirs - datetime.now(UTC)).total_seconds()) < 60
+
+
+def test_the_probe_in_mlflow_is_deleted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    assert preflight.check_mlflow().endswith("run, metric, artifact")
+    assert mlflow.search_runs(search_all_experiments=True, output_format="list") == []
+
+
+def test_a_job_is_warned_of_mlflow_and_refused_without_its_store(
+    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with caplog.at_level(logging.WARNING):
+        preflight.before_job(FolderStore(tmp_path))
+    assert "MLflow at http://127.0.0.1:9 does not answer" in caplog.text
+    with pytest.raises(UnknownName, match="does not exist"):
+        preflight.before_job(FolderStore(tmp_path), open_store("s3://no-such-bucket-here/prefix"))
+
+
+def test_a_job_that_was_given_gpus_does_not_run_without_them(tmp_path: Path) -> None:
+    with pytest.raises(ImpossibleHere, match="of 99 GPUs; use an image"):
+        preflight.before_job(FolderStore(tmp_path), gpus=99, tracked=False)
