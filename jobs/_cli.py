@@ -87,7 +87,7 @@ def name_of_job(context: click.Context, option: click.Parameter, name: str | Non
 
 
 gpus_option = click.option(
-    "--gpus", type=click.IntRange(0), help="GPUs that TensorFlow must see.  [default: those that were given]"
+    "--gpus", type=click.IntRange(0), help="GPUs that TensorFlow must see.  [default: those given to the container]"
 )
 
 

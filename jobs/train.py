@@ -63,7 +63,9 @@ def main(**options: Any) -> dict[str, Any]:
     done = tracking.finished_training(key, content)
     if done and not options["fresh"]:
         log.info("done already in run %s; --fresh trains again", done.info.run_id)
-        return results.of_training(done)
+        summary = results.of_training(done)
+        tracking.set_candidate(summary["model_version"])  # another training may have been the last one
+        return summary
     computed = {"policy": trainer.policy(recipe.precision), "seed": options["seed"]}
     params = {**dataclasses.asdict(recipe), **computed, "data": manifest.options}
     tags = {tracking.JOB_KEY: key, tracking.CONTENT: content}

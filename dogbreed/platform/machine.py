@@ -39,12 +39,19 @@ def _limit_files(groups: Path, mount: Path) -> list[Path]:
 
 
 def given_gpus() -> int:
-    """Return how many NVIDIA GPUs this machine or container was given, whether or not TensorFlow sees them."""
-    devices = [path for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
+    """Return how many NVIDIA GPUs this container was given, whether or not TensorFlow sees them.
+
+    Outside a container the answer is 0: a GPU of the machine was not given to anybody. Windows' Linux has no device
+    for each GPU, so one is counted.
+    """
+    if os.environ.get("NVIDIA_VISIBLE_DEVICES", "") in ("", "none", "void"):
+        return 0
+    devices = len([path for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)])
+    devices = devices or int(Path("/dev/dxg").exists())
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
-        return len(devices)
-    return min(len(devices), len([name for name in chosen.split(",") if name.strip() not in ("", "-1")]))
+        return devices
+    return min(devices, len([name for name in chosen.split(",") if name.strip() not in ("", "-1")]))
 
 
 def check_scratch(needed: float) -> str:
@@ -52,7 +59,9 @@ def check_scratch(needed: float) -> str:
 
     ImpossibleHere when it cannot be written, TryAgain when fewer than `needed` GiB are free.
     """
-    folder = tempfile.gettempdir()
+    folder = os.environ.get("TMPDIR") or tempfile.gettempdir()  # Python silently takes another one for a bad TMPDIR
+    if not Path(folder).is_dir():
+        raise ImpossibleHere(f"{folder} is no folder; set TMPDIR to one that can be written")
     free = psutil.disk_usage(folder).free / GIB
     if free < needed:
         raise TryAgain(f"{folder} has {free:.2f} GiB free, {needed:g} are needed; make room or set TMPDIR")

@@ -21,8 +21,7 @@ from dogbreed.data.view import View, sample, square
 from dogbreed.platform.errors import DataContradiction
 from dogbreed.review.metrics import breed_name
 
-REQUIREMENTS = (
-    "tensorflow",
+REQUIREMENTS = (  # beside TensorFlow, whose package has another name in the CPU image
     "keras",
     "mlflow-skinny",
     "numpy",
@@ -116,7 +115,7 @@ def log_model(model: keras.Model, card: Card, example: bytes, registered: str) -
             code_paths=[str(Path(__file__).parents[1])],
             signature=SIGNATURE,
             input_example=pd.DataFrame({"image": [example]}),
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            pip_requirements=[f"tensorflow=={tf.__version__}", *(f"{name}=={version(name)}" for name in REQUIREMENTS)],
             registered_model_name=registered,
         )
     return cast(ModelInfo, info)

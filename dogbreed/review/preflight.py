@@ -37,6 +37,8 @@ def outcomes(checks: Mapping[str, Callable[[], str]]) -> list[Outcome]:
             results.append(Outcome(name, check()))
         except DogbreedError as error:
             results.append(Outcome(name, str(error), error))
+        except OSError as error:
+            results.append(Outcome(name, str(error), ImpossibleHere(f"{name}: {error}")))
     return results
 
 
@@ -125,12 +127,19 @@ def check_gpus(wanted: int | None) -> str:
     seen = tf.config.list_physical_devices("GPU")
     if len(seen) < wanted:
         raise ImpossibleHere(
-            f"TensorFlow sees {len(seen)} of {wanted} GPUs; use an image with CUDA 12 and cuDNN 9 and the GPU's driver"
+            f"TensorFlow sees {len(seen)} of {wanted} GPUs; use an image with CUDA 12 and cuDNN 9 and check the host's "
+            "driver, or run on the CPU with --gpus 0"
         )
-    ones = tf.ones((256, 256))
     for device in seen:
-        with tf.device(device.name.removeprefix("/physical_device:")):
-            if float(tf.reduce_sum(ones @ ones)) != 256.0**3:
-                raise ImpossibleHere(f"{device.name} multiplies wrongly; take this GPU out of service")
+        try:
+            with tf.device(device.name.removeprefix("/physical_device:")):
+                ones = tf.ones((256, 256))
+                product = float(tf.reduce_sum(ones @ ones))
+        except (tf.errors.OpError, RuntimeError) as error:
+            raise ImpossibleHere(
+                f"{device.name} cannot multiply: {error}; check its driver and who else uses it"
+            ) from error
+        if product != 256.0**3:
+            raise ImpossibleHere(f"{device.name} multiplies wrongly; take this GPU out of service")
     names = [tf.config.experimental.get_device_details(device).get("device_name", device.name) for device in seen]
     return f"TensorFlow sees {len(seen)}: {', '.join(names)}" if seen else "none given, TensorFlow runs on the CPU"

@@ -78,7 +78,11 @@ def way(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
         "train": job("train", *train),
         "again": job("train", *train),
         "fresh": job("train", *train, "--fresh"),
+        "older": job("train", *train, "--name", "older", "--epochs", "1"),
+        "done_again": job("train", *train),
         "evaluate": job("evaluate", "--data", data),
+        "evaluate_again": job("evaluate", "--data", data),
+        "evaluate_fresh": job("evaluate", "--data", data, "--fresh"),
     }
 
 
@@ -93,6 +97,12 @@ def test_a_finished_training_is_not_repeated_unless_asked(way: dict[str, Any]) -
     assert way["again"] == way["train"]
     assert way["fresh"]["run_id"] != way["train"]["run_id"]
     assert way["fresh"]["model_version"] == 2
+
+
+def test_the_training_that_was_asked_for_last_is_the_candidate(way: dict[str, Any]) -> None:
+    assert way["older"]["model_version"] == 3
+    assert way["done_again"] == way["fresh"]
+    assert way["evaluate"]["model"] == "models:/dogbreed/2"
 
 
 def test_the_same_seed_gives_the_same_weights(way: dict[str, Any]) -> None:
@@ -124,6 +134,12 @@ def test_evaluate_reports_the_scores_that_it_logged(way: dict[str, Any]) -> None
     assert {name: logged[f"test_{name}"] for name in ("top1", "top5", "macro_f1", "loss")} == {
         name: summary[name] for name in ("top1", "top5", "macro_f1", "loss")
     }
+
+
+def test_a_finished_evaluation_is_not_repeated_unless_asked(way: dict[str, Any]) -> None:
+    assert way["evaluate_again"] == way["evaluate"]
+    assert way["evaluate_fresh"]["run_id"] != way["evaluate"]["run_id"]
+    assert {**way["evaluate_fresh"], "run_id": None} == {**way["evaluate"], "run_id": None}
 
 
 def test_the_registered_model_names_the_breed_of_an_encoded_photo(way: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ def test_a_machine_without_cgroups_has_the_containers_places_only(tmp_path: Path
 
 
 def test_scratch_is_written_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert "GiB free" in machine.check_scratch(0.001)
     assert not list(tmp_path.iterdir())
     with pytest.raises(TryAgain, match="are needed; make room or set TMPDIR"):
@@ -40,12 +40,26 @@ def test_scratch_is_written_and_measured(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_scratch_that_cannot_be_written_is_impossible_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", "/proc")  # even root cannot write there
+    monkeypatch.setenv("TMPDIR", "/proc")  # even root cannot write there
     with pytest.raises(ImpossibleHere, match="cannot write in /proc"):
         machine.check_scratch(0)
 
 
+def test_a_tmpdir_that_is_not_there_is_not_replaced_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/nowhere")
+    with pytest.raises(ImpossibleHere, match="/nowhere is no folder; set TMPDIR"):
+        machine.check_scratch(0)
+
+
 def test_hidden_gpus_were_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    for hidden in ("", "-1"):
+    monkeypatch.setattr(
+        Path, "glob", lambda *_: iter([Path("/dev/nvidia0"), Path("/dev/nvidia1"), Path("/dev/nvidiactl")])
+    )
+    monkeypatch.delenv("NVIDIA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert machine.given_gpus() == 0, "a machine's GPU is given to nobody"
+    monkeypatch.setenv("NVIDIA_VISIBLE_DEVICES", "all")
+    assert machine.given_gpus() == 2
+    for hidden, left in (("", 0), ("-1", 0), ("1", 1)):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-        assert machine.given_gpus() == 0
+        assert machine.given_gpus() == left

@@ -58,6 +58,17 @@ def test_what_is_missing_decides_the_exit_code(
     assert done.stderr.count("│ ok ") == 5, "the other checks are made all the same"
 
 
+def test_an_operating_system_error_is_a_row_of_the_table() -> None:
+    def broken() -> str:
+        raise PermissionError("no way in")
+
+    results = preflight.outcomes({"store": broken, "clock": lambda: "fine"})
+    assert [(r.check, r.found, getattr(r.error, "exit_code", 0)) for r in results] == [
+        ("store", "no way in", 78),
+        ("clock", "fine", 0),
+    ]
+
+
 def test_a_store_is_probed_and_left_as_it_was(store: Store) -> None:
     store.put("mine", b"data")
     assert preflight.check_store(store) == f"{store.uri}: put, get, list, delete"
