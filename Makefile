@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEMO ?= demo
 DEMO_TRACKING := sqlite:///$(abspath $(DEMO))/mlflow.db
 LOCK := docker/requirements-dev.lock
-COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate --no-header --quiet
+COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate --no-header --quiet $(UPGRADE)
 
 .PHONY: help setup demo test test-long check images e2e gpu bench ui lock clean
 
@@ -33,10 +33,11 @@ check: setup  ## style, types, import order, Dockerfiles, compose files, shell
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/hadolint $(wildcard docker/*.Dockerfile tests/e2e/stand_ins/*.Dockerfile)
+	$(BIN)/hadolint $(shell git ls-files '*Dockerfile')
 	$(BIN)/shellcheck $(shell git ls-files '*.sh') .ci/run
 	$(BIN)/docker-compose --env-file .env.example config --quiet
 	$(BIN)/docker-compose --env-file .env.example -f docker-compose.yml -f docker-compose.gpu.yml config --quiet
+	$(BIN)/docker-compose --env-file .env.example -f docker-compose.yml -f docker-compose.s3.yml config --quiet
 
 images:  ## build the images of the jobs and of MLflow (BASE_IMAGE, CA_CERT, PIP_CONF: docker/build.sh)
 	docker/build.sh
@@ -55,7 +56,7 @@ ui: setup  ## the runs of MLFLOW_TRACKING_URI, by default the demo's, at http://
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --port 5000 \
 		--backend-store-uri $(or $(MLFLOW_TRACKING_URI),$(DEMO_TRACKING))
 
-lock: setup  ## renew the locks from pyproject.toml (needs uv); the images get the versions that the tests ran with
+lock:  ## renew the locks from pyproject.toml (needs uv; UPGRADE=--upgrade takes newer versions)
 	$(COMPILE) pyproject.toml --group dev -o $(LOCK)
 	$(COMPILE) pyproject.toml --constraint $(LOCK) --no-emit-package tensorflow -o docker/requirements-jobs.lock
 	$(COMPILE) --group mlflow-server --constraint $(LOCK) -o docker/requirements-mlflow.lock

@@ -23,7 +23,9 @@ ENV HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib \
     MLFLOW_DISABLE_TELEMETRY=true
 # Group 0 may write: whatever uid a cluster gives a container, its group is 0.
-RUN mkdir /work && chown 10001:0 /work && chmod 0770 /work
+# The TensorFlow base leaves a shell start-up file that everybody may write.
+RUN mkdir /work && chown 10001:0 /work && chmod 0770 /work \
+ && if [ -e /etc/bash.bashrc ]; then chmod 0644 /etc/bash.bashrc; fi
 WORKDIR /work
 ENTRYPOINT ["python", "-m"]
 

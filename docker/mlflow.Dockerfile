@@ -16,7 +16,7 @@ ENV PATH=/opt/mlflow/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     MPLCONFIGDIR=/tmp/matplotlib \
     MLFLOW_DISABLE_TELEMETRY=true
-COPY docker/stack_init.py docker/mlflow_server.sh /app/
+COPY docker/stack_init.py docker/mlflow_server.sh docker/volumes.sh /app/
 # A fresh named volume takes the owner of the folder that the first container shows it: compose lays /data over this one.
 RUN mkdir /data && chown 10001:0 /data && chmod 0770 /data
 WORKDIR /tmp

@@ -56,7 +56,9 @@ def test_every_option_of_a_job_can_be_set_in_the_env_file(job: str) -> None:
 
 
 def test_the_env_example_names_every_variable_with_its_default() -> None:
-    text = "".join((ROOT / name).read_text() for name in ("docker-compose.yml", "docker-compose.gpu.yml"))
+    text = "".join(
+        (ROOT / name).read_text() for name in ("docker-compose.yml", "docker-compose.gpu.yml", "docker-compose.s3.yml")
+    )
     defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}$]*)\}", text))
     for name, default in re.findall(r"\$\{([A-Z_]+):-([^}$]*)\}", text):
         assert defaults[name] == default, f"{name} has two defaults"
@@ -86,6 +88,7 @@ def test_every_service_is_bounded() -> None:
         if name != "postgres":  # the official image starts as root to give the volume to its user
             assert service["read_only"] is True, name
             assert service["cap_drop"] == ["ALL"], name
+        assert ("cap_add" in service) == (name in ("backup", "restore")), name
 
 
 def test_servers_have_health_checks_and_jobs_wait_for_one_another() -> None:
@@ -119,6 +122,18 @@ def test_the_gpu_file_gives_the_gpus_and_their_base_to_the_jobs_that_use_them() 
             assert service["deploy"]["resources"]["limits"]
         else:
             assert not devices
+
+
+def test_the_s3_file_takes_the_own_store_away() -> None:
+    found = config("docker-compose.yml", "docker-compose.s3.yml", STORE_ENDPOINT="https://s3.example.com")["services"]
+    assert "object-store" not in found
+    assert set(found["init"]["depends_on"]) == {"postgres"}
+    assert found["train"]["environment"]["AWS_ENDPOINT_URL_S3"] == "https://s3.example.com"
+
+
+def test_our_images_are_never_looked_for_in_a_registry() -> None:
+    for name, service in services().items():
+        assert (service.get("pull_policy") == "never") == service["image"].startswith("dogbreed/"), name
 
 
 def test_an_empty_variable_is_the_same_as_none(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ def stack() -> Iterator[Stack]:
         "DOGBREED_TRAIN_EPOCHS": "8",
     }
     own = Stack("dogbreed-e2e", settings=settings)
-    own.compose("--profile", "tools", "down", "--volumes", "--remove-orphans")
-    own.up()
-    yield own
-    own.compose("--profile", "tools", "down", "--volumes", "--remove-orphans")
+    own.remove()
+    try:
+        own.up()
+        yield own
+    finally:
+        own.remove()

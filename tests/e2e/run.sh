@@ -31,14 +31,21 @@ bases() {  # pull the base images, or make stand-ins
 }
 
 # a secret with a mark that tests/e2e/test_images.py looks for in every layer
-PIP_CONF=$(mktemp)
-trap 'rm -f "$PIP_CONF"' EXIT
-printf '[global]\n# canary-of-the-build\n' > "$PIP_CONF"
+marked=$(mktemp)
+trap 'rm -f "$marked"' EXIT
 CA_CERT=${CA_CERT:-${PIP_CERT:-}}
-[ -z "$CA_CERT" ] || printf 'cert = /run/secrets/ca.crt\n' >> "$PIP_CONF"
-export PIP_CONF CA_CERT
+if [ -n "${PIP_CONF:-}" ]; then
+  cat "$PIP_CONF" > "$marked"
+else
+  printf '[global]\n%s\n' "${CA_CERT:+cert = /run/secrets/ca.crt}" > "$marked"
+fi
+echo '# canary-of-the-build' >> "$marked"
+export PIP_CONF=$marked CA_CERT
 
 step "base images" bases
 step "our images" docker/build.sh
+if [ -n "$("$DOCKER" image ls --quiet --filter label=dogbreed.stand-in)" ]; then
+  echo "Some bases are stand-ins. To remove them afterwards: docker image ls --quiet --filter label=dogbreed.stand-in | xargs docker rmi --force"
+fi
 "$DOCKER" image ls --format 'table {{.Repository}}\t{{.Tag}}\t{{.Size}}' 'dogbreed/*'
 .venv/bin/pytest -m e2e -v --durations=0 --durations-min=1 --timeout 900 tests/e2e "$@"

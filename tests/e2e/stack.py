@@ -85,6 +85,10 @@ class Stack:
         self.compose("up", "--detach", "--no-build", **settings)
         assert self.exit_code("evaluate") == 0, self.logs("evaluate")
 
+    def remove(self) -> None:
+        """Take everything down, volumes too."""
+        self.compose("--profile", "tools", "down", "--volumes", "--remove-orphans")
+
     def container(self, service: str) -> str:
         return f"{self.project}-{service}-1"
 

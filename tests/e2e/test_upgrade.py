@@ -21,9 +21,9 @@ BREEDS = "Chihuahua,Maltese_dog,Afghan_hound,beagle,borzoi,Yorkshire_terrier,gol
 def fresh() -> Iterator[Stack]:
     """A stack without data; the shared one may stand beside it."""
     own = Stack("dogbreed-e2e-fresh", mlflow_port=5051, store_port=9091)
-    own.compose("down", "--volumes", "--remove-orphans")
+    own.remove()
     yield own
-    own.compose("down", "--volumes", "--remove-orphans")
+    own.remove()
 
 
 def test_a_database_of_an_older_mlflow_is_migrated_and_its_runs_are_kept(fresh: Stack) -> None:

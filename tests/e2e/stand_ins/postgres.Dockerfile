@@ -1,5 +1,6 @@
 # Debian's PostgreSQL with the official image's variables, data folder and stop signal.
 FROM dogbreed-stand-in:trixie
+LABEL dogbreed.stand-in="true"
 ENV PATH=/usr/lib/postgresql/17/bin:$PATH PGDATA=/var/lib/postgresql/data
 COPY postgres_entrypoint.sh /usr/local/bin/
 RUN install -d -o postgres -g postgres -m 0700 /var/lib/postgresql/data /run/postgresql
