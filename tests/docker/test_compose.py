@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from functools import cache
@@ -134,6 +135,29 @@ def test_the_s3_file_takes_the_own_store_away() -> None:
 def test_our_images_are_never_looked_for_in_a_registry() -> None:
     for name, service in services().items():
         assert (service.get("pull_policy") == "never") == service["image"].startswith("dogbreed/"), name
+
+
+DOCS = "".join((ROOT / name).read_text() for name in ("README.md", "docs/operations.md"))
+COMMANDS = sorted(set(re.findall(r"^(?:[A-Z_]+=\S+ )?docker compose (.+?)(?: {2,}#.*)?$", DOCS, re.MULTILINE)))
+
+
+def test_the_docs_name_commands() -> None:
+    assert len(COMMANDS) > 12
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_documented_command_has_only_real_options_and_services(command: str) -> None:
+    subcommand, *words = shlex.split(command.split("<")[0].split(">")[0].split("&&")[0])
+    shown = subprocess.run([str(COMPOSE), subcommand, "--help"], capture_output=True, text=True, check=True).stdout
+    service = next((index for index, word in enumerate(words) if word in services()), len(words))
+    for option in words[:service]:
+        if option.startswith("--"):
+            assert re.search(rf"{option}\b", shown), f"docker compose {subcommand} has no {option}"
+    if subcommand in ("run", "exec", "pull"):
+        assert service < len(words), f"{command} names no service"
+    if subcommand == "run" and words[service] in JOBS:
+        known = {name for o in importlib.import_module(f"jobs.{words[service]}").main.params for name in o.opts}
+        assert {word for word in words[service + 1 :] if word.startswith("--")} <= known
 
 
 def test_an_empty_variable_is_the_same_as_none(tmp_path: Path) -> None:

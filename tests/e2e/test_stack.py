@@ -14,7 +14,7 @@ import mlflow
 import pytest
 import requests
 
-from tests.e2e.stack import CANARIES, ROOT, Stack, docker, eventually
+from tests.e2e.stack import CANARIES, DOCKER, ROOT, Stack, docker, eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -244,3 +244,25 @@ def test_the_databases_password_can_be_changed(stack: Stack) -> None:
         "exec", "postgres", "psql", "--username", "mlflow", "--command", back, POSTGRES_PASSWORD="changedpassword"
     )
     stack.up()
+
+
+def test_the_database_moves_to_a_new_volume_by_a_dump(stack: Stack) -> None:
+    before = stack.everything()
+    dump = stack.compose("exec", "--no-tty", "postgres", "pg_dump", "--username", "mlflow", "mlflow").stdout
+    stack.compose("down")
+    docker("volume", "rm", f"{stack.project}_database")
+    stack.compose("up", "--detach", "--no-build", "--wait", "postgres")
+    load = [
+        DOCKER,
+        "exec",
+        "--interactive",
+        stack.container("postgres"),
+        "psql",
+        "--quiet",
+        "--username",
+        "mlflow",
+        "mlflow",
+    ]
+    subprocess.run(load, input=dump, text=True, capture_output=True, check=True)
+    stack.up()
+    assert stack.everything() == before
