@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from dogbreed.data.sources import NAMES
+from dogbreed.data.sources import FETCHED
 from dogbreed.data.sources.sketches import SketchConfig
 from dogbreed.platform.storage import open_store
 from jobs._cli import default, job, uri
 
 
 @job("fetch")
-@click.option("--source", type=click.Choice(NAMES), default=NAMES[0], help="What to fetch; sketches are drawn.")
+@click.option("--source", type=click.Choice(FETCHED), default=FETCHED[0], help="What to fetch; sketches are drawn.")
 @uri("--raw", "Where the archives go", required=True)
 @click.option(
     "--from",

@@ -3,15 +3,19 @@
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from dogbreed.data.dataset import Manifest
 from dogbreed.data.options import CROPS, OBJECTS, SPLIT_MODES, DatasetOptions
 from dogbreed.data.sources import NAMES
 from dogbreed.platform.log import progress
-from dogbreed.platform.storage import open_store
+from dogbreed.platform.storage import Store, open_store
 from jobs._cli import default, job, uri
+
+if TYPE_CHECKING:  # --help imports neither TensorFlow nor SciPy
+    from dogbreed.data.plan import Plan
 
 log = logging.getLogger(__name__)
 
@@ -26,43 +30,67 @@ log = logging.getLogger(__name__)
 @default(DatasetOptions, "objects", OBJECTS, help="Which dog of a photo with several.")
 @default(DatasetOptions, "split", SPLIT_MODES, help="The published test list, or 20 % of each breed.")
 @default(DatasetOptions, "seed", help="Seed of the splits; validation is 10 % of what is not test.")
+@click.option("--keep-leaks", is_flag=True, help="Leave copies of published test photos in train and validation.")
 @click.option("--breeds", default="", help="Only these breeds, separated by commas; all when empty.")
 @click.option("--per-breed", type=int, help="At most so many photos of a breed in train and in test.")
 @click.option("--shards", type=int, help="Number of shards in all, about.  [default: 512 photos each]")
 @click.option(
     "--max-quarantined", type=click.FloatRange(0, 1), default=0.001, help="Share of unusable photos that is tolerated."
 )
+@click.option("--plan", is_flag=True, help="Only say what would be done: shards, photos, megabytes, seconds, memory.")
+@click.option("--gc", is_flag=True, help="Only delete what abandoned configurations have left in a complete dataset.")
+@uri("--export", "Where to write the photos once more, as <split>/<breed>/<key>.jpg")
 @click.option("--worker-index", type=int, envvar="JOB_COMPLETION_INDEX", help="This worker's fixed share: 0 to N-1.")
 @click.option("--workers", type=click.IntRange(1), default=1, help="Number of workers N with a fixed share.")
 def main(**options: Any) -> dict[str, Any]:
     """Crop, shard and commit the photos of a raw archive. Doing it again changes nothing."""
     from dogbreed.data import shards
+    from dogbreed.data.export import export_folders
+    from dogbreed.data.garbage import collect
+    from dogbreed.data.plan import make_plan
     from dogbreed.data.sources import open_source
     from dogbreed.review import preflight, tracking
 
     raw, out = open_store(options["raw"]), open_store(options["out"])
     preflight.before_job(raw, out)
-    plan = shards.make_plan(open_source(options["source"], raw), _dataset_options(options))
-    manifest = shards.committed(plan, out)
-    if manifest:
-        log.info("%s is complete already", out.uri)
-    else:
-        numbers = shards.share(plan, options["worker_index"], options["workers"])
-        log.info("looking after %d of %d shards at %s", len(numbers), len(plan.shards), out.uri)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for number in progress(numbers, "preprocess", len(numbers), unit="shard"):
-                if not shards.is_made(plan, number, out):
-                    shards.make_shard(plan, number, out, pool)
-        manifest = shards.finish(plan, out, options["max_quarantined"])
-    if manifest is None:
-        log.info("this worker's share is done; other workers' parts are missing, the last one writes the manifest")
-        return {"manifest": None, "out": out.uri, "shards": len(numbers)}
-    tracking.log_dataset(manifest, out, lambda: shards.contact_sheet(out, manifest))
-    return {"manifest": out.at("manifest.json"), "dropped": plan.dropped, **manifest.summary()}
+    if options["gc"]:
+        return {"out": out.uri, "deleted": len(collect(out))}
+    source = open_source(options["source"], raw)
+    plan = make_plan(source, _dataset_options(options))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        if options["plan"]:
+            return shards.forecast(plan, pool)
+        manifest = shards.committed(plan, out)
+        if manifest:
+            log.info("%s is complete already", out.uri)
+        else:
+            manifest = _make(plan, out, options, pool)
+        if manifest is None:
+            log.info("this worker's share is done; other workers' parts are missing, the last one writes the manifest")
+            return {"manifest": None, "out": out.uri}
+        tracking.log_dataset(manifest, out, shards.pictures(source, manifest, out))
+        if options["export"]:
+            export_folders(manifest, out, open_store(options["export"]), pool)
+    return {"manifest": out.at("manifest.json"), **manifest.summary()}
+
+
+def _make(plan: "Plan", out: Store, options: dict[str, Any], pool: ThreadPoolExecutor) -> Manifest | None:
+    """Make this worker's shards and, when no other is missing, the manifest."""
+    from dogbreed.data import shards
+    from dogbreed.data.leakage import find_copies
+    from dogbreed.data.plan import make_plan, share
+
+    plan = make_plan(plan.source, plan.options, find_copies(plan.source, plan.photos, pool))
+    numbers = share(plan, options["worker_index"], options["workers"])
+    log.info("looking after %d of %d shards at %s", len(numbers), len(plan.shards), out.uri)
+    for number in progress(numbers, "preprocess", len(numbers), unit="shard"):
+        if not shards.is_made(plan, number, out):
+            shards.make_shard(plan, number, out, pool)
+    return shards.finish(plan, out, options["max_quarantined"])
 
 
 def _dataset_options(options: dict[str, Any]) -> DatasetOptions:
-    names = ("size", "crop", "margin", "objects", "split", "seed", "per_breed", "shards")
+    names = ("size", "crop", "margin", "objects", "split", "seed", "keep_leaks", "per_breed", "shards")
     breeds = tuple(breed.strip() for breed in options["breeds"].split(",") if breed.strip())
     return DatasetOptions(breeds=breeds, **{name: options[name] for name in names})
 

@@ -87,6 +87,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 def preprocess(pool: ThreadPoolExecutor) -> Preprocess:
     """What jobs.preprocess does: plan, make this worker's shards, finish."""
     from dogbreed.data import shards
+    from dogbreed.data.plan import make_plan, share
 
     def run(
         source: Source,
@@ -96,10 +97,10 @@ def preprocess(pool: ThreadPoolExecutor) -> Preprocess:
         workers: int = 1,
         **options: Any,
     ) -> Manifest | None:
-        plan = shards.make_plan(source, DatasetOptions(**{"size": 32, **options}))
+        plan = make_plan(source, DatasetOptions(**{"size": 32, **options}))
         if manifest := shards.committed(plan, out):
             return manifest
-        for number in shards.share(plan, index, workers):
+        for number in share(plan, index, workers):
             if not shards.is_made(plan, number, out):
                 shards.make_shard(plan, number, out, pool)
         return shards.finish(plan, out, max_quarantined)

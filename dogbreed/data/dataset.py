@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -55,6 +56,15 @@ class Rejected:
     reason: str
 
 
+@dataclass(frozen=True, order=True)
+class Copy:
+    """Two photos that are copies; `kind` is file, pixels or near."""
+
+    key: str
+    other: str
+    kind: str
+
+
 @dataclass(frozen=True)
 class Part:
     """What became of one planned shard: the object, or None when no photo was usable."""
@@ -101,6 +111,8 @@ class Manifest:
     classes: tuple[str, ...]  # a label is a position in here
     splits: dict[str, Split]
     quarantine: tuple[Rejected, ...]
+    dropped: dict[str, int]  # photos that were left out, by reason
+    copies: tuple[Copy, ...]  # pairs of photos that are copies of one another
 
     def to_json(self) -> bytes:
         """Return the file's content; equal objects give the same bytes."""
@@ -117,14 +129,24 @@ class Manifest:
         return config_id(self.format, self.options, self.source, self.versions)
 
     def summary(self) -> dict[str, Any]:
-        """Return digest, photos written and quarantined, and photos by split."""
+        """Return digest, photos written, quarantined and dropped, and photos by split."""
         splits = {name: self.splits[name].photos for name in SPLITS if name in self.splits}
         return {
             "digest": self.digest,
             "written": sum(splits.values()),
             "quarantined": len(self.quarantine),
+            "dropped": sum(self.dropped.values()),
             "splits": splits,
         }
+
+    def counts(self) -> dict[str, float]:
+        """Return what became of all photos as numbers by name, for a run's metrics."""
+        photos = {f"photos_{name}": split.photos for name, split in self.splits.items()}
+        sizes = {f"bytes_{name}": sum(s.bytes for s in split.shards) for name, split in self.splits.items()}
+        dropped = {f"dropped_{reason.replace(' ', '_')}": count for reason, count in self.dropped.items()}
+        copies = Counter(f"copies_{copy.kind}" for copy in self.copies)
+        counts = {**photos, **sizes, **dropped, **copies, "quarantined": len(self.quarantine)}
+        return {name: float(count) for name, count in counts.items()}
 
     def split(self, name: str) -> Split:
         """Return the named split; UnknownName when the dataset has none of that name."""
@@ -148,7 +170,9 @@ class Manifest:
             for name, split in content.pop("splits").items()
         }
         quarantine = tuple(Rejected(**entry) for entry in content.pop("quarantine"))
-        return cls(**{**content, "classes": tuple(content["classes"])}, splits=splits, quarantine=quarantine)
+        copies = tuple(Copy(**entry) for entry in content.pop("copies"))
+        content["classes"] = tuple(content["classes"])
+        return cls(**content, splits=splits, quarantine=quarantine, copies=copies)
 
 
 def config_id(format: int, options: dict[str, Any], source: str, versions: dict[str, str]) -> str:

@@ -2,6 +2,8 @@
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import numpy as np
@@ -19,8 +21,12 @@ class BadPhoto(ValueError):
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of everything that determines the bytes of a crop."""
-    return {"pillow": version("pillow"), "libjpeg-turbo": str(features.version_feature("libjpeg_turbo"))}
+    """Return the versions of everything that determines the bytes of a crop and which photos are copies."""
+    return {
+        "pillow": version("pillow"),
+        "libjpeg-turbo": str(features.version_feature("libjpeg_turbo")),
+        "imagehash": version("imagehash"),
+    }
 
 
 def decode(data: bytes) -> Image.Image:
@@ -28,11 +34,33 @@ def decode(data: bytes) -> Image.Image:
 
     Raises BadPhoto for anything but a whole JPEG or PNG of at most PIXEL_LIMIT pixels.
     """
+    with _reasons():
+        return _opened(data).convert("RGB")
+
+
+def decode_gray(data: bytes, side: int) -> Image.Image:
+    """Return the photo as 8-bit gray; a JPEG is reduced while it is decoded, to no less than `side` pixels a side.
+
+    Raises BadPhoto like `decode`.
+    """
+    with _reasons():
+        opened = _opened(data)
+        opened.draft("L", (side, side))
+        return opened.convert("L")
+
+
+def _opened(data: bytes) -> Image.Image:
+    opened = Image.open(io.BytesIO(data), formats=FORMATS)
+    if math.prod(opened.size) > PIXEL_LIMIT:
+        raise BadPhoto(f"{opened.width} x {opened.height} pixels, limit {PIXEL_LIMIT}")
+    return opened
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Turn Pillow's exceptions into BadPhoto."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if math.prod(image.size) > PIXEL_LIMIT:
-            raise BadPhoto(f"{image.width} x {image.height} pixels, limit {PIXEL_LIMIT}")
-        return image.convert("RGB")
+        yield
     except BadPhoto:
         raise
     except UnidentifiedImageError as error:

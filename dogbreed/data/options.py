@@ -19,6 +19,7 @@ class DatasetOptions:
     objects: str = "largest"
     split: str = "official"
     seed: int = 0  # of the validation carve
+    keep_leaks: bool = False  # leave copies of test photos in train and validation
     breeds: tuple[str, ...] = ()  # all when empty
     per_breed: int | None = None  # at most so many photos of each breed in train and in test
     shards: int | None = None  # about so many in all; None: 512 photos each

@@ -1,13 +1,15 @@
-"""From a source's photos to committed shards: plan, make each shard, finish with the manifest."""
+"""From planned photos to committed shards: make each shard, finish with the manifest."""
 
 import itertools
 import json
-import random
+import time
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
-from math import ceil
+from dataclasses import asdict
+from typing import Any
 
+import psutil
 from PIL import Image
 
 from dogbreed.data import image
@@ -21,99 +23,20 @@ from dogbreed.data.dataset import (
     Split,
     canonical,
     commit_shard,
-    config_id,
     load_manifest,
     read_verified,
 )
 from dogbreed.data.image import BadPhoto
+from dogbreed.data.leakage import pairs_sheet
 from dogbreed.data.options import DatasetOptions
+from dogbreed.data.plan import Plan
 from dogbreed.data.records import Record, read_shard, write_shard
 from dogbreed.data.sources import Photo, Source
-from dogbreed.data.split import SPLITS, TRAIN, assign, first_of_each, rank
-from dogbreed.platform.errors import DamagedData, DataContradiction, MissingManifest, MissingObject, UnknownName
+from dogbreed.data.split import SPLITS, TRAIN
+from dogbreed.platform.errors import DamagedData, DataContradiction, MissingManifest, MissingObject
 from dogbreed.platform.storage import Store
 
-PHOTOS_PER_SHARD = 512  # 12 MB at 224 px: one PUT, few requests, and room for shuffling whole shards
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which photos go into which shard: a function of source and options alone."""
-
-    options: DatasetOptions
-    source: Source = field(repr=False)
-    classes: tuple[str, ...]
-    shards: tuple[tuple[str, tuple[Photo, ...]], ...]  # (split, photos)
-    quarantine: tuple[Rejected, ...]  # photos that are not even read
-    dropped: int  # photos left out by `breeds` and `per_breed`
-
-    @cached_property
-    def config_id(self) -> str:
-        """Name of this configuration; parts are kept below it."""
-        return config_id(FORMAT, asdict(self.options), self.source.digest, image.versions())
-
-    def part_key(self, number: int) -> str:
-        """Return the key of the part file of shard `number`."""
-        return f"_parts/{self.config_id}/{number}.json"
-
-
-def make_plan(source: Source, options: DatasetOptions) -> Plan:
-    """Select, split and order the photos; DataContradiction when the options do not fit the source."""
-    options = replace(options, breeds=tuple(sorted({_bare(breed) for breed in options.breeds})))
-    selected = _select(source, options)
-    splits = assign([(p.breed, p.key, p.split or TRAIN) for p in selected], options.split, options.seed)
-    usable = [photo for photo in selected if photo.problem is None]
-    if not usable:
-        raise DataContradiction(f"none of the source's {len(source.photos)} photos can be used; check --raw")
-    length = ceil(len(usable) / options.shards) if options.shards else PHOTOS_PER_SHARD
-    shards = []
-    for name in SPLITS:
-        photos = sorted((p for p in usable if splits[p.key] == name), key=lambda photo: rank(photo.key))
-        for start in range(0, len(photos), length):
-            shards.append((name, tuple(photos[start : start + length])))
-    return Plan(
-        options=options,
-        source=source,
-        classes=tuple(sorted({photo.breed for photo in selected})),
-        shards=tuple(shards),
-        quarantine=tuple(Rejected(photo.key, photo.problem) for photo in selected if photo.problem),
-        dropped=len(source.photos) - len(selected),
-    )
-
-
-def _select(source: Source, options: DatasetOptions) -> list[Photo]:
-    if options.split == "official" and not any(photo.split for photo in source.photos):
-        raise DataContradiction("the source has no official split (lists.tar is missing); use --split stratified")
-    wanted = set(options.breeds)
-    if unknown := wanted - {_bare(photo.breed) for photo in source.photos}:
-        raise UnknownName(f"no breed {', '.join(sorted(unknown))} in the source; names are as in Images/")
-    photos = [photo for photo in source.photos if not wanted or _bare(photo.breed) in wanted]
-    if options.per_breed is not None:
-        groups = [(f"{photo.breed}/{photo.split}", photo.key) for photo in photos]
-        kept = first_of_each(groups, options.per_breed)
-        photos = [photo for photo in photos if photo.key in kept]
-    return photos
-
-
-def _bare(breed: str) -> str:
-    """`n02085620-Chihuahua` and `Chihuahua` name the same breed."""
-    synset, dash, name = breed.partition("-")
-    return (name if dash and synset[1:].isdigit() else breed).lower()
-
-
-def share(plan: Plan, index: int | None, workers: int) -> list[int]:
-    """Return the numbers of the shards that this worker looks after.
-
-    With an `index` the share is fixed; without, it is every shard, from a random one on, so that workers
-    who know nothing of each other rarely meet.
-    """
-    numbers = list(range(len(plan.shards)))
-    if index is None:
-        start = random.randrange(len(numbers))
-        return numbers[start:] + numbers[:start]
-    if not 0 <= index < workers:
-        raise UnknownName(f"worker index {index} is outside 0 to {workers - 1}; set --workers to their number")
-    return numbers[index::workers]
+SAMPLE = 200  # photos that a forecast is made from: a second of work
 
 
 def is_made(plan: Plan, number: int, out: Store) -> bool:
@@ -141,7 +64,7 @@ def _records(plan: Plan, photo: Photo) -> list[Record] | BadPhoto:
     options, label = plan.options, plan.classes.index(photo.breed)
     try:
         pixels = image.decode(plan.source.read(photo))
-        boxes = choose_boxes(photo.boxes, options.objects)
+        boxes = choose_boxes(photo.boxes or (Box(0, 0, *pixels.size),), options.objects)
         records = []
         for position, box in enumerate(boxes):
             key = f"{photo.key}#{position}" if len(boxes) > 1 else photo.key
@@ -207,6 +130,8 @@ def _manifest(plan: Plan, parts: list[Part]) -> Manifest:
         classes=plan.classes,
         splits=splits,
         quarantine=tuple(quarantine),
+        dropped=plan.dropped,
+        copies=plan.copies,
     )
 
 
@@ -247,6 +172,42 @@ def committed(plan: Plan, out: Store) -> Manifest | None:
             "choose another --out"
         )
     return manifest
+
+
+def forecast(plan: Plan, pool: ThreadPoolExecutor) -> dict[str, Any]:
+    """Return shards and photos, and size, time and memory on this machine as the first photos foretell; writes nothing.
+
+    Copies are not looked for, which takes about as long as reading all photos.
+    """
+    sample = plan.photos[:SAMPLE]
+    began = time.perf_counter()
+    results = list(pool.map(lambda photo: _records(plan, photo), sample))
+    seconds = (time.perf_counter() - began) / len(sample)
+    records = [record for result in results if not isinstance(result, BadPhoto) for record in result]
+    photo_bytes = len(write_shard(records)) / len(sample)
+    largest = max(len(photos) for _, photos in plan.shards)
+    splits = Counter(dict.fromkeys(SPLITS, 0))
+    for name, photos in plan.shards:
+        splits[name] += len(photos)
+    return {
+        "config_id": plan.config_id,
+        "shards": len(plan.shards),
+        "splits": dict(splits),
+        "quarantined": len(plan.quarantine),
+        "dropped": sum(plan.dropped.values()),
+        "megabytes": round(photo_bytes * len(plan.photos) / 1e6, 1),
+        "seconds": round(seconds * len(plan.photos), 3),
+        # a shard's records, and the same once more as the object that is written
+        "memory_megabytes": round((psutil.Process().memory_info().rss + 2 * photo_bytes * largest) / 1e6),
+    }
+
+
+def pictures(source: Source, manifest: Manifest, out: Store) -> dict[str, Callable[[], Image.Image]]:
+    """Return what a dataset's run shows, by name, each made when it is called: photos and near copies."""
+    shown: dict[str, Callable[[], Image.Image]] = {"photos": lambda: contact_sheet(out, manifest)}
+    if near := [copy for copy in manifest.copies if copy.kind != "file"]:  # equal files need no look
+        shown["copies"] = lambda: pairs_sheet(source, near)
+    return shown
 
 
 def contact_sheet(out: Store, manifest: Manifest, count: int = 60) -> Image.Image:

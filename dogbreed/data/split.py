@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
@@ -32,16 +32,30 @@ def _ranked(keys: Iterable[tuple[str, str]], seed: int) -> dict[str, list[str]]:
     return {group: sorted(members, key=lambda key: rank(key, seed)) for group, members in groups.items()}
 
 
-def assign(photos: Sequence[tuple[str, str, str]], mode: str, seed: int) -> dict[str, str]:
+def assign(
+    photos: Sequence[tuple[str, str, str]], mode: str, seed: int, group: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return key -> split for (breed, key, official split) triples.
 
-    `official` keeps the published test part and carves validation from train only; `stratified`
-    carves test and validation from everything.
+    `official` keeps the published test part and carves validation from train only, unless it was published too;
+    `stratified` carves test and validation from everything. Keys with the same value in `group` come into the
+    same carved part.
     """
+    group = group or {}
     if mode == "official":
         test = {key for _, key, official in photos if official == TEST}
     else:
-        test = carve([(breed, key) for breed, key, _ in photos], TEST_FRACTION, seed)
+        test = _carve_groups([(breed, key) for breed, key, _ in photos], TEST_FRACTION, seed, group)
     rest = [(breed, key) for breed, key, _ in photos if key not in test]
-    validation = carve(rest, VALIDATION_FRACTION, seed)
+    validation = {key for _, key, official in photos if mode == "official" and official == VALIDATION}
+    validation = validation or _carve_groups(rest, VALIDATION_FRACTION, seed, group)
     return {key: TEST if key in test else VALIDATION if key in validation else TRAIN for _, key, _ in photos}
+
+
+def _carve_groups(photos: Sequence[tuple[str, str]], fraction: float, seed: int, group: Mapping[str, str]) -> set[str]:
+    """Carve whole groups of copies; a group counts once, for the breed of its first key."""
+    breeds: dict[str, str] = {}
+    for key, breed in sorted((key, breed) for breed, key in photos):
+        breeds.setdefault(group.get(key, key), breed)
+    chosen = carve([(breed, unit) for unit, breed in breeds.items()], fraction, seed)
+    return {key for _, key in photos if group.get(key, key) in chosen}

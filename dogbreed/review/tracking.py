@@ -11,6 +11,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
@@ -190,7 +191,7 @@ def log_input(manifest: Manifest, store: Store, context: str) -> None:
     mlflow.set_tag(DIGEST, manifest.digest)
 
 
-def log_dataset(manifest: Manifest, store: Store, sheet: Callable[[], Image.Image]) -> None:
+def log_dataset(manifest: Manifest, store: Store, pictures: Mapping[str, Callable[[], Image.Image]]) -> None:
     """Write the run of a preprocessed dataset unless there is one; MLflow being down is a warning."""
     try:
         check_server()
@@ -198,10 +199,17 @@ def log_dataset(manifest: Manifest, store: Store, sheet: Callable[[], Image.Imag
             return
         with run("preprocess", manifest.config_id, manifest.options, {CONFIG_ID: manifest.config_id}) as own:
             log_input(manifest, store, "preprocess")
-            counts = {f"photos_{name}": float(split.photos) for name, split in manifest.splits.items()}
-            own.log(0, {**counts, "quarantined": float(len(manifest.quarantine))})
+            own.log(0, manifest.counts())
             own.text("manifest.json", manifest.to_json().decode())
-            own.picture("photos", sheet())
+            own.text(
+                "tables/quarantine.csv",
+                pd.DataFrame(manifest.quarantine, columns=["key", "reason"]).to_csv(index=False),
+            )
+            own.text(
+                "tables/copies.csv", pd.DataFrame(manifest.copies, columns=["key", "other", "kind"]).to_csv(index=False)
+            )
+            for name, picture in pictures.items():
+                own.picture(name, picture())
     except DogbreedError as error:
         log.warning("the dataset is complete, but its run in MLflow is not: %s", error)
 

@@ -78,10 +78,26 @@ def sketches_64() -> Recipe:
     return dataclasses.replace(recipe, name="sketches-64", epochs=30, batch_size=16, patience=30, augment=augment)
 
 
+def cifar10_resnet() -> Recipe:
+    """ResNet-20 on the 32 px pictures of CIFAR, with its usual crops and flips."""
+    return Recipe(
+        name="cifar10-resnet",
+        model="cifar-resnet",
+        size=32,
+        epochs=60,
+        batch_size=128,
+        weight_decay=0.01,
+        label_smoothing=0.0,
+        dropout=0.0,
+        augment=Augment(flip=True, min_area=0.6, max_aspect=1.1),
+    )
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "simple-64": simple_64,
     "larger-128": larger_128,
     "sketches-64": sketches_64,
+    "cifar10-resnet": cifar10_resnet,
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from dogbreed.data.dataset import (
     MANIFEST,
+    Copy,
     Manifest,
     Part,
     Rejected,
@@ -40,6 +41,8 @@ MANIFEST_OF_TWO = Manifest(
     classes=("n1-A", "n2-B"),
     splits={"train": Split(2, (SHARD, replace(SHARD, records=4))), "test": Split(0, ())},
     quarantine=(Rejected("n1-A/1", "broken"),),
+    dropped={"not asked for": 3},
+    copies=(Copy("n1-A/2", "n2-B/3", "near"),),
 )
 
 

@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dogbreed.data import plan as plans
 from dogbreed.data import shards
 from dogbreed.data.annotation import Box
 from dogbreed.data.dataset import Manifest, load_manifest
+from dogbreed.data.export import export_folders
+from dogbreed.data.garbage import collect
 from dogbreed.data.options import DatasetOptions
+from dogbreed.data.plan import make_plan, share
 from dogbreed.data.records import Record, read_shard
-from dogbreed.data.sources import Photo
+from dogbreed.data.sources import Photo, open_source
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
 from dogbreed.platform.errors import DataContradiction, MissingManifest, UnknownName
 from dogbreed.platform.storage import FolderStore, Store, open_store
@@ -82,6 +86,7 @@ def test_the_sketches_become_three_splits(dataset: Path) -> None:
         "digest": manifest.digest,
         "written": 48,
         "quarantined": 0,
+        "dropped": 0,
         "splits": {"train": 28, "validation": 4, "test": 16},
     }
 
@@ -108,7 +113,7 @@ def test_a_second_place_holds_the_same_bytes(
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "PHOTOS_PER_SHARD", 5)
+    monkeypatch.setattr(plans, "PHOTOS_PER_SHARD", 5)
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -125,8 +130,8 @@ def test_workers_without_shares_finish_what_another_began(
     preprocess: Preprocess, tmp_path: Path, pool: ThreadPoolExecutor
 ) -> None:
     out = FolderStore(tmp_path / "out")
-    plan = shards.make_plan(Photos(), DatasetOptions(size=32))
-    for number in shards.share(plan, None, 1)[:3]:
+    plan = make_plan(Photos(), DatasetOptions(size=32))
+    for number in share(plan, None, 1)[:3]:
         shards.make_shard(plan, number, out, pool)
     assert shards.finish(plan, out, 0) is None
     assert sum(shards.is_made(plan, number, out) for number in range(len(plan.shards))) == 3
@@ -135,17 +140,17 @@ def test_workers_without_shares_finish_what_another_began(
 
 @pytest.mark.usefixtures("small_shards")
 def test_the_shares_of_all_workers_are_all_shards_once() -> None:
-    plan = shards.make_plan(Photos(), DatasetOptions(size=32))
+    plan = make_plan(Photos(), DatasetOptions(size=32))
     assert len(plan.shards) == 10  # 27 train in 6, 3 validation in 1, 15 test in 3
-    shares = [shards.share(plan, index, 3) for index in range(3)]
+    shares = [share(plan, index, 3) for index in range(3)]
     assert shares == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
-    assert sorted(shards.share(plan, None, 3)) == list(range(10))
+    assert sorted(share(plan, None, 3)) == list(range(10))
 
 
 def test_a_finished_dataset_leaves_nothing_to_do(source: StanfordDogs, dataset: Path) -> None:
     out = FolderStore(dataset)
-    plan = shards.make_plan(source, DatasetOptions(size=32))
-    assert all(shards.is_made(plan, number, out) for number in shards.share(plan, None, 1))
+    plan = make_plan(source, DatasetOptions(size=32))
+    assert all(shards.is_made(plan, number, out) for number in share(plan, None, 1))
     before = contents(out)
     digest = load_manifest(out).digest
     assert done(shards.committed(plan, out)).digest == digest
@@ -154,7 +159,7 @@ def test_a_finished_dataset_leaves_nothing_to_do(source: StanfordDogs, dataset: 
 
 
 def test_an_empty_prefix_has_no_committed_dataset(source: StanfordDogs, tmp_path: Path) -> None:
-    plan = shards.make_plan(source, DatasetOptions(size=32))
+    plan = make_plan(source, DatasetOptions(size=32))
     assert shards.committed(plan, FolderStore(tmp_path)) is None
 
 
@@ -166,7 +171,7 @@ def test_other_options_need_another_prefix(source: StanfordDogs, dataset: Path, 
 def test_every_option_enters_the_configuration(source: StanfordDogs) -> None:
     others = [{"size": 33}, {"crop": "none"}, {"margin": 0.2}, {"objects": "each"}, {"split": "stratified"},
               {"seed": 1}, {"breeds": ("Inkpot_terrier",)}, {"per_breed": 3}, {"shards": 9}]  # fmt: skip
-    plans = [shards.make_plan(source, DatasetOptions(**{"size": 32, **other})) for other in [{}, *others]]
+    plans = [make_plan(source, DatasetOptions(**{"size": 32, **other})) for other in [{}, *others]]
     assert len({plan.config_id for plan in plans}) == 10
 
 
@@ -258,48 +263,48 @@ def test_a_photo_of_two_dogs_gives_the_boxes_that_objects_names(
 
 def test_breeds_are_chosen_by_name_with_or_without_synset() -> None:
     for names in (("Red", "green_dog"), ("n00000001-Red", "n00000002-Green_dog")):
-        plan = shards.make_plan(Photos(), DatasetOptions(size=32, breeds=names))
+        plan = make_plan(Photos(), DatasetOptions(size=32, breeds=names))
         assert plan.classes == ("n00000001-Red", "n00000002-Green_dog")
-        assert plan.dropped == 15
+        assert sum(plan.dropped.values()) == 15
     with pytest.raises(UnknownName, match="no breed cat in the source"):
-        shards.make_plan(Photos(), DatasetOptions(size=32, breeds=("Red", "Cat")))
+        make_plan(Photos(), DatasetOptions(size=32, breeds=("Red", "Cat")))
 
 
 def test_breeds_in_another_spelling_or_order_are_the_same_configuration() -> None:
     spellings = (("Red", "Blue"), ("n00000003-Blue", "red"), ("Blue", "Red", "Red"))
-    plans = [shards.make_plan(Photos(), DatasetOptions(breeds=names)) for names in spellings]
+    plans = [make_plan(Photos(), DatasetOptions(breeds=names)) for names in spellings]
     assert len({plan.config_id for plan in plans}) == 1
 
 
 def test_shards_are_about_as_many_as_asked_for() -> None:
-    plan = shards.make_plan(Photos(), DatasetOptions(size=32, shards=9))
+    plan = make_plan(Photos(), DatasetOptions(size=32, shards=9))
     assert [len(photos) for _, photos in plan.shards] == [5, 5, 5, 5, 5, 2, 3, 5, 5, 5]  # 27, 3 and 15 by fives
 
 
 def test_a_source_without_one_usable_photo_contradicts() -> None:
     with pytest.raises(DataContradiction, match="none of the source's 1 photos can be used"):
-        shards.make_plan(Photos([photo("n00000001-Red", 0, "train", problem="no annotation")]), DatasetOptions())
+        make_plan(Photos([photo("n00000001-Red", 0, "train", problem="no annotation")]), DatasetOptions())
 
 
 def test_per_breed_keeps_so_many_of_each_breed_in_train_and_in_test() -> None:
-    plan = shards.make_plan(Photos(), DatasetOptions(size=32, per_breed=4))
+    plan = make_plan(Photos(), DatasetOptions(size=32, per_breed=4))
     kept = Counter((photo.breed, photo.split) for _, photos in plan.shards for photo in photos)
     assert set(kept.values()) == {4}
     assert len(kept) == 6
-    assert plan.dropped == 45 - 24
+    assert sum(plan.dropped.values()) == 45 - 24
 
 
 def test_without_official_split_only_stratified_works() -> None:
     source = Photos([photo("n00000001-Red", number, None) for number in range(50)])
     with pytest.raises(DataContradiction, match="use --split stratified"):
-        shards.make_plan(source, DatasetOptions(size=32))
-    plan = shards.make_plan(source, DatasetOptions(size=32, split="stratified"))
+        make_plan(source, DatasetOptions(size=32))
+    plan = make_plan(source, DatasetOptions(size=32, split="stratified"))
     assert {split: len(photos) for split, photos in plan.shards} == {"train": 36, "validation": 4, "test": 10}
 
 
 def test_the_plan_does_not_depend_on_the_order_of_the_source() -> None:
     backwards = Photos(Photos().photos[::-1])
-    assert shards.make_plan(backwards, DatasetOptions()).shards == shards.make_plan(Photos(), DatasetOptions()).shards
+    assert make_plan(backwards, DatasetOptions()).shards == make_plan(Photos(), DatasetOptions()).shards
 
 
 def test_a_shard_of_nothing_but_broken_photos_is_no_object(preprocess: Preprocess, tmp_path: Path) -> None:
@@ -311,7 +316,7 @@ def test_a_shard_of_nothing_but_broken_photos_is_no_object(preprocess: Preproces
 
 def test_a_damaged_part_is_reported_not_taken(preprocess: Preprocess, tmp_path: Path) -> None:
     out = FolderStore(tmp_path / "out")
-    plan = shards.make_plan(Photos(), DatasetOptions(size=32))
+    plan = make_plan(Photos(), DatasetOptions(size=32))
     out.put(plan.part_key(0), b"{")
     with pytest.raises(DataContradiction, match=r"_parts/.*/0\.json"):
         preprocess(Photos(), out)
@@ -336,3 +341,50 @@ def test_the_contact_sheet_shows_the_first_train_photos(dataset: Path) -> None:
 def test_a_dataset_in_a_bucket_is_read_by_its_uri(preprocess: Preprocess, bucket: str) -> None:
     manifest = done(preprocess(Photos(), open_store(bucket + "/deep/prefix")))
     assert load_manifest(open_store(bucket + "/deep/prefix/")).digest == manifest.digest
+
+
+def test_a_dataset_is_exported_as_folders_that_are_a_source_again(
+    dataset: Path, pool: ThreadPoolExecutor, store: Store
+) -> None:
+    manifest = load_manifest(FolderStore(dataset))
+    assert export_folders(manifest, FolderStore(dataset), store, pool) == 48
+    before = list(store.list())
+    assert export_folders(manifest, FolderStore(dataset), store, pool) == 48
+    assert list(store.list()) == before
+    again = open_source("image-folder", store)
+    assert Counter(photo.split for photo in again.photos) == {n: s.photos for n, s in manifest.splits.items()}
+    assert {photo.breed for photo in again.photos} == set(manifest.classes)
+    store.delete(before[0])
+    store.put(before[0], b"other")
+    with pytest.raises(DataContradiction, match="other content"):
+        export_folders(manifest, FolderStore(dataset), store, pool)
+
+
+def test_a_forecast_is_near_what_comes_and_writes_nothing(
+    dataset: Path, source: StanfordDogs, pool: ThreadPoolExecutor
+) -> None:
+    manifest = load_manifest(FolderStore(dataset))
+    found = shards.forecast(make_plan(source, DatasetOptions(size=32)), pool)
+    assert found["shards"] == sum(len(split.shards) for split in manifest.splits.values())
+    assert found["splits"] == {name: split.photos for name, split in manifest.splits.items()}
+    actual = sum(shard.bytes for split in manifest.splits.values() for shard in split.shards)
+    assert found["megabytes"] == pytest.approx(actual / 1e6, rel=0.1, abs=0.1)
+    assert found["seconds"] > 0
+    assert found["memory_megabytes"] > 100, "Python and TensorFlow alone have more"
+
+
+def test_garbage_is_what_no_manifest_names(source: StanfordDogs, preprocess: Preprocess, store: Store) -> None:
+    abandoned = make_plan(source, DatasetOptions(size=24))
+    with ThreadPoolExecutor(1) as pool:
+        shards.make_shard(abandoned, 0, store, pool)
+    with pytest.raises(MissingManifest):
+        collect(store)
+    assert len(list(store.list())) == 2, "nothing is deleted while anything may still be named"
+    done(preprocess(source, store))
+    named = set(store.list())
+    orphans = collect(store)
+    assert sorted(key.split("/")[0] for key in orphans) == ["_parts", "shards"]
+    assert set(store.list()) == named - set(orphans)
+    assert collect(store) == []
+    assert done(preprocess(source, store)).digest == load_manifest(store).digest
+    assert records(store, load_manifest(store), "test")

@@ -200,6 +200,7 @@ def test_no_secret_is_in_any_log(stack: Stack) -> None:
 
 
 def test_a_backup_brings_back_runs_models_and_datasets(stack: Stack, tmp_path: Path) -> None:
+    stack.up()
     before = stack.everything()
     folder = {"BACKUP_FOLDER": str(tmp_path)}
     running = stack.compose("run", "--rm", "backup", check=False, **folder)
@@ -247,6 +248,7 @@ def test_the_databases_password_can_be_changed(stack: Stack) -> None:
 
 
 def test_the_database_moves_to_a_new_volume_by_a_dump(stack: Stack) -> None:
+    stack.up()
     before = stack.everything()
     dump = stack.compose("exec", "--no-tty", "postgres", "pg_dump", "--username", "mlflow", "mlflow").stdout
     stack.compose("down")

@@ -14,8 +14,8 @@ class Photo:
 
     key: str  # <breed folder>/<file name without extension>
     breed: str  # <synset>-<Breed>
-    split: str | None  # the official one: train or test
-    boxes: tuple[Box, ...] = ()
+    split: str | None  # the official one: train, validation or test
+    boxes: tuple[Box, ...] = ()  # none: the whole photo is used
     problem: str | None = None  # why it goes to the quarantine without being read
 
 
@@ -31,11 +31,16 @@ class Source(Protocol):
 
 def open_source(name: str, raw: Store) -> Source:
     """Return the named source over a raw archive; sketches are drawn in the published layout."""
+    from dogbreed.data.sources.cifar import LAYOUTS, Cifar
+    from dogbreed.data.sources.image_folder import ImageFolder
     from dogbreed.data.sources.stanford_dogs import StanfordDogs
 
     if name not in NAMES:
         raise UnknownName(f"unknown source {name!r}; known are {', '.join(NAMES)}")
-    return StanfordDogs(raw)
+    if name in LAYOUTS:
+        return Cifar(raw, name)
+    return ImageFolder(raw) if name == "image-folder" else StanfordDogs(raw)
 
 
-NAMES = ("stanford-dogs", "sketches")
+FETCHED = ("stanford-dogs", "sketches")  # what jobs.fetch brings
+NAMES = (*FETCHED, "image-folder", "cifar10", "cifar100")

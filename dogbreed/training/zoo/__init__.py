@@ -10,6 +10,7 @@ from dogbreed.training.zoo import small
 MODELS: dict[str, Callable[[int, int, float], keras.Model]] = {
     "simple": small.simple,
     "larger": small.larger,
+    "cifar-resnet": small.cifar_resnet,
 }
 
 

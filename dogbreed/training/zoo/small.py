@@ -27,3 +27,33 @@ def _network(name: str, size: int, classes: int, dropout: float, widths: tuple[i
     x = layers.Dropout(dropout)(x)
     x = layers.Dense(classes)(x)
     return keras.Model(photo, layers.Softmax(name="probabilities", dtype="float32")(x), name=name)
+
+
+def cifar_resnet(size: int, classes: int, dropout: float) -> keras.Model:
+    """Return ResNet-20 for 32 px (He et al., arXiv:1512.03385, section 4.2), with projection shortcuts."""
+    photo = keras.Input((size, size, 3), dtype="uint8", name="photo")
+    x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(photo)
+    x = _convolved(x, 16, stride=1)
+    for width in (16, 32, 64):
+        for block in range(3):
+            x = _residual(x, width, stride=2 if width > 16 and block == 0 else 1)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dropout(dropout)(x)
+    x = layers.Dense(classes)(x)
+    return keras.Model(photo, layers.Softmax(name="probabilities", dtype="float32")(x), name="cifar-resnet")
+
+
+def _residual(x: keras.KerasTensor, width: int, stride: int) -> keras.KerasTensor:
+    shortcut = x if stride == 1 else _normalized(layers.Conv2D(width, 1, strides=stride, use_bias=False)(x))
+    x = _convolved(x, width, stride)
+    x = _normalized(layers.Conv2D(width, 3, padding="same", use_bias=False)(x))
+    return layers.Activation("relu")(layers.Add()([x, shortcut]))
+
+
+def _convolved(x: keras.KerasTensor, width: int, stride: int) -> keras.KerasTensor:
+    x = _normalized(layers.Conv2D(width, 3, strides=stride, padding="same", use_bias=False)(x))
+    return layers.Activation("relu")(x)
+
+
+def _normalized(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.BatchNormalization(momentum=0.9)(x)

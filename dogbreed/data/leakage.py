@@ -1,0 +1,123 @@
+"""Photos that are copies of one another, which a split must not tear apart.
+
+Equal files and equal pixels are exact copies. Near copies (resized, recoloured, framed, the next frame of a series)
+are found by two perceptual hashes of 64 bits, as `imagehash` computes them (http://www.hackerfactor.com/blog, "Looks
+Like It" and "Kind of Like That"). Both must agree: alone, either takes dogs on plain lawns for one another.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TypeVar
+
+import imagehash
+import numpy as np
+from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from dogbreed.data import image
+from dogbreed.data.dataset import Copy
+from dogbreed.data.image import BadPhoto
+from dogbreed.data.sources import Photo, Source
+from dogbreed.platform.log import progress
+
+# bits of 64 that may differ; every pair at or under both was a copy in the small archive, docs/data.md
+PERCEPTUAL, GRADIENT = 10, 8
+SIDE = 96  # pixels to which a JPEG is reduced while it is decoded: three times what the hashes look at
+BLOCK = 256  # rows of the table of all pairs that are compared at a time: 42 MB for 20,580 photos
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What tells copies: SHA-256 of the file, and two hashes of 64 bits, None for what cannot be decoded."""
+
+    file: str
+    perceptual: int | None = None
+    gradient: int | None = None
+
+
+def fingerprint(data: bytes) -> Fingerprint:
+    """Return the fingerprint of an encoded photo, whether or not it can be decoded."""
+    file = hashlib.sha256(data).hexdigest()
+    try:
+        small = image.decode_gray(data, SIDE)
+    except BadPhoto:
+        return Fingerprint(file)
+    return Fingerprint(file, _bits(imagehash.phash(small)), _bits(imagehash.dhash(small)))
+
+
+def _bits(found: imagehash.ImageHash) -> int:
+    return int(str(found), 16)
+
+
+def find_copies(source: Source, photos: list[Photo], pool: ThreadPoolExecutor) -> list[Copy]:
+    """Return every pair of copies among the photos, in order."""
+    read = pool.map(lambda photo: fingerprint(source.read(photo)), photos)
+    prints = {photo.key: found for photo, found in progress(zip(photos, read, strict=True), "compare", len(photos))}
+    by_key = {photo.key: photo for photo in photos}
+    exact = [
+        Copy(a, b, "file")
+        for same in _equal((p.file, key) for key, p in prints.items())
+        for a, b in combinations(same, 2)
+    ]
+    known = {(copy.key, copy.other) for copy in exact}
+    near = [pair for pair in _near(prints) if pair not in known]
+    pixels = {key: _pixels(source.read(by_key[key])) for key in {key for pair in near for key in pair}}
+    return sorted(exact + [Copy(a, b, "pixels" if pixels[a] == pixels[b] else "near") for a, b in near])
+
+
+def _equal(pairs: Iterable[tuple[K, str]]) -> Iterator[list[str]]:
+    """Yield the keys that share a value, from (value, key) pairs."""
+    groups: dict[K, list[str]] = defaultdict(list)
+    for value, key in pairs:
+        groups[value].append(key)
+    yield from (sorted(keys) for keys in groups.values() if len(keys) > 1)
+
+
+def _pixels(data: bytes) -> str:
+    """Return the SHA-256 of a photo's size and pixels."""
+    decoded = image.decode(data)
+    return hashlib.sha256(repr(decoded.size).encode() + decoded.tobytes()).hexdigest()
+
+
+def _near(prints: Mapping[str, Fingerprint]) -> Iterator[tuple[str, str]]:
+    """Yield the pairs of keys whose hashes differ in few bits."""
+    keys = sorted(key for key, found in prints.items() if found.perceptual is not None)
+    perceptual = np.array([prints[key].perceptual for key in keys], np.uint64)
+    gradient = np.array([prints[key].gradient for key in keys], np.uint64)
+    for start in range(0, len(keys), BLOCK):
+        differing = np.bitwise_count(perceptual[start : start + BLOCK, None] ^ perceptual)
+        rows, columns = np.nonzero(differing <= PERCEPTUAL)
+        rows += start
+        chosen = (rows < columns) & (np.bitwise_count(gradient[rows] ^ gradient[columns]) <= GRADIENT)
+        yield from ((keys[a], keys[b]) for a, b in zip(rows[chosen], columns[chosen], strict=True))
+
+
+def groups(copies: Iterable[Copy]) -> dict[str, str]:
+    """Return key -> the first key of its group, for photos that are copies of one another over any steps."""
+    pairs = [(copy.key, copy.other) for copy in copies]
+    keys = sorted({key for pair in pairs for key in pair})
+    place = {key: number for number, key in enumerate(keys)}
+    rows, columns = [place[a] for a, _ in pairs], [place[b] for _, b in pairs]
+    links = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(keys), len(keys)))
+    _, labels = connected_components(links, directed=False) if keys else (0, [])
+    first: dict[int, str] = {}
+    return {key: first.setdefault(int(label), key) for key, label in zip(keys, labels, strict=True)}
+
+
+def leaked(group: Mapping[str, str], test: set[str]) -> set[str]:
+    """Return the photos outside `test` that are copies of a photo in `test`."""
+    touched = {representative for key, representative in group.items() if key in test}
+    return {key for key, representative in group.items() if representative in touched and key not in test}
+
+
+def pairs_sheet(source: Source, copies: Sequence[Copy], count: int = 60) -> Image.Image:
+    """Return the first pairs as one picture, six pairs a row, each photo beside its copy."""
+    by_key = {photo.key: photo for photo in source.photos}
+    return image.contact_sheet([source.read(by_key[key]) for c in copies[:count] for key in (c.key, c.other)], side=128)

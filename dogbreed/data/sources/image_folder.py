@@ -1,0 +1,60 @@
+"""Photos as files: <breed>/<photo>, optionally below train/, validation/ and test/."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
+
+from dogbreed.data.sources import Photo
+from dogbreed.data.split import SPLITS
+from dogbreed.platform.errors import DamagedData, MissingObject
+from dogbreed.platform.log import progress
+from dogbreed.platform.storage import Store
+
+SUFFIXES = {".jpg", ".jpeg", ".png"}
+READERS = 8  # files at a time: over a network most of the time is waiting
+
+log = logging.getLogger(__name__)
+
+
+class ImageFolder:
+    """The photos below `raw`; see dogbreed.data.sources.Source.
+
+    A photo's key is its path. The folder that holds it, or the first one below a split's, is its breed. There are no
+    boxes: the whole photo is used.
+    """
+
+    def __init__(self, raw: Store) -> None:
+        self._raw = raw
+        keys = [key for key in raw.list() if PurePosixPath(key).suffix.lower() in SUFFIXES and "/" in key]
+        if not keys:
+            raise MissingObject(f"{raw.uri} holds no <breed>/<photo>.jpg or .png; check --raw")
+        parts = {name for name in SPLITS if any(key.startswith(f"{name}/") for key in keys)}
+        own = parts if {"train"} <= parts else set()
+        self.photos = [photo for key in keys if (photo := _photo(key, own))]
+        if len(self.photos) < len(keys):
+            log.warning("ignored %d photos outside <split>/<breed>/", len(keys) - len(self.photos))
+        self._sha256 = dict(self._hashes())
+        self.digest = hashlib.sha256(json.dumps(self._sha256, sort_keys=True).encode()).hexdigest()
+
+    def _hashes(self) -> Iterator[tuple[str, str]]:
+        with ThreadPoolExecutor(READERS) as pool:
+            found = pool.map(lambda photo: hashlib.sha256(self._raw.read(photo.key)).hexdigest(), self.photos)
+            names = (photo.key for photo in self.photos)
+            yield from progress(zip(names, found, strict=True), "index", len(self.photos))
+
+    def read(self, photo: Photo) -> bytes:
+        data = self._raw.read(photo.key)
+        if hashlib.sha256(data).hexdigest() != self._sha256[photo.key]:
+            raise DamagedData(f"{self._raw.at(photo.key)} has changed since it was indexed; run the job again")
+        return data
+
+
+def _photo(key: str, splits: set[str]) -> Photo | None:
+    """Return the photo behind a path, None for one that is in no breed's folder."""
+    first, *rest = key.split("/")
+    if not splits:
+        return Photo(key, first, None)
+    return Photo(key, rest[0], first) if first in splits and len(rest) > 1 else None

@@ -1,0 +1,119 @@
+"""Copies: found whatever was done to the file, kept in one split, never on both sides of the published test list."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageOps
+
+from dogbreed.data.dataset import Copy
+from dogbreed.data.leakage import find_copies, fingerprint, groups, leaked
+from dogbreed.data.options import DatasetOptions
+from dogbreed.data.plan import make_plan
+from dogbreed.data.sources import Photo
+from dogbreed.data.sources.stanford_dogs import StanfordDogs
+
+
+def picture(seed: int, side: int = 240) -> Image.Image:
+    """A smooth random picture, as photos are, and unlike that of any other seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return Image.fromarray(coarse).resize((side, side * 3 // 4), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, quality: int = 90, kind: str = "JPEG") -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=quality)
+    return buffer.getvalue()
+
+
+class Photos:
+    """A source in memory: the files by key; breed and official split are the key's first two parts."""
+
+    digest = "memory"
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+        self.photos = [Photo(key, key.split("/")[0], key.split("/")[1]) for key in sorted(files)]
+
+    def read(self, photo: Photo) -> bytes:
+        return self.files[photo.key]
+
+
+ORIGINAL = picture(0)
+CHANGED = {
+    "file": encoded(ORIGINAL),
+    "pixels": encoded(Image.open(io.BytesIO(encoded(ORIGINAL))), kind="PNG"),
+    "smaller": encoded(ORIGINAL.resize((160, 120))),
+    "worse": encoded(ORIGINAL, quality=30),
+    "brighter": encoded(ImageEnhance.Brightness(ORIGINAL).enhance(1.15)),
+    "gray": encoded(ORIGINAL.convert("L")),
+    "framed": encoded(ImageOps.expand(ORIGINAL, 3, "black")),
+}
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_a_copy_is_found_whatever_was_done_to_it(change: str, pool: ThreadPoolExecutor) -> None:
+    others = {f"b/train/{seed}": encoded(picture(seed)) for seed in range(1, 40)}
+    source = Photos({"a/train/0": encoded(ORIGINAL), "a/test/0": CHANGED[change], **others})
+    kind = change if change in ("file", "pixels") else "near"
+    assert find_copies(source, source.photos, pool) == [Copy("a/test/0", "a/train/0", kind)]
+
+
+def test_photos_that_cannot_be_decoded_are_copies_only_as_files(pool: ThreadPoolExecutor) -> None:
+    broken = encoded(ORIGINAL)[:300]
+    source = Photos({"a/train/0": broken, "a/train/1": broken, "a/train/2": broken[:200], "a/train/3": b""})
+    assert find_copies(source, source.photos, pool) == [Copy("a/train/0", "a/train/1", "file")]
+    assert fingerprint(broken).perceptual is None
+
+
+def test_copies_of_copies_are_one_group() -> None:
+    found = groups([Copy("a", "b", "near"), Copy("b", "c", "near"), Copy("x", "y", "file")])
+    assert found == {"a": "a", "b": "a", "c": "a", "x": "x", "y": "x"}
+    assert groups([]) == {}
+    assert leaked(found, {"c"}) == {"a", "b"}
+
+
+def plans(copies: list[Copy], **options: object) -> dict[str, str]:
+    """Return key -> split of 3 breeds x (20 train + 10 test) photos with these copies."""
+    keys = [
+        f"{breed}/{part}/{n}" for breed in "abc" for part, count in (("train", 20), ("test", 10)) for n in range(count)
+    ]
+    plan = make_plan(Photos(dict.fromkeys(keys, b"")), DatasetOptions(**options), copies)  # type: ignore[arg-type]
+    return {photo.key: split for split, photos in plan.shards for photo in photos}
+
+
+def test_train_copies_of_published_test_photos_are_dropped_and_counted() -> None:
+    copies = [Copy("a/test/3", "a/train/5", "near"), Copy("a/train/5", "b/train/7", "near")]
+    source = Photos(dict.fromkeys(plans([]), b""))
+    plan = make_plan(source, DatasetOptions(), copies)
+    kept = {photo.key for photo in plan.photos}
+    assert {"a/train/5", "b/train/7"} == {photo.key for photo in source.photos} - kept
+    assert plan.dropped == {"not asked for": 0, "copies of test photos": 2}
+    assert plan.copies == tuple(copies)
+
+
+def test_leaks_can_be_kept() -> None:
+    splits = plans([Copy("a/test/3", "a/train/5", "near")], keep_leaks=True)
+    assert len(splits) == 90
+    assert splits["a/test/3"] == "test"
+
+
+@pytest.mark.parametrize("mode", ["official", "stratified"])
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_come_into_the_same_carved_part(mode: str, seed: int) -> None:
+    copies = [Copy(f"{breed}/train/{n}", f"{breed}/train/{n + 1}", "near") for breed in "abc" for n in range(0, 20, 2)]
+    copies.append(Copy("a/train/1", "b/train/0", "pixels"))
+    splits = plans(copies, split=mode, seed=seed)
+    assert len(splits) == 90
+    for copy in copies:
+        assert splits[copy.key] == splits[copy.other]
+    assert {"train", "validation", "test"} == set(splits.values())
+
+
+def test_without_copies_the_splits_are_what_they_were() -> None:
+    assert plans([]) == plans([Copy("a/test/0", "a/test/1", "near")])
+
+
+def test_drawn_dogs_are_no_copies_of_one_another(source: StanfordDogs, pool: ThreadPoolExecutor) -> None:
+    assert find_copies(source, source.photos, pool) == []

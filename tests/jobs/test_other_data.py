@@ -1,0 +1,51 @@
+"""A user's own tree and a CIFAR-shaped archive go through preprocess, train and evaluate as separate processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from dogbreed.data.sources.cifar import LAYOUTS
+from dogbreed.platform.storage import FolderStore
+from tests.data.sources.other_data import cifar_archive, write_tree
+
+ROOT = Path(__file__).parents[2]
+
+
+def write_cifar(raw: FolderStore) -> None:
+    raw.put(LAYOUTS["cifar10"].archive, cifar_archive("cifar10", per_class=8))
+
+
+def write_photos(raw: FolderStore) -> None:
+    write_tree(raw, [f"{part}/{breed}/{n}.jpg" for part, count in (("train", 60), ("test", 20))
+                     for breed in ("Pug", "Collie", "Borzoi") for n in range(count)])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "write", "photos"), [("cifar10", write_cifar, 480), ("image-folder", write_photos, 240)]
+)
+def test_other_data_go_the_same_way(source: str, write: Any, photos: int, tmp_path: Path) -> None:
+    tracking = f"sqlite:///{tmp_path}/mlflow.db"
+    raw, data = str(tmp_path / "raw"), str(tmp_path / "data")
+    write(FolderStore(Path(raw)))
+
+    def job(name: str, *options: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", f"jobs.{name}", *options]
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return summary
+
+    made = job("preprocess", "--source", source, "--raw", raw, "--out", data, "--size", "32")
+    assert made["written"] == photos
+    settings = ("--batch-size", "16", "--epochs", "12", "--set", "patience=12")
+    trained = job("train", "--data", data, "--recipe", "cifar10-resnet", *settings)
+    history = mlflow.MlflowClient(tracking).get_metric_history(trained["run_id"], "top1")
+    assert max(point.value for point in history) >= 0.9
+    assert job("evaluate", "--data", data)["top1"] >= 0.9
