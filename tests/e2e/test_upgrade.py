@@ -46,7 +46,7 @@ def test_a_database_of_an_older_mlflow_is_migrated_and_its_runs_are_kept(fresh: 
     ]
     subprocess.run(build, cwd=ROOT, env={**os.environ, "DOCKER_BUILDKIT": "1"}, check=True, capture_output=True)
     fresh.compose("up", "--detach", "--no-build", "--wait", "postgres")
-    address = f"postgresql+psycopg://mlflow:{CANARIES['POSTGRES_PASSWORD']}@postgres/mlflow"
+    address = f"postgresql+psycopg2://mlflow:{CANARIES['POSTGRES_PASSWORD']}@postgres/mlflow"
     code = f"""
 import mlflow
 mlflow.set_tracking_uri("{address}")
