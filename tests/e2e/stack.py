@@ -50,6 +50,7 @@ class Stack:
     mlflow_port: int = 5050
     store_port: int = 9090
     settings: dict[str, str] = field(default_factory=dict)
+    last_up: dict[str, str] = field(default_factory=dict)  # the further settings of the last `up`
 
     def compose(self, *arguments: str, check: bool = True, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run Docker Compose with the stack's settings and further ones."""
@@ -82,6 +83,7 @@ class Stack:
 
     def up(self, **settings: str) -> None:
         """`docker compose up`, until the last job has ended well."""
+        self.last_up = settings
         self.compose("up", "--detach", "--no-build", **settings)
         assert self.exit_code("evaluate") == 0, self.logs("evaluate")
 

@@ -107,7 +107,6 @@ def test_several_workers_make_the_same_dataset(stack: Stack) -> None:
     workers = [f"{stack.project}-preprocess-{number}" for number in (1, 2, 3)]
     made = [json.loads(docker("logs", worker).stdout.splitlines()[-1]) for worker in workers]
     assert {summary["digest"] for summary in made if summary["manifest"]} == {before["digest"]}
-    stack.up()
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -200,7 +199,6 @@ def test_no_secret_is_in_any_log(stack: Stack) -> None:
 
 
 def test_a_backup_brings_back_runs_models_and_datasets(stack: Stack, tmp_path: Path) -> None:
-    stack.up()
     before = stack.everything()
     folder = {"BACKUP_FOLDER": str(tmp_path)}
     running = stack.compose("run", "--rm", "backup", check=False, **folder)
@@ -248,7 +246,6 @@ def test_the_databases_password_can_be_changed(stack: Stack) -> None:
 
 
 def test_the_database_moves_to_a_new_volume_by_a_dump(stack: Stack) -> None:
-    stack.up()
     before = stack.everything()
     dump = stack.compose("exec", "--no-tty", "postgres", "pg_dump", "--username", "mlflow", "mlflow").stdout
     stack.compose("down")

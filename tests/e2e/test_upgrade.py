@@ -18,9 +18,9 @@ BREEDS = "Chihuahua,Maltese_dog,Afghan_hound,beagle,borzoi,Yorkshire_terrier,gol
 
 
 @pytest.fixture
-def fresh() -> Iterator[Stack]:
+def fresh(worker: int) -> Iterator[Stack]:
     """A stack without data; the shared one may stand beside it."""
-    own = Stack("dogbreed-e2e-fresh", mlflow_port=5051, store_port=9091)
+    own = Stack(f"dogbreed-e2e-fresh-{worker}", 5060 + worker, 9070 + worker)
     own.remove()
     yield own
     own.remove()
