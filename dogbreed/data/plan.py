@@ -12,11 +12,12 @@ from dogbreed.data.dataset import FORMAT, Copy, Rejected, config_id
 from dogbreed.data.leakage import groups, leaked
 from dogbreed.data.options import DatasetOptions
 from dogbreed.data.sources import Photo, Source
-from dogbreed.data.split import SPLITS, TEST, TRAIN, assign, first_of_each, rank
+from dogbreed.data.split import SPLITS, TEST, TRAIN, VALIDATION, assign, first_of_each, rank
 from dogbreed.platform.errors import DataContradiction, UnknownName
 
 PHOTOS_PER_SHARD = 512  # 12 MB at 224 px: one PUT, few requests, and room for shuffling whole shards
-NOT_ASKED, LEAKED = "not asked for", "copies of test photos"  # why photos are left out
+NOT_ASKED = "not asked for"  # why photos are left out
+LEAKED = {TEST: "copies of test photos", VALIDATION: "copies of validation photos"}
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,19 @@ class Plan:
 def make_plan(source: Source, options: DatasetOptions, copies: Sequence[Copy] = ()) -> Plan:
     """Select, split and order the photos; DataContradiction when the options do not fit the source.
 
-    Copies of one another come into the same split; those of a photo of the published test list are left out of
-    train and validation unless `keep_leaks`.
+    Copies of one another come into the same split; where the split was published, those of a test photo are left out
+    of train and validation, and those of a validation photo out of train, unless `keep_leaks`.
     """
     options = replace(options, breeds=tuple(sorted({_bare(breed) for breed in options.breeds})))
     selected = _select(source, options)
     dropped = Counter({NOT_ASKED: len(source.photos) - len(selected)})
     group = groups(copies)
     if options.split == "official" and not options.keep_leaks:
-        leaks = leaked(group, {photo.key for photo in selected if photo.split == TEST})
-        selected = [photo for photo in selected if photo.key not in leaks]
-        dropped[LEAKED] = len(leaks)
+        for held_out, reason in LEAKED.items():  # test first: what is left of validation has no copy in it
+            leaks = leaked(group, {photo.key for photo in selected if photo.split == held_out})
+            kept = [photo for photo in selected if photo.key not in leaks]
+            dropped[reason] = len(selected) - len(kept)
+            selected = kept
     splits = assign([(p.breed, p.key, p.split or TRAIN) for p in selected], options.split, options.seed, group)
     usable = [photo for photo in selected if photo.problem is None]
     if not usable:
@@ -70,7 +73,7 @@ def make_plan(source: Source, options: DatasetOptions, copies: Sequence[Copy] = 
         classes=tuple(sorted({photo.breed for photo in selected})),
         shards=_shards(usable, splits, options.shards),
         quarantine=tuple(Rejected(photo.key, photo.problem) for photo in selected if photo.problem),
-        dropped=dict(dropped),
+        dropped={reason: count for reason, count in dropped.items() if count},
         copies=tuple(copies),
     )
 
@@ -88,7 +91,9 @@ def _shards(
 
 def _select(source: Source, options: DatasetOptions) -> list[Photo]:
     if options.split == "official" and not any(photo.split for photo in source.photos):
-        raise DataContradiction("the source has no official split (lists.tar is missing); use --split stratified")
+        raise DataContradiction(
+            "the source has no published split (lists.tar, or folders train/ and test/); use --split stratified"
+        )
     wanted = set(options.breeds)
     if unknown := wanted - {_bare(photo.breed) for photo in source.photos}:
         raise UnknownName(f"no breed {', '.join(sorted(unknown))} in the source; names are as in Images/")

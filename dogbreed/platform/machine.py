@@ -1,4 +1,7 @@
-"""What this machine or container gives a job: memory, GPUs, scratch space."""
+"""What this machine or container gives a job: memory, GPUs, scratch space.
+
+The one library module that reads the environment: what a container was given stands nowhere else.
+"""
 
 import os
 import re

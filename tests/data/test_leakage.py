@@ -89,8 +89,20 @@ def test_train_copies_of_published_test_photos_are_dropped_and_counted() -> None
     plan = make_plan(source, DatasetOptions(), copies)
     kept = {photo.key for photo in plan.photos}
     assert {"a/train/5", "b/train/7"} == {photo.key for photo in source.photos} - kept
-    assert plan.dropped == {"not asked for": 0, "copies of test photos": 2}
+    assert plan.dropped == {"copies of test photos": 2}
     assert plan.copies == tuple(copies)
+
+
+def test_a_published_validation_part_is_kept_clean_too() -> None:
+    files = {f"a/{part}/{n}": b"" for part in ("train", "validation", "test") for n in range(4)}
+    copies = [
+        Copy("a/train/0", "a/validation/0", "near"),
+        Copy("a/test/1", "a/train/1", "near"),
+        Copy("a/train/1", "a/validation/1", "near"),
+    ]
+    plan = make_plan(Photos(files), DatasetOptions(), copies)
+    assert set(files) - {photo.key for photo in plan.photos} == {"a/train/0", "a/train/1", "a/validation/1"}
+    assert plan.dropped == {"copies of test photos": 2, "copies of validation photos": 1}
 
 
 def test_leaks_can_be_kept() -> None:

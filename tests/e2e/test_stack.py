@@ -172,6 +172,19 @@ def test_a_job_that_was_stopped_or_killed_is_finished_by_the_next_up(stack: Stac
         }, "other objects than those of a run that nobody killed"
 
 
+def test_a_killed_init_is_finished_by_the_next_up(stack: Stack) -> None:
+    before = stack.everything()
+    stack.compose("rm", "--force", "--stop", "init", *CHAIN)
+    up = stack.start("up", "--detach", "--no-build")
+    eventually(lambda: stack.state("init") == "running", "the start of init")
+    time.sleep(2)  # in the middle of the database's migration
+    docker("kill", "--signal", "KILL", stack.container("init"))
+    assert stack.exit_code("init") == 137
+    up.wait()
+    stack.up()
+    assert stack.everything() == before
+
+
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_server_that_is_killed_during_a_training_costs_at_most_another_up(stack: Stack, server: str) -> None:
     settings = {"DOGBREED_TRAIN_NAME": f"without-{server}"}

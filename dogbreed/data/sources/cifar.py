@@ -61,7 +61,7 @@ class Cifar:
             raise MissingObject(f"{self._where} does not exist; put the binary archive of {name} there") from error
         self.digest = hashlib.sha256(packed).hexdigest()
         self._files = self._unpack(packed)
-        classes = self._files[self._layout.names].decode().split()
+        classes = self._files[self._layout.names].decode("ascii", "replace").split()
         self.photos = [photo for file, split in self._parts() for photo in self._records(file, split, classes)]
 
     def _parts(self) -> Iterator[tuple[str, str]]:

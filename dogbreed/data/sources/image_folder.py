@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 from dogbreed.data.sources import Photo
-from dogbreed.data.split import SPLITS
+from dogbreed.data.split import SPLITS, TRAIN
 from dogbreed.platform.errors import DamagedData, MissingObject
 from dogbreed.platform.log import progress
 from dogbreed.platform.storage import Store
@@ -32,8 +32,7 @@ class ImageFolder:
         if not keys:
             raise MissingObject(f"{raw.uri} holds no <breed>/<photo>.jpg or .png; check --raw")
         parts = {name for name in SPLITS if any(key.startswith(f"{name}/") for key in keys)}
-        own = parts if {"train"} <= parts else set()
-        self.photos = [photo for key in keys if (photo := _photo(key, own))]
+        self.photos = [photo for key in keys if (photo := _photo(key, parts if TRAIN in parts else set()))]
         if len(self.photos) < len(keys):
             log.warning("ignored %d photos outside <split>/<breed>/", len(keys) - len(self.photos))
         self._sha256 = dict(self._hashes())
