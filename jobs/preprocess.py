@@ -1,15 +1,15 @@
 """Crop the photos of a raw archive and commit them as verified TFRecord shards with a manifest."""
 
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dogbreed.data.dataset import Manifest
-from dogbreed.data.options import CROPS, OBJECTS, SPLIT_MODES, DatasetOptions
+from dogbreed.data.options import CROPS, OBJECTS, RESAMPLES, SPLIT_MODES, DatasetOptions
 from dogbreed.data.sources import NAMES
+from dogbreed.platform import machine
 from dogbreed.platform.log import progress
 from dogbreed.platform.storage import Store, open_store
 from jobs._cli import default, job, uri
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 @default(DatasetOptions, "crop", CROPS, help="Crop to the box now, never, or later inside tf.data (defer).")
 @default(DatasetOptions, "margin", help="Added on each side of a box, as a share of its width and height.")
 @default(DatasetOptions, "objects", OBJECTS, help="Which dog of a photo with several.")
+@default(DatasetOptions, "resample", RESAMPLES, help="Resampling: Lanczos, or OpenCV's area, faster and softer.")
 @default(DatasetOptions, "split", SPLIT_MODES, help="The published test list, or 20 % of each breed.")
 @default(DatasetOptions, "seed", help="Seed of the splits; validation is 10 % of what is not test.")
 @click.option("--keep-leaks", is_flag=True, help="Leave copies of published test photos in train and validation.")
@@ -46,7 +47,9 @@ def main(**options: Any) -> dict[str, Any]:
     """Crop, shard and commit the photos of a raw archive. Doing it again changes nothing."""
     from dogbreed.data import shards
     from dogbreed.data.export import export_folders
+    from dogbreed.data.forecast import forecast
     from dogbreed.data.garbage import collect
+    from dogbreed.data.overview import pictures
     from dogbreed.data.plan import make_plan
     from dogbreed.data.sources import open_source
     from dogbreed.review import preflight, tracking
@@ -57,9 +60,9 @@ def main(**options: Any) -> dict[str, Any]:
         return {"out": out.uri, "deleted": len(collect(out))}
     source = open_source(options["source"], raw)
     plan = make_plan(source, _dataset_options(options))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with machine.worker_pool(machine.threads(local=raw.local_path("") is not None)) as pool:
         if options["plan"]:
-            return shards.forecast(plan, pool)
+            return forecast(plan, pool)
         manifest = shards.committed(plan, out)
         if manifest:
             log.info("%s is complete already", out.uri)
@@ -68,7 +71,7 @@ def main(**options: Any) -> dict[str, Any]:
         if manifest is None:
             log.info("this worker's share is done; other workers' parts are missing, the last one writes the manifest")
             return {"manifest": None, "out": out.uri}
-        tracking.log_dataset(manifest, out, shards.pictures(source, manifest, out))
+        tracking.log_dataset(manifest, out, pictures(source, manifest, out))
         if options["export"]:
             export_folders(manifest, out, open_store(options["export"]), pool)
     return {"manifest": out.at("manifest.json"), **manifest.summary()}
@@ -77,20 +80,18 @@ def main(**options: Any) -> dict[str, Any]:
 def _make(plan: "Plan", out: Store, options: dict[str, Any], pool: ThreadPoolExecutor) -> Manifest | None:
     """Make this worker's shards and, when no other is missing, the manifest."""
     from dogbreed.data import shards
-    from dogbreed.data.leakage import find_copies
     from dogbreed.data.plan import make_plan, share
 
-    plan = make_plan(plan.source, plan.options, find_copies(plan.source, plan.photos, pool))
+    plan = make_plan(plan.source, plan.options, shards.find_copies_once(plan, out, pool))
     numbers = share(plan, options["worker_index"], options["workers"])
     log.info("looking after %d of %d shards at %s", len(numbers), len(plan.shards), out.uri)
-    for number in progress(numbers, "preprocess", len(numbers), unit="shard"):
-        if not shards.is_made(plan, number, out):
-            shards.make_shard(plan, number, out, pool)
+    for _ in progress(shards.make_shards(plan, numbers, out, pool), "preprocess", len(numbers), unit="shard"):
+        pass
     return shards.finish(plan, out, options["max_quarantined"])
 
 
 def _dataset_options(options: dict[str, Any]) -> DatasetOptions:
-    names = ("size", "crop", "margin", "objects", "split", "seed", "keep_leaks", "per_breed", "shards")
+    names = ("size", "crop", "margin", "objects", "resample", "split", "seed", "keep_leaks", "per_breed", "shards")
     breeds = tuple(breed.strip() for breed in options["breeds"].split(",") if breed.strip())
     return DatasetOptions(breeds=breeds, **{name: options[name] for name in names})
 

@@ -100,9 +100,7 @@ def preprocess(pool: ThreadPoolExecutor) -> Preprocess:
         plan = make_plan(source, DatasetOptions(**{"size": 32, **options}))
         if manifest := shards.committed(plan, out):
             return manifest
-        for number in share(plan, index, workers):
-            if not shards.is_made(plan, number, out):
-                shards.make_shard(plan, number, out, pool)
+        list(shards.make_shards(plan, share(plan, index, workers), out, pool))
         return shards.finish(plan, out, max_quarantined)
 
     return run

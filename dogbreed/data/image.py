@@ -1,4 +1,4 @@
-"""One photo: decode, crop, resize, encode, all with Pillow."""
+"""One photo: decode, crop, resize, encode."""
 
 import io
 import math
@@ -6,11 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 
+import cv2
 import numpy as np
+import numpy.typing as npt
+import simplejpeg
 from PIL import Image, UnidentifiedImageError, features
 
 from dogbreed.data.annotation import Box
 
+Pixels = npt.NDArray[np.uint8]  # [height, width, 3], RGB
+
+cv2.setNumThreads(1)  # photos are resized side by side already
 PIXEL_LIMIT = 50_000_000  # the largest published photo has 8.4 million
 JPEG_QUALITY = 95
 FORMATS = ("JPEG", "PNG")  # n02105855_2933.jpg is a PNG
@@ -25,17 +31,26 @@ def versions() -> dict[str, str]:
     return {
         "pillow": version("pillow"),
         "libjpeg-turbo": str(features.version_feature("libjpeg_turbo")),
+        "simplejpeg": version("simplejpeg"),
+        "opencv": version("opencv-python-headless"),
         "imagehash": version("imagehash"),
     }
 
 
-def decode(data: bytes) -> Image.Image:
-    """Return the photo as RGB in stored orientation, which is the one that boxes refer to.
+def decode(data: bytes) -> Pixels:
+    """Return the photo as uint8 [height, width, 3], RGB, in stored orientation, which is the one that boxes refer to.
 
     Raises BadPhoto for anything but a whole JPEG or PNG of at most PIXEL_LIMIT pixels.
     """
     with _reasons():
-        return _opened(data).convert("RGB")
+        try:
+            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+            _check_pixels(width, height)
+            return np.asarray(simplejpeg.decode_jpeg(data, "RGB"))
+        except ValueError as error:  # PNG, CMYK, or a fault: Pillow, which is slower, knows more and says why
+            if isinstance(error, BadPhoto):
+                raise
+            return np.asarray(_opened(data).convert("RGB"))
 
 
 def decode_gray(data: bytes, side: int) -> Image.Image:
@@ -51,9 +66,13 @@ def decode_gray(data: bytes, side: int) -> Image.Image:
 
 def _opened(data: bytes) -> Image.Image:
     opened = Image.open(io.BytesIO(data), formats=FORMATS)
-    if math.prod(opened.size) > PIXEL_LIMIT:
-        raise BadPhoto(f"{opened.width} x {opened.height} pixels, limit {PIXEL_LIMIT}")
+    _check_pixels(*opened.size)
     return opened
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > PIXEL_LIMIT:
+        raise BadPhoto(f"{width} x {height} pixels, limit {PIXEL_LIMIT}")
 
 
 @contextmanager
@@ -69,19 +88,35 @@ def _reasons() -> Iterator[None]:
         raise BadPhoto(f"broken image: {error}") from error
 
 
-def visible(box: Box, image: Image.Image) -> Box:
+def whole(pixels: Pixels) -> Box:
+    """Return the box around the whole photo."""
+    height, width, _ = pixels.shape
+    return Box(0, 0, width, height)
+
+
+def visible(box: Box, pixels: Pixels) -> Box:
     """Return the part of `box` inside the photo; BadPhoto when that is less than one pixel."""
-    inside = box.clip(*image.size)
+    height, width, _ = pixels.shape
+    inside = box.clip(width, height)
     if not (inside.width >= 1 and inside.height >= 1):  # also for coordinates that are no numbers
         raise BadPhoto(f"box {box.left:g},{box.top:g},{box.right:g},{box.bottom:g} holds no pixel of the photo")
     return inside
 
 
-def crop(image: Image.Image, box: Box, size: int) -> Image.Image:
-    """Return the box, its aspect kept, with a shorter side of `size` pixels; never enlarged."""
+def crop(pixels: Pixels, box: Box, size: int, resample: str = "lanczos") -> Image.Image:
+    """Return the box, its aspect kept, with a shorter side of `size` pixels; never enlarged.
+
+    `resample` is lanczos, or area: the mean of the pixels below each new one, in less than half the time, from the
+    box's nearest whole pixels.
+    """
     factor = min(1.0, size / min(box.width, box.height))
     shape = (max(1, round(box.width * factor)), max(1, round(box.height * factor)))
-    return image.resize(shape, Image.Resampling.LANCZOS, box=(box.left, box.top, box.right, box.bottom))
+    if resample == "lanczos":
+        sides = (box.left, box.top, box.right, box.bottom)
+        return Image.fromarray(pixels).resize(shape, Image.Resampling.LANCZOS, box=sides)
+    left, top = math.floor(box.left), math.floor(box.top)
+    right, bottom = max(left + 1, round(box.right)), max(top + 1, round(box.bottom))
+    return Image.fromarray(cv2.resize(pixels[top:bottom, left:right], shape, interpolation=cv2.INTER_AREA))
 
 
 def encode(image: Image.Image) -> bytes:
@@ -96,7 +131,7 @@ def contact_sheet(photos: list[bytes], side: int, columns: int = 12) -> Image.Im
     rows = math.ceil(len(photos) / columns)
     sheet = np.full((rows * side, columns * side, 3), 255, np.uint8)
     for index, photo in enumerate(photos):
-        tile = np.asarray(decode(photo).resize((side, side)))
+        tile = np.asarray(Image.fromarray(decode(photo)).resize((side, side)))
         y, x = divmod(index, columns)
         sheet[y * side : (y + 1) * side, x * side : (x + 1) * side] = tile
     return Image.fromarray(sheet)

@@ -83,7 +83,7 @@ def _equal(pairs: Iterable[tuple[K, str]]) -> Iterator[list[str]]:
 def _pixels(data: bytes) -> str:
     """Return the SHA-256 of a photo's size and pixels."""
     decoded = image.decode(data)
-    return hashlib.sha256(repr(decoded.size).encode() + decoded.tobytes()).hexdigest()
+    return hashlib.sha256(repr(decoded.shape).encode() + decoded.tobytes()).hexdigest()
 
 
 def _near(prints: Mapping[str, Fingerprint]) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from dogbreed.platform.errors import UnknownName
 CROPS = ("box", "none", "defer")
 OBJECTS = ("largest", "first", "each")
 SPLIT_MODES = ("official", "stratified")
+RESAMPLES = ("lanczos", "area")
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class DatasetOptions:
     crop: str = "box"
     margin: float = 0.1  # share of the box's width and height added on each side
     objects: str = "largest"
+    resample: str = "lanczos"
     split: str = "official"
     seed: int = 0  # of the validation carve
     keep_leaks: bool = False  # leave copies of test photos in train and validation
@@ -25,7 +27,8 @@ class DatasetOptions:
     shards: int | None = None  # about so many in all; None: 512 photos each
 
     def __post_init__(self) -> None:
-        for value, known in ((self.crop, CROPS), (self.objects, OBJECTS), (self.split, SPLIT_MODES)):
+        choices = ((self.crop, CROPS), (self.objects, OBJECTS), (self.resample, RESAMPLES), (self.split, SPLIT_MODES))
+        for value, known in choices:
             if value not in known:
                 raise UnknownName(f"unknown value {value!r}; known are {', '.join(known)}")
         if not 16 <= self.size <= 1024:

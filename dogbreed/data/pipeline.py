@@ -4,7 +4,6 @@ Every model does its own rescaling inside its graph.
 """
 
 import math
-import os
 from pathlib import Path
 
 import tensorflow as tf
@@ -14,6 +13,7 @@ from dogbreed.data.dataset import Manifest, local_shards
 from dogbreed.data.records import FEATURES
 from dogbreed.data.split import TRAIN
 from dogbreed.data.view import View, cut, decode, sample, square
+from dogbreed.platform import machine
 from dogbreed.platform.errors import DataContradiction
 from dogbreed.platform.storage import Store
 
@@ -34,7 +34,7 @@ class InputPipeline:
             )
         self._manifest, self._view, self._batch = manifest, view, batch_size
         self._store, self._cache = store, cache
-        self._parallel = os.cpu_count() or 1
+        self._parallel = machine.threads(local=True)
         self._local: dict[str, list[str]] = {}
 
     def example(self) -> bytes:

@@ -42,8 +42,8 @@ class Plan:
         """The photos of all shards."""
         return [photo for _, photos in self.shards for photo in photos]
 
-    def part_key(self, number: int) -> str:
-        """Return the key of the part file of shard `number`."""
+    def part_key(self, number: int | str) -> str:
+        """Return the key of the part file of shard `number`, or of another part of the work."""
         return f"_parts/{self.config_id}/{number}.json"
 
 

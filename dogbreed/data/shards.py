@@ -1,22 +1,18 @@
 """From planned photos to committed shards: make each shard, finish with the manifest."""
 
-import itertools
 import json
-import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
-
-import psutil
-from PIL import Image
+from functools import partial
+from typing import TypeVar
 
 from dogbreed.data import image
-from dogbreed.data.annotation import Box, choose_boxes
+from dogbreed.data.crops import crops
 from dogbreed.data.dataset import (
     FORMAT,
     MANIFEST,
+    Copy,
     Manifest,
     Part,
     Rejected,
@@ -24,32 +20,53 @@ from dogbreed.data.dataset import (
     canonical,
     commit_shard,
     load_manifest,
-    read_verified,
 )
 from dogbreed.data.image import BadPhoto
-from dogbreed.data.leakage import pairs_sheet
-from dogbreed.data.options import DatasetOptions
+from dogbreed.data.leakage import find_copies
 from dogbreed.data.plan import Plan
-from dogbreed.data.records import Record, read_shard, write_shard
-from dogbreed.data.sources import Photo, Source
+from dogbreed.data.records import Record, write_shard
 from dogbreed.data.split import SPLITS, TRAIN
 from dogbreed.platform.errors import DamagedData, DataContradiction, MissingManifest, MissingObject
 from dogbreed.platform.storage import Store
 
-SAMPLE = 200  # photos that a forecast is made from: a second of work
+T = TypeVar("T")
 
 
-def is_made(plan: Plan, number: int, out: Store) -> bool:
-    """Tell whether some worker has committed this shard and its part."""
-    return out.size(plan.part_key(number)) is not None
+def find_copies_once(plan: Plan, out: Store, pool: ThreadPoolExecutor) -> list[Copy]:
+    """Return the pairs of copies among the plan's photos: what an earlier start has committed, or found now."""
+    key = plan.part_key("copies")
+    try:
+        return _parsed(out, key, lambda data: [Copy(**entry) for entry in json.loads(data)])
+    except MissingObject:
+        copies = find_copies(plan.source, plan.photos, pool)
+        out.commit(key, canonical([asdict(copy) for copy in copies]))
+        return copies
 
 
-def make_shard(plan: Plan, number: int, out: Store, pool: ThreadPoolExecutor) -> Part:
-    """Read, crop and commit one shard, then its part; a photo that cannot be used is quarantined."""
+def make_shards(plan: Plan, numbers: Iterable[int], out: Store, pool: ThreadPoolExecutor) -> Iterator[int]:
+    """Read, crop and commit those shards that are not there yet, each with its part; yield each number when it is done.
+
+    While one shard is written the next one's photos are being cropped: two shards are in memory at most. A photo that
+    cannot be used is quarantined.
+    """
+    ahead: tuple[int, Iterator[list[Record] | BadPhoto]] | None = None
+    for number in numbers:
+        if out.size(plan.part_key(number)) is not None:
+            yield number
+            continue
+        cropped = pool.map(partial(crops, plan), plan.shards[number][1])  # begins now
+        if ahead:
+            yield _commit(plan, out, *ahead)
+        ahead = number, cropped
+    if ahead:
+        yield _commit(plan, out, *ahead)
+
+
+def _commit(plan: Plan, out: Store, number: int, cropped: Iterator[list[Record] | BadPhoto]) -> int:
     split, photos = plan.shards[number]
     records: list[Record] = []
     quarantine = []
-    for photo, result in zip(photos, pool.map(lambda photo: _records(plan, photo), photos), strict=True):
+    for photo, result in zip(photos, cropped, strict=True):
         if isinstance(result, BadPhoto):
             quarantine.append(Rejected(photo.key, str(result)))
         else:
@@ -57,38 +74,7 @@ def make_shard(plan: Plan, number: int, out: Store, pool: ThreadPoolExecutor) ->
     shard = commit_shard(out, write_shard(records), len(records)) if records else None
     part = Part(split, shard, len(photos) - len(quarantine), tuple(quarantine))
     out.commit(plan.part_key(number), part.to_json())
-    return part
-
-
-def _records(plan: Plan, photo: Photo) -> list[Record] | BadPhoto:
-    options, label = plan.options, plan.classes.index(photo.breed)
-    try:
-        pixels = image.decode(plan.source.read(photo))
-        boxes = choose_boxes(photo.boxes or (Box(0, 0, *pixels.size),), options.objects)
-        records = []
-        for position, box in enumerate(boxes):
-            key = f"{photo.key}#{position}" if len(boxes) > 1 else photo.key
-            crop = _crop(pixels, image.visible(box, pixels), options)
-            records.append(Record(key, image.encode(crop), label, pixels.size, image.visible(box, pixels)))
-    except BadPhoto as error:
-        return error
-    return records
-
-
-def _crop(pixels: Image.Image, box: Box, options: DatasetOptions) -> Image.Image:
-    """Return the box with its margin, or the whole photo, resized as the options say.
-
-    A deferred crop keeps the whole photo at the scale that the crop would have had, so that cropping
-    later costs no detail.
-    """
-    whole = Box(0, 0, *pixels.size)
-    grown = box.grow(options.margin).clip(*pixels.size)
-    if options.crop == "box":
-        return image.crop(pixels, grown, options.size)
-    if options.crop == "none":
-        return image.crop(pixels, whole, options.size)
-    shorter = options.size * min(whole.width, whole.height) / min(grown.width, grown.height)
-    return image.crop(pixels, whole, round(shorter))
+    return number
 
 
 def finish(plan: Plan, out: Store, max_quarantined: float) -> Manifest | None:
@@ -98,7 +84,7 @@ def finish(plan: Plan, out: Store, max_quarantined: float) -> Manifest | None:
     or a breed has no photo left to train on.
     """
     try:
-        parts = [_read_part(out, plan.part_key(number)) for number in range(len(plan.shards))]
+        parts = [_parsed(out, plan.part_key(number), Part.from_json) for number in range(len(plan.shards))]
     except MissingObject:
         return None
     manifest = _manifest(plan, parts)
@@ -108,10 +94,10 @@ def finish(plan: Plan, out: Store, max_quarantined: float) -> Manifest | None:
     return manifest
 
 
-def _read_part(out: Store, key: str) -> Part:
+def _parsed(out: Store, key: str, parse: Callable[[bytes], T]) -> T:
     data = out.read(key)
     try:
-        return Part.from_json(data)
+        return parse(data)
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedData(f"{out.at(key)} is damaged ({error!r}); delete it and run the job again") from error
 
@@ -172,45 +158,3 @@ def committed(plan: Plan, out: Store) -> Manifest | None:
             "choose another --out"
         )
     return manifest
-
-
-def forecast(plan: Plan, pool: ThreadPoolExecutor) -> dict[str, Any]:
-    """Return shards and photos, and size, time and memory on this machine as the first photos foretell; writes nothing.
-
-    Copies are not looked for, which takes about as long as reading all photos.
-    """
-    sample = plan.photos[:SAMPLE]
-    began = time.perf_counter()
-    results = list(pool.map(lambda photo: _records(plan, photo), sample))
-    seconds = (time.perf_counter() - began) / len(sample)
-    records = [record for result in results if not isinstance(result, BadPhoto) for record in result]
-    photo_bytes = len(write_shard(records)) / len(sample)
-    largest = max(len(photos) for _, photos in plan.shards)
-    splits = Counter(dict.fromkeys(SPLITS, 0))
-    for name, photos in plan.shards:
-        splits[name] += len(photos)
-    return {
-        "config_id": plan.config_id,
-        "shards": len(plan.shards),
-        "splits": dict(splits),
-        "quarantined": len(plan.quarantine),
-        "dropped": sum(plan.dropped.values()),
-        "megabytes": round(photo_bytes * len(plan.photos) / 1e6, 1),
-        "seconds": round(seconds * len(plan.photos), 3),
-        # a shard's records, and the same once more as the object that is written
-        "memory_megabytes": round((psutil.Process().memory_info().rss + 2 * photo_bytes * largest) / 1e6),
-    }
-
-
-def pictures(source: Source, manifest: Manifest, out: Store) -> dict[str, Callable[[], Image.Image]]:
-    """Return what a dataset's run shows, by name, each made when it is called: photos and near copies."""
-    shown: dict[str, Callable[[], Image.Image]] = {"photos": lambda: contact_sheet(out, manifest)}
-    if near := [copy for copy in manifest.copies if copy.kind != "file"]:  # equal files need no look
-        shown["copies"] = lambda: pairs_sheet(source, near)
-    return shown
-
-
-def contact_sheet(out: Store, manifest: Manifest, count: int = 60) -> Image.Image:
-    """Return the first photos of the first train shard as one picture."""
-    records = read_shard(read_verified(out, manifest.split(TRAIN).shards[0]))
-    return image.contact_sheet([record.encoded for record in itertools.islice(records, count)], side=128)

@@ -6,13 +6,18 @@ The one library module that reads the environment: what a container was given st
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+import joblib
 import psutil
 
 from dogbreed.platform.errors import ImpossibleHere, TryAgain
 
 GIB = 1 << 30
+REMOTE_THREADS = 16  # most of the time of a small request is waiting
 PROBE = b"\0" * (1 << 20)  # one block of any file system is smaller
 
 
@@ -39,6 +44,25 @@ def _limit_files(groups: Path, mount: Path) -> list[Path]:
             elif "memory" in controllers.split(","):
                 files.append(mount / "memory" / place / "memory.limit_in_bytes")
     return files
+
+
+def threads(local: bool) -> int:
+    """Return how many photos to work on at a time: one a core that this process may use; more over a network.
+
+    More than cores cost local work a quarter of its speed.
+    """
+    cores = int(joblib.cpu_count())
+    return cores if local else max(REMOTE_THREADS, cores)
+
+
+@contextmanager
+def worker_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool of threads; when an error or SIGTERM ends the block, what has not begun is not done any more."""
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def given_gpus() -> int:

@@ -72,7 +72,7 @@ class Classifier(mlflow.pyfunc.PythonModel):
         )
 
     def _square(self, data: bytes) -> np.ndarray:
-        photo = tf.constant(np.asarray(image.decode(data)))
+        photo = tf.constant(image.decode(data))
         whole = tf.constant([0.0, 0.0, *map(float, photo.shape[:2])])
         return np.asarray(sample(photo, square(whole, self._card.shape), self._card.size))
 

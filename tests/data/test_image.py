@@ -10,7 +10,8 @@ from PIL import Image
 
 from dogbreed.data import image
 from dogbreed.data.annotation import Box
-from dogbreed.data.image import BadPhoto
+from dogbreed.data.image import BadPhoto, Pixels
+from dogbreed.data.options import RESAMPLES
 
 
 def encoded(mode: str, colour: object, kind: str, size: tuple[int, int] = (40, 30)) -> bytes:
@@ -19,9 +20,8 @@ def encoded(mode: str, colour: object, kind: str, size: tuple[int, int] = (40, 3
     return buffer.getvalue()
 
 
-def noise(width: int, height: int, seed: int = 0) -> Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    return Image.fromarray(pixels)
+def noise(width: int, height: int, seed: int = 0) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
 )
 def test_every_kind_of_photo_becomes_rgb(data: bytes, colour: tuple[int, int, int]) -> None:
     photo = image.decode(data)
-    assert (photo.mode, photo.size) == ("RGB", (40, 30))
-    assert np.abs(np.asarray(photo).astype(int) - colour).max() <= 2
+    assert photo.shape == (30, 40, 3)
+    assert np.abs(photo.astype(int) - colour).max() <= 2
 
 
 def test_the_photo_keeps_its_stored_orientation() -> None:
@@ -50,16 +50,16 @@ def test_the_photo_keeps_its_stored_orientation() -> None:
     exif[0x0112] = 6  # "rotate by 90 degrees to look at it"
     buffer = io.BytesIO()
     turned.save(buffer, "JPEG", exif=exif)
-    assert image.decode(buffer.getvalue()).size == (40, 30)
+    assert image.decode(buffer.getvalue()).shape == (30, 40, 3)
 
 
 def whole_jpeg() -> bytes:
-    return image.encode(noise(64, 48))
+    return image.encode(Image.fromarray(noise(64, 48)))
 
 
 def whole_png() -> bytes:
     buffer = io.BytesIO()
-    noise(64, 48).save(buffer, "PNG")
+    Image.fromarray(noise(64, 48)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -96,12 +96,12 @@ def test_damaged_bytes_end_in_a_photo_or_a_bad_photo_and_in_nothing_else() -> No
             for at in random.integers(0, min(len(data), 1000), 4):
                 damaged[at] = random.integers(0, 256)
             with contextlib.suppress(BadPhoto):
-                assert image.decode(bytes(damaged)).mode == "RGB"
+                assert image.decode(bytes(damaged)).shape[2] == 3
 
 
 def test_a_photo_of_too_many_pixels_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image, "PIXEL_LIMIT", 40 * 30)
-    assert image.decode(encoded("RGB", 0, "PNG", (40, 30))).size == (40, 30)
+    assert image.decode(encoded("RGB", 0, "PNG", (40, 30))).shape == (30, 40, 3)
     with pytest.raises(BadPhoto, match="41 x 30 pixels, limit 1200"):
         image.decode(encoded("RGB", 0, "PNG", (41, 30)))
 
@@ -126,16 +126,33 @@ def test_a_bomb_of_pixels_is_refused() -> None:
     ],
     ids=["wide", "tall", "square", "just-so", "small", "line"],
 )
+@pytest.mark.parametrize("resample", RESAMPLES)
 def test_a_crop_keeps_its_aspect_and_its_shorter_side_is_the_size_but_never_larger(
-    box: Box, shape: tuple[int, int]
+    box: Box, shape: tuple[int, int], resample: str
 ) -> None:
-    assert image.crop(noise(400, 400), box, 64).size == shape
+    assert image.crop(noise(400, 400), box, 64, resample).size == shape
 
 
-def test_a_crop_that_is_not_resized_holds_the_very_pixels_of_the_box() -> None:
+@pytest.mark.parametrize("resample", RESAMPLES)
+def test_a_crop_that_is_not_resized_holds_the_very_pixels_of_the_box(resample: str) -> None:
     photo = noise(100, 80)
-    cropped = image.crop(photo, Box(10, 20, 50, 70), 64)
-    assert np.array_equal(np.asarray(cropped), np.asarray(photo)[20:70, 10:50])
+    cropped = image.crop(photo, Box(10, 20, 50, 70), 64, resample)
+    assert np.array_equal(np.asarray(cropped), photo[20:70, 10:50])
+
+
+def test_resampling_by_area_takes_the_mean_of_the_pixels_below_each_new_one() -> None:
+    photo = noise(64, 64)
+    cropped = np.asarray(image.crop(photo, Box(0, 0, 64, 64), 16, "area")).astype(int)
+    means = photo.reshape(16, 4, 16, 4, 3).mean((1, 3))
+    assert np.abs(cropped - means).max() <= 0.5
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_has_the_pixels_that_pillow_sees(subsampling: int, progressive: bool) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(noise(97, 61)).save(buffer, "JPEG", subsampling=subsampling, progressive=progressive)
+    assert np.array_equal(image.decode(buffer.getvalue()), np.asarray(Image.open(buffer)))
 
 
 def test_a_box_is_seen_as_far_as_it_lies_in_the_photo() -> None:
@@ -155,11 +172,11 @@ def test_a_box_without_a_pixel_of_the_photo_makes_it_a_bad_photo(box: Box) -> No
 
 
 def test_an_encoded_photo_is_a_baseline_rgb_jpeg_close_to_the_pixels() -> None:
-    smooth = noise(8, 8).resize((64, 64), Image.Resampling.BICUBIC)
+    smooth = Image.fromarray(noise(8, 8)).resize((64, 64), Image.Resampling.BICUBIC)
     data = image.encode(smooth)
     assert data[:3] == b"\xff\xd8\xff"
     assert b"\xff\xc0" in data  # SOF0, baseline
-    difference = np.asarray(image.decode(data)).astype(int) - np.asarray(smooth)
+    difference = image.decode(data).astype(int) - np.asarray(smooth)
     assert np.abs(difference).mean() < 3
     assert data == image.encode(smooth)
 

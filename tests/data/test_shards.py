@@ -16,8 +16,10 @@ from dogbreed.data import shards
 from dogbreed.data.annotation import Box
 from dogbreed.data.dataset import Manifest, load_manifest
 from dogbreed.data.export import export_folders
+from dogbreed.data.forecast import forecast
 from dogbreed.data.garbage import collect
 from dogbreed.data.options import DatasetOptions
+from dogbreed.data.overview import contact_sheet
 from dogbreed.data.plan import make_plan, share
 from dogbreed.data.records import Record, read_shard
 from dogbreed.data.sources import Photo, open_source
@@ -131,10 +133,10 @@ def test_workers_without_shares_finish_what_another_began(
 ) -> None:
     out = FolderStore(tmp_path / "out")
     plan = make_plan(Photos(), DatasetOptions(size=32))
-    for number in share(plan, None, 1)[:3]:
-        shards.make_shard(plan, number, out, pool)
+    began = share(plan, None, 1)[:3]
+    assert list(shards.make_shards(plan, began, out, pool)) == began
     assert shards.finish(plan, out, 0) is None
-    assert sum(shards.is_made(plan, number, out) for number in range(len(plan.shards))) == 3
+    assert set(out.list("_parts/")) == {plan.part_key(number) for number in began}
     assert done(preprocess(Photos(), out)) == done(preprocess(Photos(), FolderStore(tmp_path / "alone")))
 
 
@@ -150,7 +152,6 @@ def test_the_shares_of_all_workers_are_all_shards_once() -> None:
 def test_a_finished_dataset_leaves_nothing_to_do(source: StanfordDogs, dataset: Path) -> None:
     out = FolderStore(dataset)
     plan = make_plan(source, DatasetOptions(size=32))
-    assert all(shards.is_made(plan, number, out) for number in share(plan, None, 1))
     before = contents(out)
     digest = load_manifest(out).digest
     assert done(shards.committed(plan, out)).digest == digest
@@ -170,9 +171,10 @@ def test_other_options_need_another_prefix(source: StanfordDogs, dataset: Path, 
 
 def test_every_option_enters_the_configuration(source: StanfordDogs) -> None:
     others = [{"size": 33}, {"crop": "none"}, {"margin": 0.2}, {"objects": "each"}, {"split": "stratified"},
-              {"seed": 1}, {"breeds": ("Inkpot_terrier",)}, {"per_breed": 3}, {"shards": 9}]  # fmt: skip
+              {"seed": 1}, {"breeds": ("Inkpot_terrier",)}, {"per_breed": 3}, {"shards": 9},
+              {"resample": "area"}]  # fmt: skip
     plans = [make_plan(source, DatasetOptions(**{"size": 32, **other})) for other in [{}, *others]]
-    assert len({plan.config_id for plan in plans}) == 10
+    assert len({plan.config_id for plan in plans}) == 11
 
 
 def test_a_broken_photo_is_quarantined_and_counted(preprocess: Preprocess, store: Store) -> None:
@@ -334,7 +336,7 @@ def test_an_option_outside_its_range_is_refused(options: dict[str, Any]) -> None
 
 def test_the_contact_sheet_shows_the_first_train_photos(dataset: Path) -> None:
     out = FolderStore(dataset)
-    sheet = shards.contact_sheet(out, load_manifest(out), count=13)
+    sheet = contact_sheet(out, load_manifest(out), count=13)
     assert sheet.size == (12 * 128, 2 * 128)
 
 
@@ -364,7 +366,7 @@ def test_a_forecast_is_near_what_comes_and_writes_nothing(
     dataset: Path, source: StanfordDogs, pool: ThreadPoolExecutor
 ) -> None:
     manifest = load_manifest(FolderStore(dataset))
-    found = shards.forecast(make_plan(source, DatasetOptions(size=32)), pool)
+    found = forecast(make_plan(source, DatasetOptions(size=32)), pool)
     assert found["shards"] == sum(len(split.shards) for split in manifest.splits.values())
     assert found["splits"] == {name: split.photos for name, split in manifest.splits.items()}
     actual = sum(shard.bytes for split in manifest.splits.values() for shard in split.shards)
@@ -376,7 +378,7 @@ def test_a_forecast_is_near_what_comes_and_writes_nothing(
 def test_garbage_is_what_no_manifest_names(source: StanfordDogs, preprocess: Preprocess, store: Store) -> None:
     abandoned = make_plan(source, DatasetOptions(size=24))
     with ThreadPoolExecutor(1) as pool:
-        shards.make_shard(abandoned, 0, store, pool)
+        list(shards.make_shards(abandoned, [0], store, pool))
     with pytest.raises(MissingManifest):
         collect(store)
     assert len(list(store.list())) == 2, "nothing is deleted while anything may still be named"

@@ -76,7 +76,7 @@ def test_the_png_named_jpg_is_read_as_a_photo(source: StanfordDogs) -> None:
     data = [source.read(photo) for photo in source.photos]
     kinds = Counter(Image.open(io.BytesIO(photo)).format for photo in data)
     assert kinds == {"JPEG": 47, "PNG": 1}
-    assert {image.decode(photo).mode for photo in data} == {"RGB"}
+    assert {image.decode(photo).shape[2] for photo in data} == {3}
 
 
 def test_a_bucket_gives_the_same_photos_and_digest_as_a_folder(
@@ -226,7 +226,7 @@ def test_the_real_archive_has_all_of_its_photos_in_their_official_split(real: St
 def test_a_sample_of_the_real_photos_is_usable(real: StanfordDogs) -> None:
     for photo in real.photos[::400]:
         pixels = image.decode(real.read(photo))
-        assert max(pixels.size) <= 208
+        assert max(pixels.shape) <= 208
         for box in photo.boxes:
             assert image.visible(box, pixels).area > 0
 
