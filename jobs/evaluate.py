@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dogbreed.platform.storage import open_store
+from dogbreed.platform.storage import open_store, read_uri
 from jobs._cli import gpus_option, job, uri
 
 log = logging.getLogger(__name__)
@@ -21,12 +21,14 @@ log = logging.getLogger(__name__)
 )
 @uri("--data", "Dataset made by jobs.preprocess", required=True)
 @click.option("--split", default="test", help="Split to evaluate: test, validation or train.")
+@uri("--pretraining", "List of the photos behind pretrained weights, as ILSVRC's train_cls.txt: scores by part")
 @click.option("--batch-size", type=click.IntRange(1), default=64, help="Photos at a time.")
 @gpus_option
 @click.option("--fresh", is_flag=True, help="Evaluate again although this model's run on this split is there.")
 def main(**options: Any) -> dict[str, Any]:
     """Evaluate a model on a named split; the figures and pictures go to MLflow. Doing it again changes nothing."""
     from dogbreed.data.dataset import load_manifest
+    from dogbreed.data.leakage import imagenet_names
     from dogbreed.data.pipeline import InputPipeline
     from dogbreed.review import classifier, preflight, results, tracking
     from dogbreed.training import trainer
@@ -35,8 +37,9 @@ def main(**options: Any) -> dict[str, Any]:
     preflight.before_job(store, gpus=options["gpus"], tracked=False)
     manifest = load_manifest(store)
     manifest.filled(split)
+    names = imagenet_names(read_uri(options["pretraining"])) if options["pretraining"] else frozenset()
     uri = tracking.resolve(options["model"])
-    tags = {"dogbreed.split": split, tracking.EVALUATION: results.evaluation_key(uri, manifest, split)}
+    tags = {"dogbreed.split": split, tracking.EVALUATION: results.evaluation_key(uri, manifest, split, names)}
     done = results.finished_evaluation(uri, tags[tracking.EVALUATION])
     if done and not options["fresh"]:
         log.info("done already in run %s; --fresh evaluates again", done.info.run_id)
@@ -48,7 +51,10 @@ def main(**options: Any) -> dict[str, Any]:
         pipeline = InputPipeline(manifest, store, card.view, options["batch_size"], Path(scratch) / "cache")
         with tracking.run("evaluate", f"{model.name}-{split}", params, tags) as run:
             tracking.log_input(manifest, store, split)
-            results.log_evaluation(run, split, trainer.predict(model, pipeline, split), manifest)
+            predictions = trainer.predict(model, pipeline, split)
+            results.log_evaluation(run, split, predictions, manifest)
+            if names:
+                results.log_parts(run, split, predictions, pipeline.keys(split), names)
     return results.of_evaluation(tracking.get(run.id), manifest)
 
 

@@ -1,6 +1,7 @@
 """Crop the photos of a raw archive and commit them as verified TFRecord shards with a manifest."""
 
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +50,9 @@ def main(**options: Any) -> dict[str, Any]:
     from dogbreed.data.export import export_folders
     from dogbreed.data.forecast import forecast
     from dogbreed.data.garbage import collect
-    from dogbreed.data.overview import pictures
     from dogbreed.data.plan import make_plan
     from dogbreed.data.sources import open_source
-    from dogbreed.review import preflight, tracking
+    from dogbreed.review import datasets, preflight
 
     raw, out = open_store(options["raw"]), open_store(options["out"])
     preflight.before_job(raw, out)
@@ -63,31 +63,35 @@ def main(**options: Any) -> dict[str, Any]:
     with machine.worker_pool(machine.threads(local=raw.local_path("") is not None)) as pool:
         if options["plan"]:
             return forecast(plan, pool)
-        manifest = shards.committed(plan, out)
+        manifest, rate = shards.committed(plan, out), None
         if manifest:
             log.info("%s is complete already", out.uri)
         else:
-            manifest = _make(plan, out, options, pool)
+            manifest, rate = _make(plan, out, options, pool)
         if manifest is None:
             log.info("this worker's share is done; other workers' parts are missing, the last one writes the manifest")
             return {"manifest": None, "out": out.uri}
-        tracking.log_dataset(manifest, out, pictures(source, manifest, out))
+        datasets.log_dataset(plan, manifest, out, rate)
         if options["export"]:
             export_folders(manifest, out, open_store(options["export"]), pool)
     return {"manifest": out.at("manifest.json"), **manifest.summary()}
 
 
-def _make(plan: "Plan", out: Store, options: dict[str, Any], pool: ThreadPoolExecutor) -> Manifest | None:
-    """Make this worker's shards and, when no other is missing, the manifest."""
+def _make(
+    plan: "Plan", out: Store, options: dict[str, Any], pool: ThreadPoolExecutor
+) -> tuple[Manifest | None, float | None]:
+    """Make this worker's shards and, when no other is missing, the manifest; also return photos per second."""
     from dogbreed.data import shards
     from dogbreed.data.plan import make_plan, share
 
+    began = time.monotonic()
     plan = make_plan(plan.source, plan.options, shards.find_copies_once(plan, out, pool))
     numbers = share(plan, options["worker_index"], options["workers"])
     log.info("looking after %d of %d shards at %s", len(numbers), len(plan.shards), out.uri)
-    for _ in progress(shards.make_shards(plan, numbers, out, pool), "preprocess", len(numbers), unit="shard"):
-        pass
-    return shards.finish(plan, out, options["max_quarantined"])
+    made = shards.make_shards(plan, numbers, out, pool)
+    photos = sum(progress(made, "preprocess", len(numbers), unit="shard"))
+    rate = photos / (time.monotonic() - began) if photos else None
+    return shards.finish(plan, out, options["max_quarantined"]), rate
 
 
 def _dataset_options(options: dict[str, Any]) -> DatasetOptions:

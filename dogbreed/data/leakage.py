@@ -6,6 +6,7 @@ Like It" and "Kind of Like That"). Both must agree: alone, either takes dogs on 
 """
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +24,15 @@ from dogbreed.data import image
 from dogbreed.data.dataset import Copy
 from dogbreed.data.image import BadPhoto
 from dogbreed.data.sources import Photo, Source
+from dogbreed.platform.errors import DataContradiction
 from dogbreed.platform.log import progress
 
 # bits of 64 that may differ; every pair at or under both was a copy in the small archive, docs/data.md
 PERCEPTUAL, GRADIENT = 10, 8
 SIDE = 96  # pixels to which a JPEG is reduced while it is decoded: three times what the hashes look at
 BLOCK = 256  # rows of the table of all pairs that are compared at a time: 42 MB for 20,580 photos
+
+IMAGENET_NAME = re.compile(r"n\d{8}_\d+")
 
 K = TypeVar("K")
 
@@ -115,6 +119,22 @@ def leaked(group: Mapping[str, str], test: set[str]) -> set[str]:
     """Return the photos outside `test` that are copies of a photo in `test`."""
     touched = {representative for key, representative in group.items() if key in test}
     return {key for key, representative in group.items() if representative in touched and key not in test}
+
+
+def imagenet_names(listing: bytes) -> frozenset[str]:
+    """Return the photos that a list names, as n02085620_7: ILSVRC's train_cls.txt, or any text with such names.
+
+    DataContradiction when there is none.
+    """
+    names = frozenset(IMAGENET_NAME.findall(listing.decode("ascii", "replace")))
+    if not names:
+        raise DataContradiction("the list names no photo as n02085620_7; give ILSVRC's train_cls.txt or one like it")
+    return names
+
+
+def name_of(key: str) -> str:
+    """Return the photo's name in ImageNet, n02085620_7, from the key of its record."""
+    return key.rpartition("/")[2].partition("#")[0]
 
 
 def pairs_sheet(source: Source, copies: Sequence[Copy], count: int = 60) -> Image.Image:

@@ -1,28 +1,51 @@
-"""Pictures of a dataset for its run."""
+"""What a dataset looks like: photos by breed and split, a contact sheet of breeds, pairs of copies."""
 
-import itertools
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from math import ceil
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from dogbreed.data import image
 from dogbreed.data.dataset import Manifest, read_verified
-from dogbreed.data.leakage import pairs_sheet
+from dogbreed.data.plan import Plan
 from dogbreed.data.records import read_shard
-from dogbreed.data.sources import Source
 from dogbreed.data.split import TRAIN
 from dogbreed.platform.storage import Store
 
+EACH = 8  # crops of a breed
+TILE, CAPTION, COLUMNS = 64, 16, 3  # pixels, pixels, breeds side by side
 
-def pictures(source: Source, manifest: Manifest, out: Store) -> dict[str, Callable[[], Image.Image]]:
-    """Return what a dataset's run shows, by name, each made when it is called: photos and near copies."""
-    shown: dict[str, Callable[[], Image.Image]] = {"photos": lambda: contact_sheet(out, manifest)}
-    if near := [copy for copy in manifest.copies if copy.kind != "file"]:  # equal files need no look
-        shown["copies"] = lambda: pairs_sheet(source, near)
+
+def photos_by_breed(plan: Plan, manifest: Manifest) -> Counter[tuple[str, str]]:
+    """Return the number of written photos of each (breed, split)."""
+    bad = {entry.key for entry in manifest.quarantine}
+    return Counter((photo.breed, split) for split, photos in plan.shards for photo in photos if photo.key not in bad)
+
+
+def breeds_sheet(out: Store, manifest: Manifest, counts: Counter[tuple[str, str]]) -> Image.Image:
+    """Return up to EACH train crops of every breed below its name, breed by breed, as one picture."""
+    shown = _first_of_each_breed(out, manifest, counts)
+    rows, width, height = ceil(len(manifest.classes) / COLUMNS), (EACH + 0.5) * TILE, TILE + CAPTION
+    sheet = Image.new("RGB", (round(COLUMNS * width), rows * height), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(CAPTION - 4)
+    for label, breed in enumerate(manifest.classes):
+        column, row = divmod(label, rows)
+        corner = (round(column * width), row * height)
+        draw.text(corner, f"{breed} ({counts[breed, TRAIN]:,} train photos)", "black", font)
+        for place, encoded in enumerate(shown[label]):
+            tile = Image.fromarray(image.decode(encoded)).resize((TILE, TILE))
+            sheet.paste(tile, (corner[0] + place * TILE, corner[1] + CAPTION))
+    return sheet
+
+
+def _first_of_each_breed(out: Store, manifest: Manifest, counts: Counter[tuple[str, str]]) -> dict[int, list[bytes]]:
+    """Return label -> the first encoded crops, reading no more shards than are needed."""
+    shown: dict[int, list[bytes]] = defaultdict(list)
+    wanted = {label: min(EACH, counts[breed, TRAIN]) for label, breed in enumerate(manifest.classes)}
+    for shard in manifest.split(TRAIN).shards:
+        for record in read_shard(read_verified(out, shard)):
+            if len(shown[record.label]) < wanted[record.label]:
+                shown[record.label].append(record.encoded)
+        if all(len(shown[label]) == count for label, count in wanted.items()):
+            break
     return shown
-
-
-def contact_sheet(out: Store, manifest: Manifest, count: int = 60) -> Image.Image:
-    """Return the first photos of the first train shard as one picture."""
-    records = read_shard(read_verified(out, manifest.split(TRAIN).shards[0]))
-    return image.contact_sheet([record.encoded for record in itertools.islice(records, count)], side=128)

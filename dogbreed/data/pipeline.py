@@ -57,6 +57,13 @@ class InputPipeline:
         # without a length, Keras warns that the data ran out
         return batches.apply(tf.data.experimental.assert_cardinality(math.ceil(self.records(split) / self._batch)))
 
+    def keys(self, split: str) -> list[str]:
+        """Return the keys of the records in the order of `evaluation`."""
+        feature = {"image/key": FEATURES["image/key"]}
+        records = self._read(tf.constant(self._paths(split), tf.string)).batch(SHUFFLE_BLOCK)
+        found = records.map(lambda block: tf.io.parse_example(block, feature)["image/key"]).unbatch()
+        return [key.decode() for key in found.as_numpy_iterator()]
+
     def training(self, augment: Augment, seed: int, epochs: int) -> tf.data.Dataset:
         """Return `epochs` passes of `steps("train")` batches, shuffled and augmented by (seed, epoch).
 

@@ -44,15 +44,15 @@ def find_copies_once(plan: Plan, out: Store, pool: ThreadPoolExecutor) -> list[C
 
 
 def make_shards(plan: Plan, numbers: Iterable[int], out: Store, pool: ThreadPoolExecutor) -> Iterator[int]:
-    """Read, crop and commit those shards that are not there yet, each with its part; yield each number when it is done.
+    """Read, crop and commit those shards that are not there yet, each with its part.
 
-    While one shard is written the next one's photos are being cropped: two shards are in memory at most. A photo that
-    cannot be used is quarantined.
+    Yields the number of photos that were read for each shard: 0 for one that was there. While one shard is written the
+    next one's photos are being cropped: two shards are in memory at most. A photo that cannot be used is quarantined.
     """
     ahead: tuple[int, Iterator[list[Record] | BadPhoto]] | None = None
     for number in numbers:
         if out.size(plan.part_key(number)) is not None:
-            yield number
+            yield 0
             continue
         cropped = pool.map(partial(crops, plan), plan.shards[number][1])  # begins now
         if ahead:
@@ -74,7 +74,7 @@ def _commit(plan: Plan, out: Store, number: int, cropped: Iterator[list[Record] 
     shard = commit_shard(out, write_shard(records), len(records)) if records else None
     part = Part(split, shard, len(photos) - len(quarantine), tuple(quarantine))
     out.commit(plan.part_key(number), part.to_json())
-    return number
+    return len(photos)
 
 
 def finish(plan: Plan, out: Store, max_quarantined: float) -> Manifest | None:

@@ -16,20 +16,11 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from dogbreed.review.metrics import Labels, Probabilities, breed_name, checked, confusion_counts
+from dogbreed.review.style import BLUE, GREY, STYLE, VERMILLION, counted, new_figure, short
 
 Images = npt.NDArray[np.uint8]
 
-# Okabe and Ito's palette, https://jfly.uni-koeln.de/color/: told apart with any colour vision
-BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#999999"
-STYLE: dict[Any, Any] = {  # matplotlib types the keys as a Literal of 300 names
-    "figure.dpi": 150,
-    "font.family": "DejaVu Sans",  # comes with matplotlib and has the two signs, a system's font may not
-    "text.parse_math": False,  # "$" in the name of a class is no formula
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#E5E5E5",
-}
+SPLIT_COLOURS = {"train": BLUE, "validation": GREY, "test": VERMILLION}
 SHEET_COLUMNS = 6
 BREEDS_A_PANEL = 60
 ANNOTATED_CLASSES = 20  # up to here a cell has room for its percentage
@@ -42,7 +33,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     history: one row an epoch, columns epoch, loss, val_loss (nats), top1, val_top1 (fractions 0-1).
     Each panel marks its own best epoch: the lowest loss need not be where accuracy peaks.
     """
-    figure = _figure(10, 4.8, f"Learning curves, {_counted(len(history), 'epoch')}")
+    figure = new_figure(10, 4.8, f"Learning curves, {counted(len(history), 'epoch')}")
     loss, top1 = figure.subplots(1, 2)
     _curve(loss, history, "loss", "Loss [nats]")
     _mark_best(loss, history, "val_loss", history["val_loss"].min(), "{:.3f}")
@@ -68,9 +59,9 @@ def confusion_matrix(labels: Labels, probabilities: Probabilities, classes: Sequ
     # 0.15 inch holds a 7 pt label; above 200 classes a picture of over 5000 px would cost too much memory.
     cell = 0.45 if len(classes) <= ANNOTATED_CLASSES else min(0.15, 30 / len(classes))
     side = max(cell * len(classes), 3) + 3
-    title = f"Confusion of {len(classes)} breeds: {_counted(len(labels), 'photo')}, {top1}"
-    figure = _figure(1.1 * side + 0.5, side, title)
-    names = [_short(breed_name(classes[index])) for index in order]
+    title = f"Confusion of {len(classes)} breeds: {counted(len(labels), 'photo')}, {top1}"
+    figure = new_figure(1.1 * side + 0.5, side, title)
+    names = [short(breed_name(classes[index])) for index in order]
     _matrix(figure, shares[np.ix_(order, order)], names, fontsize=min(9, 0.65 * 72 * cell))
     return figure
 
@@ -88,11 +79,28 @@ def recall_bars(table: pd.DataFrame) -> Figure:
     panels = max(1, ceil(len(table) / BREEDS_A_PANEL))
     rows = max(1, ceil(len(table) / panels))
     macro = f"macro mean {mean:.1%}" if table["found"].any() else "no photos"
-    title = f"Recall of {_counted(len(table), 'breed')}, {macro}"
-    figure = _figure(8 * panels, 0.17 * rows + 1.6, title)
+    title = f"Recall of {counted(len(table), 'breed')}, {macro}"
+    figure = new_figure(8 * panels, 0.17 * rows + 1.6, title)
     axes = figure.subplots(1, panels, squeeze=False)[0]
     for panel, panel_axes in enumerate(axes):
         _bars(panel_axes, table.iloc[panel * rows : (panel + 1) * rows], mean, rows)
+    return figure
+
+
+@rc_context(STYLE)
+def class_histogram(table: pd.DataFrame) -> Figure:
+    """Return a bar a breed of its photos, train, validation and test side by side, the largest breed on top.
+
+    table: one row a breed, columns breed, train, validation, test (photos).
+    """
+    table = table.assign(photos=table[list(SPLIT_COLOURS)].sum(axis=1))
+    table = table.sort_values(["photos", "breed"], ascending=[False, True])
+    panels = max(1, ceil(len(table) / BREEDS_A_PANEL))
+    rows = max(1, ceil(len(table) / panels))
+    title = f"{counted(int(table['photos'].sum()), 'photo')} of {counted(len(table), 'breed')}"
+    figure = new_figure(6 * panels, 0.17 * rows + 1.6, title)
+    for panel, axes in enumerate(figure.subplots(1, panels, squeeze=False, sharex=True)[0]):
+        _stacked_bars(axes, table.iloc[panel * rows : (panel + 1) * rows], rows)
     return figure
 
 
@@ -110,10 +118,10 @@ def sample_predictions(
         raise ValueError(f"found {len(images)} images and {len(labels)} labels; pass one label an image")
     chosen = sample(labels, probabilities, count)
     right = int(np.sum(probabilities[chosen].argmax(axis=1) == labels[chosen]))
-    errors = _counted(len(chosen) - right, "most confident error")
-    title = f"{right} right, {errors}, of {_counted(len(labels), 'photo')}"
+    errors = counted(len(chosen) - right, "most confident error")
+    title = f"{right} right, {errors}, of {counted(len(labels), 'photo')}"
     columns, rows = min(SHEET_COLUMNS, max(3, len(chosen))), max(1, ceil(len(chosen) / SHEET_COLUMNS))
-    figure = _figure(2.7 * columns, 3.1 * rows + 0.6, title)
+    figure = new_figure(2.7 * columns, 3.1 * rows + 0.6, title)
     for place, index in enumerate(chosen, start=1):
         axes = figure.add_subplot(rows, columns, place)
         _photo(axes, images[index], int(labels[index]), probabilities[index], classes)
@@ -140,15 +148,6 @@ def sample(labels: Labels, probabilities: Probabilities, count: int) -> npt.NDAr
     wrong = wrong[: max(count // 2, count - len(right))]
     places = min(count - len(wrong), len(right))
     return np.concatenate([right[np.arange(places) * len(right) // max(places, 1)], wrong])
-
-
-def _figure(width: float, height: float, title: str) -> Figure:
-    """Return an empty figure (inches) whose title stays about 8 px high in a 300 px thumbnail, if it fits."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    thumbnail = 8 / 300 * 72 * max(width, height)
-    fitting = width * 72 / (0.65 * len(title))  # a letter of DejaVu Sans is 0.6 em wide, on average
-    figure.suptitle(title, fontsize=min(thumbnail, fitting))
-    return figure
 
 
 def _curve(axes: Axes, history: pd.DataFrame, metric: str, title: str) -> None:
@@ -203,7 +202,7 @@ def _bars(axes: Axes, table: pd.DataFrame, mean: float, rows: int) -> None:
     places = np.arange(len(table))
     axes.barh(places, table["recall"], color=np.where(table["recall"] < mean, VERMILLION, BLUE), height=0.7)
     axes.axvline(mean, color="black", linestyle="--", lw=1.2)
-    axes.set_yticks(places, [_short(breed) for breed in table["breed"]], fontsize=8)
+    axes.set_yticks(places, [short(breed) for breed in table["breed"]], fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(rows - 0.5, -0.5)  # the best on top; a short last panel keeps the bars' thickness
     axes.set_xlim(0, 1)
@@ -217,10 +216,25 @@ def _bars(axes: Axes, table: pd.DataFrame, mean: float, rows: int) -> None:
         axes.text(1.01, place, note, transform=axes.get_yaxis_transform(), va="center", fontsize=7)
 
 
+def _stacked_bars(axes: Axes, table: pd.DataFrame, rows: int) -> None:
+    places, left = np.arange(len(table)), np.zeros(len(table))
+    for split, colour in SPLIT_COLOURS.items():
+        axes.barh(places, table[split], left=left, color=colour, height=0.7, label=split)
+        left += table[split]
+    for place, photos in enumerate(left):
+        axes.text(photos, place, f" {photos:.0f}", va="center", fontsize=7)
+    axes.set_yticks(places, [short(breed_name(breed)) for breed in table["breed"]], fontsize=8)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(rows - 0.5, -0.5)
+    axes.set_xlabel("photos")
+    axes.grid(axis="x")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=9, frameon=False)
+
+
 def _recall_note(row: dict[Hashable, Any]) -> str:
     if not row["found"]:
         return "no photos"
-    mistaken_for = f"  {_short(row['most_confused_with'])} ×{row['confused']}" if row["confused"] else ""
+    mistaken_for = f"  {short(row['most_confused_with'])} ×{row['confused']}" if row["confused"] else ""
     return f"{row['recall']:.0%}{mistaken_for}"
 
 
@@ -234,13 +248,5 @@ def _photo(axes: Axes, image: Images, label: int, probabilities: Probabilities, 
     said = f"{sign} {probabilities[predicted]:.0%}"
     badge = {"facecolor": colour, "edgecolor": "none", "pad": 3}
     axes.text(0.05, 0.95, said, transform=axes.transAxes, va="top", color="white", fontsize=15, bbox=badge)
-    true_breed, predicted_breed = (_short(breed_name(classes[index])) for index in (label, predicted))
+    true_breed, predicted_breed = (short(breed_name(classes[index])) for index in (label, predicted))
     axes.set_xlabel(f"true: {true_breed}\n{sign} {predicted_breed}", fontsize=8)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 30 else f"{name[:29]}…"  # the longest of the 120 breeds has 30 letters
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dogbreed.data.dataset import Manifest
+from dogbreed.data.leakage import name_of
 from dogbreed.platform.errors import DataContradiction, TryAgain
 from dogbreed.review import classifier, figures, metrics, tracking
 from dogbreed.review.classifier import Card
@@ -48,9 +49,23 @@ def log_evaluation(run: Run, split: str, predictions: Predictions, manifest: Man
     return scores
 
 
-def evaluation_key(uri: str, manifest: Manifest, split: str) -> str:
+def log_parts(run: Run, split: str, predictions: Predictions, keys: list[str], names: frozenset[str]) -> None:
+    """Log the scores of the photos that `names` holds, as seen, and of the others, as unseen.
+
+    keys: of the records in the order of the predictions. A part without photos has no scores.
+    """
+    labels, probabilities, _ = predictions
+    seen = np.array([name_of(key) in names for key in keys])
+    for part, chosen in (("seen", seen), ("unseen", ~seen)):
+        scores = metrics.scores(labels[chosen], probabilities[chosen]) if chosen.any() else {}
+        run.log(0, {f"{split}_{part}_{name}": value for name, value in {"photos": chosen.sum(), **scores}.items()})
+    log.info("%d of %d %s photos are in the list of pretraining photos", seen.sum(), len(seen), split)
+
+
+def evaluation_key(uri: str, manifest: Manifest, split: str, names: frozenset[str]) -> str:
     """Return what two evaluations that must come to the same result share."""
-    return hashlib.sha256(f"{uri} {manifest.digest} {split}".encode()).hexdigest()
+    listed = hashlib.sha256(" ".join(sorted(names)).encode()).hexdigest() if names else ""
+    return hashlib.sha256(f"{uri} {manifest.digest} {split} {listed}".encode()).hexdigest()
 
 
 def finished_evaluation(uri: str, key: str) -> mlflow.entities.Run | None:

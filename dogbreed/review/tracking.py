@@ -4,14 +4,13 @@ import logging
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
@@ -20,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from dogbreed.data.dataset import Manifest
-from dogbreed.platform.errors import DataContradiction, DogbreedError, Stopped
+from dogbreed.platform.errors import DataContradiction, Stopped
 from dogbreed.platform.storage import Store
 from dogbreed.review import figures, metrics
 from dogbreed.review.server import ERRORS, check_server, known_model, spared, translated
@@ -189,29 +188,6 @@ def log_input(manifest: Manifest, store: Store, context: str) -> None:
     )
     mlflow.log_input(dataset, context=context)
     mlflow.set_tag(DIGEST, manifest.digest)
-
-
-def log_dataset(manifest: Manifest, store: Store, pictures: Mapping[str, Callable[[], Image.Image]]) -> None:
-    """Write the run of a preprocessed dataset unless there is one; MLflow being down is a warning."""
-    try:
-        check_server()
-        if finished_run("preprocess", CONFIG_ID, manifest.config_id):
-            return
-        with run("preprocess", manifest.config_id, manifest.options, {CONFIG_ID: manifest.config_id}) as own:
-            log_input(manifest, store, "preprocess")
-            own.log(0, manifest.counts())
-            own.text("manifest.json", manifest.to_json().decode())
-            own.text(
-                "tables/quarantine.csv",
-                pd.DataFrame(manifest.quarantine, columns=["key", "reason"]).to_csv(index=False),
-            )
-            own.text(
-                "tables/copies.csv", pd.DataFrame(manifest.copies, columns=["key", "other", "kind"]).to_csv(index=False)
-            )
-            for name, picture in pictures.items():
-                own.picture(name, picture())
-    except DogbreedError as error:
-        log.warning("the dataset is complete, but its run in MLflow is not: %s", error)
 
 
 def resolve(uri: str) -> str:

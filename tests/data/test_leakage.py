@@ -8,11 +8,12 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from dogbreed.data.dataset import Copy
-from dogbreed.data.leakage import find_copies, fingerprint, groups, leaked
+from dogbreed.data.leakage import find_copies, fingerprint, groups, imagenet_names, leaked, name_of
 from dogbreed.data.options import DatasetOptions
 from dogbreed.data.plan import make_plan
 from dogbreed.data.sources import Photo
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
+from dogbreed.platform.errors import DataContradiction
 
 
 def picture(seed: int, side: int = 240) -> Image.Image:
@@ -129,3 +130,14 @@ def test_without_copies_the_splits_are_what_they_were() -> None:
 
 def test_drawn_dogs_are_no_copies_of_one_another(source: StanfordDogs, pool: ThreadPoolExecutor) -> None:
     assert find_copies(source, source.photos, pool) == []
+
+
+def test_a_list_of_imagenet_photos_is_read_with_folders_extensions_and_numbers() -> None:
+    listing = b"n01440764/n01440764_10026 1\nn02085620_7.JPEG\r\n/data/train/n02085620/n02085620_8.JPEG\n\xff\n"
+    assert imagenet_names(listing) == {"n01440764_10026", "n02085620_7", "n02085620_8"}
+    assert name_of("n02085620-Chihuahua/n02085620_7#1") == name_of("n02085620-Chihuahua/n02085620_7") == "n02085620_7"
+
+
+def test_a_list_without_a_photo_of_imagenet_contradicts() -> None:
+    with pytest.raises(DataContradiction, match="names no photo"):
+        imagenet_names(b"dog.jpg")

@@ -19,11 +19,12 @@ from dogbreed.data.export import export_folders
 from dogbreed.data.forecast import forecast
 from dogbreed.data.garbage import collect
 from dogbreed.data.options import DatasetOptions
-from dogbreed.data.overview import contact_sheet
+from dogbreed.data.overview import breeds_sheet, photos_by_breed
 from dogbreed.data.plan import make_plan, share
 from dogbreed.data.records import Record, read_shard
 from dogbreed.data.sources import Photo, open_source
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
+from dogbreed.data.split import SPLITS
 from dogbreed.platform.errors import DataContradiction, MissingManifest, UnknownName
 from dogbreed.platform.storage import FolderStore, Store, open_store
 
@@ -134,7 +135,8 @@ def test_workers_without_shares_finish_what_another_began(
     out = FolderStore(tmp_path / "out")
     plan = make_plan(Photos(), DatasetOptions(size=32))
     began = share(plan, None, 1)[:3]
-    assert list(shards.make_shards(plan, began, out, pool)) == began
+    assert list(shards.make_shards(plan, began, out, pool)) == [len(plan.shards[number][1]) for number in began]
+    assert list(shards.make_shards(plan, began, out, pool)) == [0, 0, 0]
     assert shards.finish(plan, out, 0) is None
     assert set(out.list("_parts/")) == {plan.part_key(number) for number in began}
     assert done(preprocess(Photos(), out)) == done(preprocess(Photos(), FolderStore(tmp_path / "alone")))
@@ -334,10 +336,19 @@ def test_an_option_outside_its_range_is_refused(options: dict[str, Any]) -> None
         DatasetOptions(**options)
 
 
-def test_the_contact_sheet_shows_the_first_train_photos(dataset: Path) -> None:
-    out = FolderStore(dataset)
-    sheet = contact_sheet(out, load_manifest(out), count=13)
-    assert sheet.size == (12 * 128, 2 * 128)
+def test_every_breed_is_shown_with_crops_of_its_own_below_its_name(source: StanfordDogs, dataset: Path) -> None:
+    out, plan = FolderStore(dataset), make_plan(source, DatasetOptions(size=32))
+    manifest = load_manifest(out)
+    counts = photos_by_breed(plan, manifest)
+    assert [counts[breed, split] for breed in manifest.classes for split in SPLITS] == [7, 1, 4] * 4
+    sheet = np.asarray(breeds_sheet(out, manifest, counts))
+    assert sheet.shape == (2 * 80, 3 * 544, 3)
+    for label in range(4):
+        column, row = divmod(label, 2)
+        block = sheet[row * 80 : (row + 1) * 80, column * 544 : (column + 1) * 544]
+        assert block[:16].min() < 128  # the name
+        assert (block[16:, : 7 * 64] != 255).any(2).mean() > 0.9
+        assert (block[16:, 7 * 64 :] == 255).all()
 
 
 def test_a_dataset_in_a_bucket_is_read_by_its_uri(preprocess: Preprocess, bucket: str) -> None:

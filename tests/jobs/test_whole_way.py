@@ -70,6 +70,8 @@ def way(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
         return summary
 
     raw, data = str(home / "raw"), str(home / "data")
+    listing = home / "train_cls.txt"
+    listing.write_text("\n".join(f"n90000001/n90000001_{number} {number}" for number in range(1500)))
     train = ("--data", data, "--recipe", "simple-64", "--epochs", "2", "--batch-size", "16", "--deterministic")
     return {
         "tracking": tracking,
@@ -83,6 +85,7 @@ def way(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
         "evaluate": job("evaluate", "--data", data),
         "evaluate_again": job("evaluate", "--data", data),
         "evaluate_fresh": job("evaluate", "--data", data, "--fresh"),
+        "evaluate_parts": job("evaluate", "--data", data, "--pretraining", str(listing)),
     }
 
 
@@ -91,6 +94,22 @@ def test_every_photo_is_written_or_accounted_for(way: dict[str, Any]) -> None:
     assert summary["written"] == 120
     assert summary["quarantined"] == summary["dropped"] == 0
     assert summary["splits"] == {"train": 66, "validation": 6, "test": 48}
+
+
+def test_the_run_of_the_dataset_shows_counts_rate_tables_and_pictures(way: dict[str, Any]) -> None:
+    client = mlflow.MlflowClient(way["tracking"])
+    (run,) = client.search_runs([client.get_experiment_by_name("dogbreed/preprocess").experiment_id])
+    assert run.data.metrics["photos_train"] == 66
+    assert run.data.metrics["photos_per_second"] > 0
+    artifacts = {e.path for folder in ("tables", "pictures") for e in client.list_artifacts(run.info.run_id, folder)}
+    assert artifacts == {
+        "pictures/breeds.png",
+        "pictures/photos_by_breed.png",
+        "tables/copies.csv",
+        "tables/photos_by_breed.csv",
+        "tables/quarantine.csv",
+        "tables/rejects_by_reason.csv",
+    }
 
 
 def test_a_finished_training_is_not_repeated_unless_asked(way: dict[str, Any]) -> None:
@@ -140,6 +159,15 @@ def test_a_finished_evaluation_is_not_repeated_unless_asked(way: dict[str, Any])
     assert way["evaluate_again"] == way["evaluate"]
     assert way["evaluate_fresh"]["run_id"] != way["evaluate"]["run_id"]
     assert {**way["evaluate_fresh"], "run_id": None} == {**way["evaluate"], "run_id": None}
+
+
+def test_photos_that_a_pretraining_may_have_seen_are_scored_apart(way: dict[str, Any]) -> None:
+    parts = way["evaluate_parts"]
+    assert parts["run_id"] != way["evaluate_fresh"]["run_id"]
+    assert (parts["seen_photos"], parts["unseen_photos"], parts["photos"]) == (16, 32, 48)  # one breed of three
+    assert (
+        parts["top1"] == way["evaluate"]["top1"] == pytest.approx((parts["seen_top1"] + 2 * parts["unseen_top1"]) / 3)
+    )
 
 
 def test_the_registered_model_names_the_breed_of_an_encoded_photo(way: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from dogbreed.platform.errors import (
     TryAgain,
     UnknownName,
 )
-from dogbreed.platform.storage import FolderStore, S3Store, Store, open_store
+from dogbreed.platform.storage import FolderStore, S3Store, Store, open_store, read_uri
 from dogbreed.platform.storage import s3 as s3_module
 
 CONTENT = bytes(range(256)) * 40
@@ -423,3 +423,13 @@ def reply(request: BaseHTTPRequestHandler, status: int, body: bytes, sent: int |
     if request.command != "HEAD":
         request.wfile.write(body[:sent])
     request.close_connection = True
+
+
+def test_one_object_or_file_is_read_by_its_uri(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put("lists/names.txt", b"content")
+    assert read_uri(store.at("lists/names.txt")) == b"content"
+    (tmp_path / "beside.txt").write_bytes(b"near")
+    monkeypatch.chdir(tmp_path)
+    assert read_uri("beside.txt") == read_uri((tmp_path / "beside.txt").as_uri()) == b"near"
+    with pytest.raises(MissingObject, match=r"absent\.txt does not exist"):
+        read_uri(store.at("absent.txt"))

@@ -8,7 +8,7 @@ from dogbreed.platform.storage.base import STREAM_BLOCK, Store
 from dogbreed.platform.storage.folder import FolderStore
 from dogbreed.platform.storage.s3 import S3Store
 
-__all__ = ["STREAM_BLOCK", "FolderStore", "S3Store", "Store", "open_store"]
+__all__ = ["STREAM_BLOCK", "FolderStore", "S3Store", "Store", "open_store", "read_uri"]
 
 
 def open_store(uri: str) -> Store:
@@ -21,3 +21,9 @@ def open_store(uri: str) -> Store:
     if "://" not in uri and uri:
         return FolderStore(Path(uri))
     raise UnknownName(f"cannot open {uri!r}: name a folder, file:///folder or s3://bucket/prefix")
+
+
+def read_uri(uri: str) -> bytes:
+    """Return the one object or file behind a URI; MissingObject when there is none."""
+    parent, _, name = uri.rpartition("/")
+    return open_store(parent or ("/" if uri.startswith("/") else ".")).read(name)

@@ -1,0 +1,73 @@
+"""What a preprocessed dataset leaves in its MLflow run."""
+
+import logging
+import re
+from collections import Counter
+
+import pandas as pd
+
+from dogbreed.data.dataset import Manifest
+from dogbreed.data.leakage import pairs_sheet
+from dogbreed.data.overview import breeds_sheet, photos_by_breed
+from dogbreed.data.plan import Plan, make_plan
+from dogbreed.data.split import SPLITS
+from dogbreed.platform.errors import DogbreedError
+from dogbreed.platform.storage import Store
+from dogbreed.review import figures, tracking
+from dogbreed.review.server import check_server
+from dogbreed.review.tracking import CONFIG_ID, Run
+
+NUMBER = re.compile(r"-?\d[\d.]*(e[+-]?\d+)?")
+
+log = logging.getLogger(__name__)
+
+
+def log_dataset(plan: Plan, manifest: Manifest, store: Store, photos_per_second: float | None) -> None:
+    """Write the run of a preprocessed dataset unless there is one; MLflow being down is a warning.
+
+    `photos_per_second` is the rate of this worker, None where it made nothing.
+    """
+    try:
+        check_server()
+        if tracking.finished_run("preprocess", CONFIG_ID, manifest.config_id):
+            return
+        tags = {CONFIG_ID: manifest.config_id}
+        with tracking.run("preprocess", manifest.config_id, manifest.options, tags) as run:
+            tracking.log_input(manifest, store, "preprocess")
+            rate = {} if photos_per_second is None else {"photos_per_second": photos_per_second}
+            run.log(0, {**manifest.counts(), **rate})
+            run.text("manifest.json", manifest.to_json().decode())
+            _log_tables(run, manifest)
+            _log_pictures(run, plan, manifest, store)
+    except DogbreedError as error:
+        log.warning("the dataset is complete, but its run in MLflow is not: %s", error)
+
+
+def rejects_by_reason(manifest: Manifest) -> pd.DataFrame:
+    """Return the columns reason, photos, example; reasons that differ in numbers only are one."""
+    reasons = {entry.key: NUMBER.sub("n", entry.reason) for entry in manifest.quarantine}
+    examples = {reason: key for key, reason in reversed(reasons.items())}
+    rows = [(reason, count, examples[reason]) for reason, count in Counter(reasons.values()).most_common()]
+    return pd.DataFrame(rows, columns=["reason", "photos", "example"])
+
+
+def _log_tables(run: Run, manifest: Manifest) -> None:
+    tables = {
+        "quarantine": pd.DataFrame(manifest.quarantine, columns=["key", "reason"]),
+        "rejects_by_reason": rejects_by_reason(manifest),
+        "copies": pd.DataFrame(manifest.copies, columns=["key", "other", "kind"]),
+    }
+    for name, table in tables.items():
+        run.text(f"tables/{name}.csv", table.to_csv(index=False))
+
+
+def _log_pictures(run: Run, plan: Plan, manifest: Manifest, store: Store) -> None:
+    plan = make_plan(plan.source, plan.options, manifest.copies)  # without the copies that were dropped
+    counts = photos_by_breed(plan, manifest)
+    table = pd.DataFrame([[counts[breed, split] for split in SPLITS] for breed in manifest.classes], columns=SPLITS)
+    table.insert(0, "breed", manifest.classes)
+    run.text("tables/photos_by_breed.csv", table.to_csv(index=False))
+    run.picture("photos_by_breed", figures.class_histogram(table))
+    run.picture("breeds", breeds_sheet(store, manifest, counts))
+    if near := [copy for copy in manifest.copies if copy.kind != "file"]:  # equal files need no look
+        run.picture("copies", pairs_sheet(plan.source, near))
