@@ -1,7 +1,7 @@
-"""Peak memory of a training on many photos against the same training on few.
+"""Peak memory of a training on many photos against the same on few, and against loading everything before `fit`.
 
-`python -m bench.memory --raw URI` takes real archives; without, sketches are drawn. Both trainings are
-separate `python -m jobs.train` processes of one epoch; the figure is their peak resident set size.
+`python -m bench.memory --raw URI` takes real archives; without, sketches are drawn. Every training is a process of its
+own with one epoch; the figure is its peak resident set size.
 """
 
 import json
@@ -17,13 +17,29 @@ import click
 FEW = 12  # photos of each breed in train and in test: about 1,300 train photos of 120 breeds
 
 
+def run(module: str, *options: str, **environment: str) -> str:
+    """Run a module as a process of its own and return the last line that it printed."""
+    command = [sys.executable, "-m", module, *options]
+    done = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
 def job(name: str, *options: str, **environment: str) -> dict[str, Any]:
     """Run one job as a process of its own and return its summary."""
-    command = [sys.executable, "-m", f"jobs.{name}", *options]
-    environment = {**os.environ, **environment}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    summary: dict[str, Any] = json.loads(run(f"jobs.{name}", *options, **environment))
     return summary
+
+
+def draw_raw(home: Path, per_breed: int) -> str:
+    """Draw archives of sketches below `home` and return where they are."""
+    job("fetch", "--source", "sketches", "--raw", f"{home}/raw", "--per-breed", str(per_breed))
+    return f"{home}/raw"
+
+
+def above(way: str, what: str) -> int:
+    """Return the MiB that a training's photos take above TensorFlow's own."""
+    before, after = map(int, run("bench.memory_ways", way, what).split())
+    return max(1, after - before)
 
 
 @click.command()
@@ -31,24 +47,33 @@ def job(name: str, *options: str, **environment: str) -> dict[str, Any]:
 @click.option("--recipe", default="simple-64", show_default=True, help="Recipe to train for one epoch.")
 @click.option("--size", default=64, show_default=True, help="Shorter side of the crops in pixels.")
 def main(raw: str | None, recipe: str, size: int) -> None:
-    """Print peak memory for few and for many photos, and the ratio."""
+    """Print peak memory for few and for many photos, and the ratios."""
     with tempfile.TemporaryDirectory() as home:
-        source, few = ("stanford-dogs", FEW) if raw else ("sketches", 20)
-        if raw is None:
-            raw = f"{home}/raw"
-            job("fetch", "--source", source, "--raw", raw, "--per-breed", "200")
-        peaks = {}
-        for name, selection in (("few", ("--per-breed", str(few))), ("many", ())):
-            data = str(Path(home) / name)
-            tracking = f"sqlite:///{home}/{name}.db"
-            made = job(
-                "preprocess", "--source", source, "--raw", raw, "--out", data, "--size", str(size), *selection,
-                MLFLOW_TRACKING_URI=tracking,
-            )  # fmt: skip
-            trained = job("train", "--data", data, "--recipe", recipe, "--epochs", "1", MLFLOW_TRACKING_URI=tracking)
-            peaks[made["splits"]["train"]] = trained["peak_rss_mb"]
-    (photos, small), (more, large) = peaks.items()
-    click.echo(f"{photos} train photos {small} MiB, {more} train photos {large} MiB: {large / small:.3f}x")
+        few = FEW if raw else 20
+        raw = raw or draw_raw(Path(home), per_breed=200)
+        tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db"}
+        made: dict[str, int] = {}
+        peaks: dict[str, int] = {}
+        for name, pixels, selection in (
+            ("few", size, ("--per-breed", str(few))),
+            ("many", size, ()),
+            ("224", 224, ("--per-breed", str(few))),
+        ):
+            out = ("--out", f"{home}/{name}", "--size", str(pixels))
+            made[name] = job("preprocess", "--raw", raw, *out, *selection, **tracking)["splits"]["train"]
+        for name in ("few", "many"):
+            trained = job("train", "--data", f"{home}/{name}", "--recipe", recipe, "--epochs", "1", **tracking)
+            peaks[name] = trained["peak_rss_mb"]
+        growth = peaks["many"] / peaks["few"]
+        click.echo(
+            f"jobs.train: {made['few']} train photos {peaks['few']} MiB, {made['many']} train photos "
+            f"{peaks['many']} MiB: {growth:.3f}x (at most 1.05x)"
+        )
+        loaded, streamed = above("loaded", str(made["224"])), above("streamed", f"{home}/224")
+        click.echo(
+            f"{made['224']} photos of 224 px above TensorFlow's own memory: loaded as a list into fit {loaded} MiB, "
+            f"streamed {streamed} MiB: {loaded / streamed:.0f}x less (at least 40x)"
+        )
 
 
 if __name__ == "__main__":

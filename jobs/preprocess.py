@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 @default(DatasetOptions, "margin", help="Added on each side of a box, as a share of its width and height.")
 @default(DatasetOptions, "objects", OBJECTS, help="Which dog of a photo with several.")
 @default(DatasetOptions, "resample", RESAMPLES, help="Resampling: Lanczos, or OpenCV's area, faster and softer.")
+@click.option("--square", is_flag=True, help="Squash each crop to a square: nothing is left to resize in training.")
 @default(DatasetOptions, "split", SPLIT_MODES, help="The published test list, or 20 % of each breed.")
 @default(DatasetOptions, "seed", help="Seed of the splits; validation is 10 % of what is not test.")
 @click.option("--keep-leaks", is_flag=True, help="Leave copies of published test photos in train and validation.")
@@ -95,7 +96,19 @@ def _make(
 
 
 def _dataset_options(options: dict[str, Any]) -> DatasetOptions:
-    names = ("size", "crop", "margin", "objects", "resample", "split", "seed", "keep_leaks", "per_breed", "shards")
+    names = (
+        "size",
+        "crop",
+        "margin",
+        "objects",
+        "resample",
+        "square",
+        "split",
+        "seed",
+        "keep_leaks",
+        "per_breed",
+        "shards",
+    )
     breeds = tuple(breed.strip() for breed in options["breeds"].split(",") if breed.strip())
     return DatasetOptions(breeds=breeds, **{name: options[name] for name in names})
 

@@ -36,6 +36,11 @@ log = logging.getLogger(__name__)
     envvar="DOGBREED_TRAIN_SET",
     help="Change any field of the recipe; in the variable, settings are separated by spaces.",
 )
+@click.option(
+    "--cache",
+    metavar="NAME",
+    help="none, or decoded: keep decoded photos in memory and cut random views from them.  [default: the recipe's]",
+)
 @gpus_option
 @click.option("--deterministic", is_flag=True, help="Bit-for-bit repeatable, slower.")
 @click.option("--fresh", is_flag=True, help="Train again although this job key is done.")
@@ -84,8 +89,9 @@ def main(**options: Any) -> dict[str, Any]:
 
 
 def _settings(options: dict[str, Any]) -> list[str]:
-    """Return --epochs, --batch-size and --precision as the settings that they abbreviate, then --set."""
-    short = [f"{key}={options[key]}" for key in ("epochs", "batch_size", "precision") if options[key] is not None]
+    """Return --epochs, --batch-size, --precision and --cache as the settings that they abbreviate, then --set."""
+    abbreviated = ("epochs", "batch_size", "precision", "cache")
+    short = [f"{key}={options[key]}" for key in abbreviated if options[key] is not None]
     return [*short, *options["settings"]]
 
 

@@ -17,6 +17,11 @@ class Augment:
     margin_jitter: float = 0.0  # a deferred crop's margin moves by up to so many box sides
     cutmix: float = 0.0  # share of the batches whose photos get a rectangle of another photo
 
+    @property
+    def moves(self) -> bool:
+        """Whether views differ in what part of a photo they show."""
+        return self.min_area < 1 or self.max_aspect > 1
+
     def __post_init__(self) -> None:
         if not 0 < self.min_area <= 1:
             raise UnknownName(f"min_area {self.min_area} is outside 0 to 1")
@@ -50,7 +55,7 @@ def random_region(region: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tf.Te
 def random_flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Return uint8 [height, width, 3], mirrored left to right for half of the seeds."""
     mirrored = tf.random.stateless_uniform([], seed + 2) < 0.5
-    return tf.cond(mirrored, lambda: image[:, ::-1], lambda: image)
+    return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)  # a slice [::-1] takes ten times as long
 
 
 def cutmix(photos: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

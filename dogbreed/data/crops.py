@@ -39,4 +39,4 @@ def _crop(pixels: Pixels, box: Box, options: DatasetOptions) -> Image.Image:
     size = options.size
     if options.crop == "defer":
         size = round(size * min(whole.width, whole.height) / min(grown.width, grown.height))
-    return image.crop(pixels, grown if options.crop == "box" else whole, size, options.resample)
+    return image.crop(pixels, grown if options.crop == "box" else whole, size, options.resample, options.square)

@@ -103,14 +103,16 @@ def visible(box: Box, pixels: Pixels) -> Box:
     return inside
 
 
-def crop(pixels: Pixels, box: Box, size: int, resample: str = "lanczos") -> Image.Image:
+def crop(pixels: Pixels, box: Box, size: int, resample: str = "lanczos", square: bool = False) -> Image.Image:
     """Return the box, its aspect kept, with a shorter side of `size` pixels; never enlarged.
 
-    `resample` is lanczos, or area: the mean of the pixels below each new one, in less than half the time, from the
-    box's nearest whole pixels.
+    `square` squashes the longer side to the shorter. `resample` is lanczos, or area: the mean of the pixels below each
+    new one, in less than half the time, from the box's nearest whole pixels.
     """
     factor = min(1.0, size / min(box.width, box.height))
     shape = (max(1, round(box.width * factor)), max(1, round(box.height * factor)))
+    if square:
+        shape = (min(shape), min(shape))
     if resample == "lanczos":
         sides = (box.left, box.top, box.right, box.bottom)
         return Image.fromarray(pixels).resize(shape, Image.Resampling.LANCZOS, box=sides)

@@ -19,6 +19,7 @@ class DatasetOptions:
     margin: float = 0.1  # share of the box's width and height added on each side
     objects: str = "largest"
     resample: str = "lanczos"
+    square: bool = False  # squash each crop to a square, so that training has nothing to resize
     split: str = "official"
     seed: int = 0  # of the validation carve
     keep_leaks: bool = False  # leave copies of test photos in train and validation
@@ -31,6 +32,8 @@ class DatasetOptions:
         for value, known in choices:
             if value not in known:
                 raise UnknownName(f"unknown value {value!r}; known are {', '.join(known)}")
+        if self.square and self.crop == "defer":
+            raise UnknownName("square needs the crop now; choose crop box or none")
         if not 16 <= self.size <= 1024:
             raise UnknownName(f"size {self.size} is outside 16 to 1024 pixels")
         if not 0 <= self.margin <= 1:

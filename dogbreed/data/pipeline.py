@@ -6,6 +6,7 @@ Every model does its own rescaling inside its graph.
 import math
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from dogbreed.data.augment import Augment, jitter_margin, random_flip, random_region
@@ -31,6 +32,11 @@ class InputPipeline:
             raise DataContradiction(
                 f"{view.size} px asked for, the dataset has {size} px; run jobs.preprocess --size {view.size} "
                 "to another prefix, or choose a smaller recipe"
+            )
+        if manifest.options.get("square") and view.shape != "squash":
+            raise DataContradiction(
+                f"the dataset holds squashed squares, the recipe's shape is {view.shape}; "
+                "use --set shape=squash, or run jobs.preprocess without --square to another prefix"
             )
         self._manifest, self._view, self._batch = manifest, view, batch_size
         self._store, self._cache = store, cache
@@ -64,18 +70,49 @@ class InputPipeline:
         found = records.map(lambda block: tf.io.parse_example(block, feature)["image/key"]).unbatch()
         return [key.decode() for key in found.as_numpy_iterator()]
 
-    def training(self, augment: Augment, seed: int, epochs: int) -> tf.data.Dataset:
+    def training(self, augment: Augment, seed: int, epochs: int, decoded: bool = False) -> tf.data.Dataset:
         """Return `epochs` passes of `steps("train")` batches, shuffled and augmented by (seed, epoch).
 
-        Each epoch leaves out a different remainder smaller than one batch.
+        Each epoch leaves out a different remainder smaller than one batch. With `decoded` all train photos are kept in
+        memory as the view shows them, and random views are cut from those. ImpossibleHere when they would not fit.
         """
-
-        paths = tf.constant(self._paths(TRAIN), tf.string)
+        make = self._decoded_epoch if decoded else self._epoch
+        source = self._load(TRAIN) if decoded else tf.constant(self._paths(TRAIN), tf.string)
 
         def one(epoch: tf.Tensor) -> tf.data.Dataset:
-            return self._epoch(paths, tf.stack([tf.constant(seed, tf.int64), epoch]), augment)
+            return make(source, tf.stack([tf.constant(seed, tf.int64), epoch]), augment)
 
         return tf.data.Dataset.range(epochs).flat_map(one).prefetch(2)
+
+    def _load(self, split: str) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return a split's uint8 photos [n, size, size, 3] and int32 labels [n]."""
+        size, records = self._view.size, self.records(split)
+        needed = 2 * records * size * size * 3  # twice for a moment, while the array becomes a tensor
+        machine.check_memory(needed, f"{records} decoded photos of {size} px (train with --cache none)")
+        photos, labels = np.empty((records, size, size, 3), np.uint8), np.empty(records, np.int32)
+        start = 0
+        for images, truth in self.evaluation(split).as_numpy_iterator():
+            photos[start : start + len(truth)], labels[start : start + len(truth)] = images, truth
+            start += len(truth)
+        with tf.device("CPU"):  # a GPU's memory is for the model
+            return tf.constant(photos), tf.constant(labels)
+
+    def _decoded_epoch(self, source: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor, augment: Augment) -> tf.data.Dataset:
+        photos, labels = source
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(labels)), seed)
+        mixed = tf.random.stateless_uniform([], seed, maxval=2**62, dtype=tf.int64)
+        drop = len(labels) >= self._batch
+        if not (augment.moves or augment.flip):
+            batches = tf.data.Dataset.from_tensor_slices(order).batch(self._batch, drop_remainder=drop)
+            return batches.map(lambda chosen: (tf.gather(photos, chosen), tf.gather(labels, chosen)))
+        whole = tf.constant([0.0, 0.0, self._view.size, self._view.size])
+
+        def view(place: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            own = tf.stack([mixed, place * 3])
+            return self._shown(photos[number], whole, augment, own), labels[number]
+
+        examples = tf.data.Dataset.from_tensor_slices(order).enumerate().map(view, num_parallel_calls=self._parallel)
+        return self._finish(examples, drop)
 
     def _epoch(self, paths: tf.Tensor, seed: tf.Tensor, augment: Augment) -> tf.data.Dataset:
         records = self._read(tf.random.experimental.stateless_shuffle(paths, seed))
@@ -113,9 +150,14 @@ class InputPipeline:
 
     def _random(self, record: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         photo, region, label = self._decode(record, jitter_margin(self._manifest.options["margin"], augment, seed))
-        region = random_region(square(region, self._view.shape), augment, seed)
-        image = sample(photo, region, self._view.size)
-        return random_flip(image, seed) if augment.flip else image, label
+        return self._shown(photo, square(region, self._view.shape), augment, seed), label
+
+    def _shown(self, photo: tf.Tensor, region: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tf.Tensor:
+        """Return a random view of a region, uint8 [size, size, 3]."""
+        if augment.moves:
+            region = random_region(region, augment, seed)
+        image = sample(photo, region, self._view.size, rough=augment.moves)
+        return random_flip(image, seed) if augment.flip else image
 
     def _decode(self, record: tf.Tensor, margin: tf.Tensor | float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return the pixels, the region of interest [top, left, height, width] in them, and the label."""

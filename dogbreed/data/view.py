@@ -7,6 +7,7 @@ import tensorflow as tf
 from dogbreed.platform.errors import UnknownName
 
 SHAPES = ("squash", "pad", "crop")
+ANTIALIASED = 1.5  # pixels of the photo to one of the view from which on resizing needs antialiasing
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,37 @@ def square(region: tf.Tensor, shape: str) -> tf.Tensor:
     return tf.stack([top + (height - side) / 2, left + (width - side) / 2, side, side])
 
 
-def sample(photo: tf.Tensor, region: tf.Tensor, size: int) -> tf.Tensor:
-    """Return uint8 [size, size, 3]: `region` of uint8 [height, width, 3], resized with antialiasing."""
+def sample(photo: tf.Tensor, region: tf.Tensor, size: int, rough: bool = False) -> tf.Tensor:
+    """Return uint8 [size, size, 3]: `region` of uint8 [height, width, 3], resized with antialiasing.
+
+    Whole pixels that need no shrinking need no antialiasing and take a fifth of the time. With `rough`, for random
+    views, a region of fewer than 1.5 pixels to a new one is rounded to whole pixels and treated like those.
+    """
+    start, end = tf.round(region[:2]), tf.round(region[:2] + region[2:])
+    inside = tf.reduce_all(start >= 0) & tf.reduce_all(end <= tf.cast(tf.shape(photo)[:2], tf.float32))
+    few = tf.reduce_all(end - start < (ANTIALIASED * size if rough else size + 1)) & tf.reduce_all(end > start)
+    whole = rough or tf.reduce_all(tf.abs(tf.concat([start, end - start], 0) - region) < 1e-3)
+    image = tf.cond(
+        inside & few & whole,
+        lambda: _bilinear(photo[_int(start[0]) : _int(end[0]), _int(start[1]) : _int(end[1])], size),
+        lambda: _antialiased(photo, region, size),
+    )
+    return tf.ensure_shape(image, [size, size, 3])
+
+
+def _int(number: tf.Tensor) -> tf.Tensor:
+    return tf.cast(number, tf.int32)
+
+
+def _bilinear(part: tf.Tensor, size: int) -> tf.Tensor:
+    def resized() -> tf.Tensor:
+        floats = tf.raw_ops.ResizeBilinear(images=part[tf.newaxis], size=[size, size], half_pixel_centers=True)[0]
+        return tf.cast(tf.round(floats), tf.uint8)
+
+    return tf.cond(tf.reduce_all(tf.shape(part)[:2] == size), lambda: part, resized)
+
+
+def _antialiased(photo: tf.Tensor, region: tf.Tensor, size: int) -> tf.Tensor:
     scale = tf.cast(size, tf.float32) / region[2:]
     floats = tf.raw_ops.ScaleAndTranslate(
         images=photo[tf.newaxis],
@@ -61,5 +91,4 @@ def sample(photo: tf.Tensor, region: tf.Tensor, size: int) -> tf.Tensor:
         kernel_type="triangle",
         antialias=True,
     )[0]
-    image = tf.cast(tf.clip_by_value(tf.round(floats), 0, 255), tf.uint8)
-    return tf.ensure_shape(image, [size, size, 3])
+    return tf.cast(tf.clip_by_value(tf.round(floats), 0, 255), tf.uint8)

@@ -30,6 +30,12 @@ def memory_limit() -> int:
     return min(limits)
 
 
+def check_memory(needed: int, what: str) -> None:
+    """Raise ImpossibleHere when `needed` bytes are more than half of what this process may use."""
+    if needed > memory_limit() / 2:
+        raise ImpossibleHere(f"{needed / GIB:.1f} GiB for {what}: more than half of {memory_limit() / GIB:.1f} GiB")
+
+
 def _limit_files(groups: Path, mount: Path) -> list[Path]:
     """Return where the limits of this process and of the groups around it stand.
 

@@ -11,6 +11,7 @@ from dogbreed.data.view import View
 from dogbreed.platform.errors import UnknownName
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+CACHES = ("none", "decoded")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Recipe:
     ema: float = 0.0  # momentum of the weights' running mean that is validated and kept; 0: none
     patience: int = 10  # epochs without a better val_top1 before training stops
     precision: str = "auto"  # of the computation; auto: mixed_float16 on a GPU, float32 on a CPU
+    cache: str = "none"  # decoded: photos are kept in memory as the model sees them, random views are cut from those
     augment: Augment = Augment()
 
     def __post_init__(self) -> None:
@@ -40,8 +42,9 @@ class Recipe:
             raise UnknownName("learning_rate is above 0; weight_decay and warmup_epochs are at least 0")
         if not (0 <= self.label_smoothing < 1 and 0 <= self.dropout < 1 and 0 <= self.ema < 1):
             raise UnknownName("label_smoothing, dropout and ema are at least 0 and below 1")
-        if self.precision not in PRECISIONS:
-            raise UnknownName(f"unknown precision {self.precision!r}; known are {', '.join(PRECISIONS)}")
+        for value, known in ((self.precision, PRECISIONS), (self.cache, CACHES)):
+            if value not in known:
+                raise UnknownName(f"unknown value {value!r}; known are {', '.join(known)}")
 
     @property
     def view(self) -> View:

@@ -92,7 +92,7 @@ def _precision(name: str) -> Iterator[None]:
 
 def training_batches(recipe: Recipe, pipeline: InputPipeline, classes: int, seed: int) -> tf.data.Dataset:
     """Return what a model trains on: uint8 photos and one-hot or, after CutMix, mixed float32 labels."""
-    batches = pipeline.training(recipe.augment, seed, recipe.epochs)
+    batches = pipeline.training(recipe.augment, seed, recipe.epochs, decoded=recipe.cache == "decoded")
     return _mixed(_one_hot(batches, classes), recipe.augment, seed)
 
 

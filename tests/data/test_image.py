@@ -140,6 +140,11 @@ def test_a_crop_that_is_not_resized_holds_the_very_pixels_of_the_box(resample: s
     assert np.array_equal(np.asarray(cropped), photo[20:70, 10:50])
 
 
+@pytest.mark.parametrize(("box", "side"), [(Box(0, 0, 300, 200), 64), (Box(10, 10, 50, 40), 30)])
+def test_a_square_has_the_shorter_side_twice(box: Box, side: int) -> None:
+    assert image.crop(noise(400, 400), box, 64, square=True).size == (side, side)
+
+
 def test_resampling_by_area_takes_the_mean_of_the_pixels_below_each_new_one() -> None:
     photo = noise(64, 64)
     cropped = np.asarray(image.crop(photo, Box(0, 0, 64, 64), 16, "area")).astype(int)

@@ -19,7 +19,8 @@ from dogbreed.data.records import Record, read_shard, write_shard
 from dogbreed.data.sources import Photo
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
 from dogbreed.data.view import View, decode, sample, square
-from dogbreed.platform.errors import DamagedData, DataContradiction, UnknownName
+from dogbreed.platform import machine
+from dogbreed.platform.errors import DamagedData, DataContradiction, ImpossibleHere, UnknownName
 from dogbreed.platform.storage import FolderStore, open_store
 
 Preprocess = Callable[..., Manifest | None]
@@ -139,6 +140,56 @@ def test_without_augmentation_training_shows_the_evaluations_images(dataset: Pat
     still, _ = arrays(flow.evaluation("train"))
     assert sorted(image.tobytes() for image in shuffled) == sorted(image.tobytes() for image in still)
     assert not np.array_equal(shuffled, still)
+
+
+@pytest.mark.parametrize("augment", [Augment(), Augment(flip=True, min_area=0.4)])
+def test_decoded_photos_are_shuffled_and_augmented_by_the_seed_like_others(
+    dataset: Path, tmp_path: Path, augment: Augment
+) -> None:
+    flow = pipeline(dataset, tmp_path, batch=14)
+    once, labels = arrays(flow.training(augment, seed=0, epochs=2, decoded=True))
+    again, _ = arrays(flow.training(augment, seed=0, epochs=2, decoded=True))
+    other, _ = arrays(flow.training(augment, seed=1, epochs=2, decoded=True))
+    assert np.array_equal(once, again)
+    assert not np.array_equal(once, other)
+    assert not np.array_equal(once[:28], once[28:])
+    assert sorted(labels[:28]) == sorted(labels[28:]) == sorted(arrays(flow.evaluation("train"))[1])
+
+
+def test_decoded_photos_without_augmentation_are_the_evaluations_images(dataset: Path, tmp_path: Path) -> None:
+    flow = pipeline(dataset, tmp_path, batch=14)
+    shown, _ = arrays(flow.training(Augment(), seed=0, epochs=1, decoded=True))
+    still, _ = arrays(flow.evaluation("train"))
+    assert sorted(image.tobytes() for image in shown) == sorted(image.tobytes() for image in still)
+
+
+def test_decoded_photos_that_do_not_fit_in_memory_are_impossible_here(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "memory_limit", lambda: 300_000)
+    with pytest.raises(ImpossibleHere, match=r"28 decoded photos of 32 px \(train with --cache none\)"):
+        pipeline(dataset, tmp_path).training(Augment(), seed=0, epochs=1, decoded=True)
+
+
+def test_squares_are_shown_as_they_were_stored_and_in_no_other_shape(
+    source: StanfordDogs, preprocess: Preprocess, tmp_path: Path
+) -> None:
+    out = FolderStore(tmp_path / "square")
+    manifest = preprocess(source, out, square=True)
+    assert manifest is not None
+    shown, _ = arrays(InputPipeline(manifest, out, View(32), 8, tmp_path).evaluation("test"))
+    (shard,) = manifest.split("test").shards
+    stored = np.stack([tf.io.decode_jpeg(record.encoded).numpy() for record in read_shard(out.read(shard.key))])
+    assert np.array_equal(shown, stored)
+    with pytest.raises(DataContradiction, match="squashed squares, the recipe's shape is pad"):
+        InputPipeline(manifest, out, View(32, "pad"), 8, tmp_path)
+
+
+def test_a_rough_view_is_close_to_the_exact_one() -> None:
+    photo = tf.constant(smooth(64, 48))
+    region = tf.constant([3.3, 4.6, 40.2, 30.9])
+    exact, rough = (sample(photo, region, 32, rough=way).numpy().astype(int) for way in (False, True))
+    assert 0 < np.abs(exact - rough).mean() < 6  # half a pixel aside, of detail of eight pixels
 
 
 def test_fewer_photos_than_a_batch_make_one_smaller_batch(dataset: Path, tmp_path: Path) -> None:

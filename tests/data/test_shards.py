@@ -174,9 +174,9 @@ def test_other_options_need_another_prefix(source: StanfordDogs, dataset: Path, 
 def test_every_option_enters_the_configuration(source: StanfordDogs) -> None:
     others = [{"size": 33}, {"crop": "none"}, {"margin": 0.2}, {"objects": "each"}, {"split": "stratified"},
               {"seed": 1}, {"breeds": ("Inkpot_terrier",)}, {"per_breed": 3}, {"shards": 9},
-              {"resample": "area"}]  # fmt: skip
+              {"resample": "area"}, {"square": True}]  # fmt: skip
     plans = [make_plan(source, DatasetOptions(**{"size": 32, **other})) for other in [{}, *others]]
-    assert len({plan.config_id for plan in plans}) == 11
+    assert len({plan.config_id for plan in plans}) == 12
 
 
 def test_a_broken_photo_is_quarantined_and_counted(preprocess: Preprocess, store: Store) -> None:
@@ -329,7 +329,7 @@ def test_a_damaged_part_is_reported_not_taken(preprocess: Preprocess, tmp_path: 
 @pytest.mark.parametrize(
     "options",
     [{"crop": "circle"}, {"objects": "all"}, {"split": "random"}, {"size": 15}, {"size": 1025}, {"margin": -0.1},
-     {"margin": 1.1}, {"per_breed": 0}, {"shards": 0}],
+     {"margin": 1.1}, {"per_breed": 0}, {"shards": 0}, {"square": True, "crop": "defer"}],
 )  # fmt: skip
 def test_an_option_outside_its_range_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UnknownName):
