@@ -1,6 +1,7 @@
 """Boxes and the Pascal VOC annotation files that hold them."""
 
 import math
+import re
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -8,6 +9,8 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
 XML_LIMIT = 64 << 10  # bytes; the largest published annotation has under 4 KiB
+REASON_LIMIT = 200  # characters of what a parser says about hostile content
+NUMBER = re.compile(r"\s*[+-]?\d+(\.\d+)?(e[+-]?\d+)?\s*", re.ASCII)  # float() also takes 1_000 and Arabic digits
 
 
 class BadAnnotation(ValueError):
@@ -55,11 +58,12 @@ class Box:
         return Box(self.left * factor, self.top * factor, self.right * factor, self.bottom * factor)
 
 
-def parse_annotation(xml: bytes) -> tuple[Box, ...]:
+def parse_annotation(xml: bytes, breed: str | None = None) -> tuple[Box, ...]:
     """Return the boxes of a VOC file in its own order.
 
-    Names inside the file are ignored: 624 published files carry a literal `%s` there, so a photo is
-    known by its path. Raises BadAnnotation for anything but a plain file with at least one box.
+    File names inside the file are ignored: 624 published files carry a literal `%s` there, so a photo is
+    known by its path. Raises BadAnnotation for anything but a plain file with at least one box, and for one whose
+    objects are all of another breed than `breed`.
     """
     if len(xml) > XML_LIMIT:
         raise BadAnnotation(f"annotation of {len(xml)} bytes, limit {XML_LIMIT}")
@@ -67,16 +71,19 @@ def parse_annotation(xml: bytes) -> tuple[Box, ...]:
         root = fromstring(xml, forbid_dtd=True)
         boxes = tuple(_box(element) for element in root.iter("bndbox"))
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
-        raise BadAnnotation(f"unreadable annotation: {error}") from error
+        raise BadAnnotation(f"unreadable annotation: {error}"[:REASON_LIMIT]) from error
     if not boxes:
         raise BadAnnotation("annotation without a box")
+    names = {element.findtext("name", "").strip() for element in root.iter("object")}
+    if breed is not None and breed not in names:
+        raise BadAnnotation(f"annotation names {', '.join(sorted(names))}, the folder {breed}"[:REASON_LIMIT])
     return boxes
 
 
 def _box(element: Element) -> Box:
     sides = [element.findtext(side, "") for side in ("xmin", "ymin", "xmax", "ymax")]
-    numbers = [float(side) for side in sides]
-    if not all(map(math.isfinite, numbers)):
+    numbers = [float(side) for side in sides if NUMBER.fullmatch(side)]
+    if not (len(numbers) == 4 and all(map(math.isfinite, numbers))):
         raise ValueError(f"box {sides}")
     return Box(*numbers)
 

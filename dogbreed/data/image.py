@@ -18,6 +18,7 @@ Pixels = npt.NDArray[np.uint8]  # [height, width, 3], RGB
 
 cv2.setNumThreads(1)  # photos are resized side by side already
 PIXEL_LIMIT = 50_000_000  # the largest published photo has 8.4 million
+SIDE_LIMIT = 65_500  # pixels: what libjpeg can write
 JPEG_QUALITY = 95
 FORMATS = ("JPEG", "PNG")  # n02105855_2933.jpg is a PNG
 
@@ -47,9 +48,11 @@ def decode(data: bytes) -> Pixels:
             height, width, _, _ = simplejpeg.decode_jpeg_header(data)
             _check_pixels(width, height)
             return np.asarray(simplejpeg.decode_jpeg(data, "RGB"))
-        except ValueError as error:  # PNG, CMYK, or a fault: Pillow, which is slower, knows more and says why
+        except (ValueError, KeyError) as error:  # PNG, CMYK, 4:4:1, a fault: Pillow, slower, knows more and says why
             if isinstance(error, BadPhoto):
                 raise
+            if "premature end" in str(error):  # Pillow takes an early end marker and fills the rest with gray
+                raise BadPhoto(f"broken image: {error}") from error
             return np.asarray(_opened(data).convert("RGB"))
 
 
@@ -67,12 +70,16 @@ def decode_gray(data: bytes, side: int) -> Image.Image:
 def _opened(data: bytes) -> Image.Image:
     opened = Image.open(io.BytesIO(data), formats=FORMATS)
     _check_pixels(*opened.size)
+    if opened.mode == "I;16":  # gray of 16 bits, which convert() would clip to white instead of scaling it
+        return Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8))
     return opened
 
 
 def _check_pixels(width: int, height: int) -> None:
     if width * height > PIXEL_LIMIT:
         raise BadPhoto(f"{width} x {height} pixels, limit {PIXEL_LIMIT}")
+    if max(width, height) > SIDE_LIMIT:
+        raise BadPhoto(f"{width} x {height} pixels, limit {SIDE_LIMIT} a side")
 
 
 @contextmanager
@@ -84,7 +91,7 @@ def _reasons() -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         raise BadPhoto("neither JPEG nor PNG") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadPhoto(f"broken image: {error}") from error
 
 

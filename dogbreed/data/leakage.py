@@ -85,8 +85,11 @@ def _equal(pairs: Iterable[tuple[K, str]]) -> Iterator[list[str]]:
 
 
 def _pixels(data: bytes) -> str:
-    """Return the SHA-256 of a photo's size and pixels."""
-    decoded = image.decode(data)
+    """Return the SHA-256 of a photo's size and pixels, of the file where it cannot be decoded whole."""
+    try:
+        decoded = image.decode(data)
+    except BadPhoto:
+        return hashlib.sha256(data).hexdigest()
     return hashlib.sha256(repr(decoded.shape).encode() + decoded.tobytes()).hexdigest()
 
 

@@ -9,22 +9,12 @@ from typing import TypeVar
 
 from dogbreed.data import image
 from dogbreed.data.crops import crops
-from dogbreed.data.dataset import (
-    FORMAT,
-    MANIFEST,
-    Copy,
-    Manifest,
-    Part,
-    Rejected,
-    Split,
-    canonical,
-    commit_shard,
-    load_manifest,
-)
+from dogbreed.data.dataset import FORMAT, MANIFEST, Copy, Manifest, Part, Rejected, Split, commit_shard, load_manifest
 from dogbreed.data.image import BadPhoto
 from dogbreed.data.leakage import find_copies
 from dogbreed.data.plan import Plan
 from dogbreed.data.records import Record, write_shard
+from dogbreed.data.sealed import canonical, sealed, unsealed
 from dogbreed.data.split import SPLITS, TRAIN
 from dogbreed.platform.errors import DamagedData, DataContradiction, MissingManifest, MissingObject
 from dogbreed.platform.storage import Store
@@ -36,10 +26,10 @@ def find_copies_once(plan: Plan, out: Store, pool: ThreadPoolExecutor) -> list[C
     """Return the pairs of copies among the plan's photos: what an earlier start has committed, or found now."""
     key = plan.part_key("copies")
     try:
-        return _parsed(out, key, lambda data: [Copy(**entry) for entry in json.loads(data)])
+        return _parsed(out, key, lambda data: [Copy(**entry) for entry in unsealed(data)["copies"]])
     except MissingObject:
         copies = find_copies(plan.source, plan.photos, pool)
-        out.commit(key, canonical([asdict(copy) for copy in copies]))
+        out.commit(key, sealed({"copies": [asdict(copy) for copy in copies]}))
         return copies
 
 
@@ -87,6 +77,8 @@ def finish(plan: Plan, out: Store, max_quarantined: float) -> Manifest | None:
         parts = [_parsed(out, plan.part_key(number), Part.from_json) for number in range(len(plan.shards))]
     except MissingObject:
         return None
+    if len(named := [part.shard.key for part in parts if part.shard]) > len(set(named)):
+        raise DamagedData(f"two parts below {out.at(plan.part_key(''))} name the same shard; delete {out.uri}")
     manifest = _manifest(plan, parts)
     _judge_quarantine(plan, manifest, max_quarantined)
     _judge_breeds(plan, manifest)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dogbreed.data.augment import Augment
-from dogbreed.data.dataset import FORMAT, canonical, sha256
+from dogbreed.data.dataset import FORMAT
+from dogbreed.data.sealed import canonical, sha256
 from dogbreed.data.view import View
 from dogbreed.platform.errors import UnknownName
 

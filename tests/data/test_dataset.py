@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dogbreed.data.dataset import (
+    FORMAT,
     MANIFEST,
     Copy,
     Manifest,
@@ -19,8 +20,8 @@ from dogbreed.data.dataset import (
     config_id,
     load_manifest,
     local_shards,
-    sha256,
 )
+from dogbreed.data.sealed import canonical, sha256, unsealed
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
 from dogbreed.platform.errors import (
     DamagedData,
@@ -34,7 +35,7 @@ from dogbreed.platform.storage import FolderStore, Store, open_store
 
 SHARD = Shard("shards/ab.tfrecord", "ab", 10, 3)
 MANIFEST_OF_TWO = Manifest(
-    format=1,
+    format=FORMAT,
     options={"size": 32, "crop": "box"},
     source="source",
     versions={"pillow": "12"},
@@ -56,7 +57,9 @@ def test_a_manifest_survives_its_file() -> None:
     again = Manifest.from_json(MANIFEST_OF_TWO.to_json())
     assert again == MANIFEST_OF_TWO
     assert again.to_json() == MANIFEST_OF_TWO.to_json()
-    assert again.digest == MANIFEST_OF_TWO.digest == sha256(MANIFEST_OF_TWO.to_json())
+    content = unsealed(MANIFEST_OF_TWO.to_json())
+    assert again.digest == MANIFEST_OF_TWO.digest == sha256(canonical(content))
+    assert f'"digest": "{again.digest}"'.encode() in MANIFEST_OF_TWO.to_json()
 
 
 def test_a_manifest_equals_what_is_read_back(
@@ -73,7 +76,7 @@ def test_a_part_survives_its_file() -> None:
 
 def test_the_digest_follows_every_content() -> None:
     others = [
-        replace(MANIFEST_OF_TWO, format=2),
+        replace(MANIFEST_OF_TWO, format=FORMAT + 1),
         replace(MANIFEST_OF_TWO, source="other"),
         replace(MANIFEST_OF_TWO, options={"size": 33, "crop": "box"}),
         replace(MANIFEST_OF_TWO, versions={"pillow": "13"}),
@@ -85,7 +88,7 @@ def test_the_digest_follows_every_content() -> None:
 
 
 def test_the_configuration_is_known_before_the_photos() -> None:
-    assert MANIFEST_OF_TWO.config_id == config_id(1, {"crop": "box", "size": 32}, "source", {"pillow": "12"})
+    assert MANIFEST_OF_TWO.config_id == config_id(FORMAT, {"crop": "box", "size": 32}, "source", {"pillow": "12"})
     assert MANIFEST_OF_TWO.config_id == replace(MANIFEST_OF_TWO, splits={}, quarantine=()).config_id
     assert len(MANIFEST_OF_TWO.config_id) == 16
 
@@ -134,7 +137,7 @@ def test_a_damaged_manifest_is_damaged_data(tmp_path: Path, data: bytes) -> None
 
 def test_a_manifest_of_another_format_contradicts(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_bytes(replace(MANIFEST_OF_TWO, format=99).to_json())
-    with pytest.raises(DataContradiction, match="has format 99, this version reads 1"):
+    with pytest.raises(DataContradiction, match="has format 99, this version reads"):
         load_manifest(FolderStore(tmp_path))
 
 

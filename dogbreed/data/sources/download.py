@@ -9,7 +9,7 @@ from typing import Any
 import requests
 import tenacity
 
-from dogbreed.data.dataset import sha256
+from dogbreed.data.sealed import sha256
 from dogbreed.data.sources.archive import Archive, index
 from dogbreed.data.sources.members import ARCHIVES, IMAGES, MEMBERS, PUBLISHED, load_listing, make_listing, same
 from dogbreed.data.sources.sketches import SketchConfig, draw_archives

@@ -1,8 +1,8 @@
 """members.json beside the archives: their hashes, and where each photo lies in images.tar."""
 
-import json
 from dataclasses import asdict, dataclass
 
+from dogbreed.data.sealed import sealed, unsealed
 from dogbreed.data.sources.archive import Archive, Member, index
 from dogbreed.platform.errors import DamagedData
 from dogbreed.platform.storage import Store
@@ -34,12 +34,12 @@ class Listing:
             "archives": {name: {"bytes": a.bytes, "sha256": a.sha256} for name, a in self.archives.items()},
             "members": [asdict(member) for member in self.archives[IMAGES].members],
         }
-        return json.dumps(content, indent=0).encode()
+        return sealed(content)
 
     @classmethod
     def from_json(cls, data: bytes) -> "Listing":
         """Return what `to_json` was made of; KeyError, TypeError or ValueError for anything else."""
-        content = json.loads(data)
+        content = unsealed(data)
         members = {IMAGES: tuple(Member(**member) for member in content["members"])}
         archives = {name: Archive(**content["archives"][name], members=members.get(name, ())) for name in ARCHIVES}
         return cls(archives)

@@ -4,24 +4,22 @@ Layout: http://vision.stanford.edu/aditya86/ImageNetDogs/ (Khosla et al., FGVC w
 """
 
 import hashlib
-import io
 import json
 import logging
 import re
 from pathlib import PurePosixPath
 
-from scipy.io import loadmat
-
 from dogbreed.data.annotation import BadAnnotation, Box, parse_annotation
 from dogbreed.data.sources import Photo
 from dogbreed.data.sources.archive import Archive, Member, index
+from dogbreed.data.sources.matlab import read_matlab
 from dogbreed.data.sources.members import ANNOTATION, IMAGES, LISTS, MEMBERS, Listing, load_listing, same
 from dogbreed.data.split import TEST, TRAIN
 from dogbreed.platform.errors import DamagedData, DataContradiction
 from dogbreed.platform.storage import Store
 
-PHOTO = re.compile(r"Images/(?P<key>(?P<breed>n\d{8}-[\w-]+)/n\d{8}_\d+)\.jpg")
-XML = re.compile(r"Annotation/(?P<key>n\d{8}-[\w-]+/n\d{8}_\d+)")
+PHOTO = re.compile(r"Images/(?P<key>n\d{8}-[\w-]+/n\d{8}_\d+)\.jpg", re.ASCII)
+XML = re.compile(r"Annotation/(?P<key>n\d{8}-(?P<breed>[\w-]+)/n\d{8}_\d+)", re.ASCII)
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +86,7 @@ def _members(images: Archive) -> dict[str, Member]:
     for member in images.members:
         match = PHOTO.fullmatch(member.name)
         if match is None:
-            log.warning("ignored %s: not a photo of the published layout", member.name)
+            log.warning("ignored %r: not a photo of the published layout", member.name)
         elif members.setdefault(match["key"], member) is not member:
             raise DataContradiction(f"{member.name} stands twice in {IMAGES}; fetch the archive again")
     return members
@@ -97,24 +95,32 @@ def _members(images: Archive) -> dict[str, Member]:
 def _read_xml(boxes: dict[str, tuple[Box, ...] | BadAnnotation], name: str, xml: bytes) -> None:
     match = XML.fullmatch(name)
     if match is None:
-        log.warning("ignored %s: not an annotation of the published layout", name)
+        log.warning("ignored %r: not an annotation of the published layout", name)
         return
+    if match["key"] in boxes:
+        raise DataContradiction(f"{name} stands twice in {ANNOTATION}; fetch the archive again")
     try:
-        boxes[match["key"]] = parse_annotation(xml)
+        boxes[match["key"]] = parse_annotation(xml, match["breed"])
     except BadAnnotation as error:
         boxes[match["key"]] = error
 
 
 def _read_list(official: dict[str, str], name: str, mat: bytes) -> None:
-    """Enter the keys of train_list.mat and test_list.mat; file_list.mat is their union."""
+    """Enter the keys of train_list.mat and test_list.mat; file_list.mat is their union.
+
+    Raises DataContradiction when a label stands for two breeds, or a breed for two labels.
+    """
     split = {"train_list.mat": TRAIN, "test_list.mat": TEST}.get(PurePosixPath(name).name)
     if split is None:
         return
     try:
-        cells = loadmat(io.BytesIO(mat))["file_list"].ravel()
-    except Exception as error:  # scipy lets zlib's, struct's and its own errors through
+        content = read_matlab(mat)
+        keys = [str(name).removesuffix(".jpg") for name in content["file_list"]]
+        pairs = {(label, key.split("/")[0]) for key, label in zip(keys, content["labels"], strict=True)}
+    except (ValueError, KeyError) as error:
         raise DamagedData(f"{name} in {LISTS} is damaged ({error!r}); delete it and run jobs.fetch") from error
-    for cell in cells:
-        key = str(cell.item()).removesuffix(".jpg")
+    if not len(pairs) == len({label for label, _ in pairs}) == len({breed for _, breed in pairs}):
+        raise DataContradiction(f"the labels of {name} in {LISTS} contradict its file names; fetch the archive again")
+    for key in keys:
         if official.setdefault(key, split) != split:
             raise DataContradiction(f"{key} stands in the train and in the test list")

@@ -149,8 +149,8 @@ def test_a_file_of_another_layout_is_ignored_aloud(
     with caplog.at_level(logging.WARNING):
         changed = copy(sketches, FolderStore(tmp_path), {"images.tar": add})
     assert len(changed.photos) == 48
-    assert "ignored Images/README.txt" in caplog.text
-    assert "ignored Images/../../etc/passwd" in caplog.text
+    assert "ignored 'Images/README.txt'" in caplog.text
+    assert "ignored 'Images/../../etc/passwd'" in caplog.text
 
 
 def test_a_photo_that_stands_twice_contradicts(sketches: Path, tmp_path: Path) -> None:

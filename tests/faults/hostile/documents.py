@@ -1,0 +1,148 @@
+"""manifest.json, a part, the found copies and members.json with any value in any place: always an error of ours."""
+
+import copy
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dogbreed.data import shards as product
+from dogbreed.data.dataset import MANIFEST, load_manifest, local_shards
+from dogbreed.data.options import DatasetOptions
+from dogbreed.data.plan import make_plan
+from dogbreed.data.sources.members import MEMBERS, make_listing
+from dogbreed.data.sources.stanford_dogs import StanfordDogs
+from dogbreed.platform.storage import FolderStore
+from tests.faults.hostile import made
+from tests.faults.hostile.shards import committed
+from tests.faults.hostile.verdict import ACCEPTED, Item
+
+EXAMPLES = 150  # values put into places, for each of the files
+EXPECTED = r"(refused (65|75): .*|accepted: the same as before)"
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+def _places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every value in a JSON document."""
+    yield path
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in children:
+        yield from _places(child, (*path, key))
+
+
+def _put(document: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """Return the document with a value in this place; the value is `...` to remove the place."""
+    if not path:
+        return None if value is ... else value
+    document = copy.deepcopy(document)
+    node = document
+    for key in path[:-1]:
+        node = node[key]
+    if value is ...:
+        del node[path[-1]]
+    else:
+        node[path[-1]] = value
+    return document
+
+
+def mutations(data: bytes) -> dict[str, bytes]:
+    """Return mutated files by name: values replaced and removed, bytes cut off and flipped, bombs."""
+    document = json.loads(data)
+    places = list(_places(document))
+    found = {f"without {path}": json.dumps(_put(document, path, ...)).encode() for path in places[:40]}
+    found |= {f"cut to {length}": data[:length] for length in range(0, len(data), max(1, len(data) // 25))}
+    for at in range(0, len(data), max(1, len(data) // 50)):
+        found[f"bit flipped at {at}"] = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    found["100,000 lists in one another"] = b"[" * 100_000
+    found["100,000 objects in one another"] = b'{"a":' * 100_000
+    found["number of 10,000 digits"] = data.replace(b": ", b": " + b"9" * 10_000, 1)
+    found["spaces between"] = json.dumps(document).encode()
+
+    @settings(max_examples=EXAMPLES, derandomize=True, database=None, deadline=None, suppress_health_check=HealthCheck)
+    @given(st.sampled_from(places), VALUES)
+    def draw(path: tuple[Any, ...], value: Any) -> None:
+        found[f"{path} is {value!r:.60}"] = json.dumps(_put(document, path, value)).encode()
+
+    draw()
+    return found
+
+
+def _manifest(data: bytes, folder: Path) -> str:
+    """Load a mutated manifest and do what a reader does with it."""
+    good = load_manifest(FolderStore(committed()))
+    store = FolderStore(Path(shutil.copytree(committed(), folder / "data")))
+    (store.root / MANIFEST).write_bytes(data)
+    found = load_manifest(store)
+    for split in found.splits.values():
+        local_shards(store, split.shards, folder / "cache")
+    return f"{ACCEPTED}: {'the same as before' if found == good else 'with another meaning'}"
+
+
+def _finish(key: str, data: bytes, folder: Path) -> str:
+    """Finish a dataset one part of which is mutated."""
+    good = load_manifest(FolderStore(committed()))
+    out = FolderStore(Path(shutil.copytree(committed(), folder / "data")))
+    (out.root / MANIFEST).unlink()
+    (out.root / key).write_bytes(data)
+    plan = make_plan(_source(), DatasetOptions(size=32))
+    with ThreadPoolExecutor(1) as pool:
+        plan = make_plan(plan.source, plan.options, product.find_copies_once(plan, out, pool))
+    found = product.finish(plan, out, max_quarantined=1)
+    assert found is not None
+    return f"{ACCEPTED}: {'the same as before' if found == good else 'with another meaning'}"
+
+
+@cache
+def _source() -> StanfordDogs:
+    return StanfordDogs(FolderStore(committed().parent / "raw"))
+
+
+def _members(data: bytes, folder: Path) -> str:
+    """Open an archive with a mutated members.json and read every photo."""
+    raw = FolderStore(made.write_raw(folder / "raw"))
+    good = StanfordDogs(raw)
+    raw.put(MEMBERS, data)
+    found = StanfordDogs(raw)
+    same = (found.digest, found.photos) == (good.digest, good.photos)
+    same = same and [found.read(photo) for photo in found.photos] == [good.read(photo) for photo in good.photos]
+    return f"{ACCEPTED}: {'the same as before' if same else 'with another meaning'}"
+
+
+def _items(data: bytes, check: Callable[[bytes, Path], str]) -> list[Item]:
+    items = [Item(name, partial(check, mutated), EXPECTED) for name, mutated in mutations(data).items()]
+    return [*items, Item("not mutated", partial(check, data), "accepted: the same as before")]
+
+
+def mutated_manifests() -> list[Item]:
+    """Return manifest.json mutated."""
+    return _items((committed() / MANIFEST).read_bytes(), _manifest)
+
+
+def mutated_parts() -> list[Item]:
+    """Return the first shard's part and the found copies mutated, and parts that were exchanged."""
+    paths = sorted(committed().glob("_parts/*/*.json"))
+    keys = {path.stem: path.relative_to(committed()).as_posix() for path in paths}
+    items = [item for stem in ("0", "copies") for item in _items_of(keys[stem])]
+    other = (committed() / keys["1"]).read_bytes()
+    return [*items, Item("part of another shard", partial(_finish, keys["0"], other), "refused 65: .*")]
+
+
+def _items_of(key: str) -> list[Item]:
+    return _items((committed() / key).read_bytes(), partial(_finish, key))
+
+
+def mutated_indexes() -> list[Item]:
+    """Return members.json mutated."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _items(make_listing(FolderStore(made.write_raw(Path(folder)))).to_json(), _members)
