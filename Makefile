@@ -7,7 +7,7 @@ DEMO_TRACKING := sqlite:///$(abspath $(DEMO))/mlflow.db
 LOCK := docker/requirements-dev.lock
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate --no-header --quiet $(UPGRADE)
 
-.PHONY: help setup demo test test-long check images e2e gpu bench ui lock clean
+.PHONY: help setup demo test test-long faults check images e2e gpu bench ui lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ test: setup  ## the tests (seven minutes on two cores)
 
 test-long: setup  ## the tests that take minutes each
 	$(BIN)/pytest -m long
+
+faults: setup  ## hostile archives, then kills at every store call and at random, writers, a failing store: tables
+	$(BIN)/python -m tests.faults.hostile
+	$(BIN)/python -m tests.faults.table
 
 check: setup  ## style, types, import order, Dockerfiles, compose files, shell
 	$(BIN)/ruff check .

@@ -1,0 +1,61 @@
+"""The S3 server of the long form: the one that is named, versitygw where it is installed, or moto."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import tenacity
+
+NAMED = "DOGBREED_TEST_S3_ENDPOINT"
+KEY, SECRET = "testing", "testing-secret"
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the server's name and the AWS_* variables that lead to it; it ends with the block."""
+    if endpoint := os.environ.get(NAMED):
+        yield endpoint, aws_variables(endpoint)
+        return
+    port = free_port()
+    name, command = _command(port, folder)
+    credentials = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    environment = {**os.environ, "ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            _wait_until_it_listens(port)
+            yield name, {**aws_variables(f"http://127.0.0.1:{port}"), **credentials}
+        finally:
+            server.kill()
+
+
+def aws_variables(endpoint: str) -> dict[str, str]:
+    """Return the variables for a job to use this server, with the credentials of this process."""
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    given = {name: os.environ[name] for name in names if name in os.environ}
+    region = os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
+    return {"AWS_ENDPOINT_URL_S3": endpoint, "AWS_DEFAULT_REGION": region, **given}
+
+
+def _command(port: int, folder: Path) -> tuple[str, list[str]]:
+    versitygw = shutil.which("versitygw", path=f"{os.environ.get('PATH', '')}:{Path.home() / 'go' / 'bin'}")
+    if versitygw is None:
+        return "moto", [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    (folder / "versitygw").mkdir()
+    return "versitygw", [versitygw, "--port", f"127.0.0.1:{port}", "posix", str(folder / "versitygw")]
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@tenacity.retry(wait=tenacity.wait_fixed(0.1), stop=tenacity.stop_after_delay(30), reraise=True)
+def _wait_until_it_listens(port: int) -> None:
+    socket.create_connection(("127.0.0.1", port), timeout=1).close()

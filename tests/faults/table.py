@@ -1,0 +1,128 @@
+"""The long form: every fault, most of them many times, as a table; exit status 1 when a row failed.
+
+python -m tests.faults.table [--kills 200] [--rounds 20] [--seed 0] [--part kills|writers|store] [--fresh]
+"""
+
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from tests.faults import kills, store_faults, writers
+from tests.faults.attempt import KILLED, Attempt
+from tests.faults.rows import Row, clean_run
+from tests.faults.servers import s3_server
+from tests.faults.sites import BucketSite, FolderSite, Site
+
+COLUMNS = ("fault", "attempts", "recovered", "exit codes", "seconds", "also seen")
+PATIENT = replace(store_faults.UNAVAILABLE, name="503 for ever, with the suite's own patience")
+
+
+@click.command()
+@click.option(
+    "--kills",
+    "count",
+    default=200,
+    show_default=True,
+    help="Random kills, four times: folder or bucket, at any moment or while committing.",
+)
+@click.option("--rounds", default=20, show_default=True, help="Rounds of concurrent writers.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the random moments.")
+@click.option("--part", type=click.Choice(["kills", "writers", "store"]), help="Only this part.  [default: all]")
+@click.option("--fresh", is_flag=True, help="A fresh interpreter for each attempt: takes five times as long.")
+def main(count: int, rounds: int, seed: int, part: str | None, fresh: bool) -> None:
+    """Hurt jobs.preprocess in every known way and show what became of it."""
+    if fresh:
+        Attempt.context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder)) as (server, variables):
+        bucket = BucketSite(Path(folder, "s3"), f"dogbreed-faults-{os.getpid()}", variables)
+        parts: dict[str, Callable[[Site], Iterator[Row]]] = {
+            "kills": partial(kill_rows, count=count, seed=seed),
+            "writers": partial(writer_rows, rounds=rounds),
+            "store": store_rows,
+        }
+        rows: list[tuple[Row, float]] = []
+        for site in (FolderSite(Path(folder, "folder")), bucket):
+            for name, make in parts.items():
+                rows += timed(make(site)) if part in (None, name) else []
+        bucket.remove()
+    show(rows, f"jobs.preprocess, {count} random kills, {rounds} rounds, seed {seed}; s3:// is {server}")
+    sys.exit(not all(row.passed for row, _ in rows))
+
+
+def kill_rows(site: Site, count: int, seed: int) -> Iterator[Row]:
+    """Kill it everywhere."""
+    yield clean_run(site)
+    yield kills.at_calls(site, kills.every_moment(len(site.clean.calls)))
+    yield kills.at_calls_to_raw(site)
+    if isinstance(site, FolderSite):
+        puts = [call for call in site.clean.calls if call.startswith("put")]
+        yield kills.inside_puts(site, kills.every_moment(len(puts)))
+    yield kills.at_random(site, count, seed)
+    yield kills.at_random(site, count, seed, committing=True)
+
+
+def writer_rows(site: Site, rounds: int) -> Iterator[Row]:
+    """Let several write at once."""
+    yield writers.same_options(site, rounds)
+    yield writers.different_options(site, rounds)
+    for workers in (1, 2, 3):
+        yield writers.fixed_shares(site, workers, rounds)
+
+
+def store_rows(site: Site) -> Iterator[Row]:
+    """Let the store fail; what only a server can do wrong is left out for a folder."""
+    for kind in ("shards", "_parts", "manifest"):
+        yield store_faults.planted(site, kind)
+    for kinds in (("manifest",), ("_parts", "manifest"), ("shards",), ("shards", "manifest")):
+        yield store_faults.lost(site, *kinds)
+    if isinstance(site, BucketSite):
+        for fault in store_faults.FAULTS:
+            yield store_faults.inject(site, fault)
+        yield store_faults.inject(site, PATIENT, patience=None)
+        yield store_faults.never_there(site)
+        yield store_faults.missing_bucket(site)
+
+
+def timed(rows: Iterator[Row]) -> Iterator[tuple[Row, float]]:
+    """Yield each row with the seconds that it took, and say on stderr that it is there."""
+    began = time.monotonic()
+    for row in rows:
+        seconds = time.monotonic() - began
+        click.echo(f"{'passed' if row.passed else 'FAILED'} {row.fault} ({seconds:.0f} s)", err=True)
+        yield row, seconds
+        began = time.monotonic()
+
+
+def show(rows: list[tuple[Row, float]], title: str) -> None:
+    """Print the table, then what was wrong."""
+    table = Table(*COLUMNS, title=title)
+    for row, seconds in rows:
+        cells = (row.fault, str(row.attempts), str(row.recovered), codes(row.exit_codes), f"{seconds:.0f}")
+        seen = ", ".join(f"{count} {what}" for what, count in row.seen.items() if count)
+        table.add_row(*cells, seen, style=None if row.passed else "bold red")
+    console = Console(width=None if sys.stdout.isatty() else 180)
+    console.print(table)
+    for row, _ in rows:
+        for problem in row.problems:
+            console.print(f"{row.fault}: {problem}", markup=False)
+
+
+def codes(seen: Counter[int | None]) -> str:
+    """Return exit codes with how often each was seen."""
+    names = {KILLED: "SIGKILL", None: "none (hung)"}
+    return ", ".join(f"{names.get(code, code)} ×{count}" for code, count in seen.most_common())
+
+
+if __name__ == "__main__":
+    main()
