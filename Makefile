@@ -22,8 +22,8 @@ setup: .venv/ready  ## make .venv with all that jobs and tests need
 demo: setup  ## the whole way on drawn photos: fetch, preprocess, train, evaluate (about two minutes)
 	DEMO=$(DEMO) MLFLOW_TRACKING_URI=$(DEMO_TRACKING) BIN=$(BIN) jobs/demo.sh
 
-test: setup  ## the tests (seven minutes on two cores)
-	$(BIN)/pytest
+test: setup  ## the tests (about ten minutes on two cores)
+	$(BIN)/pytest -n auto --dist loadfile
 
 test-long: setup  ## the tests that take minutes each
 	$(BIN)/pytest -m long

@@ -135,7 +135,10 @@ class Manifest:
         sizes = {f"bytes_{name}": sum(s.bytes for s in split.shards) for name, split in self.splits.items()}
         dropped = {f"dropped_{reason.replace(' ', '_')}": count for reason, count in self.dropped.items()}
         copies = Counter(f"copies_{copy.kind}" for copy in self.copies)
-        counts = {**photos, **sizes, **dropped, **copies, "quarantined": len(self.quarantine)}
+        shards = sum(len(split.shards) for split in self.splits.values())
+        per_photo = sum(sizes.values()) / max(1, sum(photos.values()))
+        single = {"quarantined": len(self.quarantine), "shards": shards, "bytes_per_photo": per_photo}
+        counts = {**photos, **sizes, **dropped, **copies, **single}
         return {name: float(count) for name, count in counts.items()}
 
     def split(self, name: str) -> Split:
