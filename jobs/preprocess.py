@@ -1,5 +1,6 @@
 """Crop the photos of a raw archive and commit them as verified TFRecord shards with a manifest."""
 
+import dataclasses
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +66,10 @@ def main(**options: Any) -> dict[str, Any]:
         if options["plan"]:
             return forecast(plan, pool)
         manifest, rate = shards.committed(plan, out), None
-        if manifest:
+        missing = shards.lost(manifest, out) if manifest else []
+        if missing:
+            log.warning("%d shards of the manifest are not there; they are made again", len(missing))
+        if manifest and not missing:
             log.info("%s is complete already", out.uri)
         else:
             manifest, rate = _make(plan, out, options, pool)
@@ -96,19 +100,7 @@ def _make(
 
 
 def _dataset_options(options: dict[str, Any]) -> DatasetOptions:
-    names = (
-        "size",
-        "crop",
-        "margin",
-        "objects",
-        "resample",
-        "square",
-        "split",
-        "seed",
-        "keep_leaks",
-        "per_breed",
-        "shards",
-    )
+    names = {field.name for field in dataclasses.fields(DatasetOptions)} - {"breeds"}
     breeds = tuple(breed.strip() for breed in options["breeds"].split(",") if breed.strip())
     return DatasetOptions(breeds=breeds, **{name: options[name] for name in names})
 

@@ -41,7 +41,7 @@ def make_shards(plan: Plan, numbers: Iterable[int], out: Store, pool: ThreadPool
     """
     ahead: tuple[int, Iterator[list[Record] | BadPhoto]] | None = None
     for number in numbers:
-        if out.size(plan.part_key(number)) is not None:
+        if _is_made(plan, number, out):
             yield 0
             continue
         cropped = pool.map(partial(crops, plan), plan.shards[number][1])  # begins now
@@ -50,6 +50,15 @@ def make_shards(plan: Plan, numbers: Iterable[int], out: Store, pool: ThreadPool
         ahead = number, cropped
     if ahead:
         yield _commit(plan, out, *ahead)
+
+
+def _is_made(plan: Plan, number: int, out: Store) -> bool:
+    """Tell whether some worker has committed this shard's part, and what the part names is there."""
+    try:
+        part = _parsed(out, plan.part_key(number), Part.from_json)
+    except MissingObject:
+        return False
+    return part.shard is None or out.size(part.shard.key) is not None
 
 
 def _commit(plan: Plan, out: Store, number: int, cropped: Iterator[list[Record] | BadPhoto]) -> int:
@@ -150,3 +159,9 @@ def committed(plan: Plan, out: Store) -> Manifest | None:
             "choose another --out"
         )
     return manifest
+
+
+def lost(manifest: Manifest, out: Store) -> list[str]:
+    """Return the keys of shards that the manifest names and that are not there."""
+    there = set(out.list("shards/"))
+    return [shard.key for split in manifest.splits.values() for shard in split.shards if shard.key not in there]

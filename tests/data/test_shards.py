@@ -161,6 +161,19 @@ def test_a_finished_dataset_leaves_nothing_to_do(source: StanfordDogs, dataset: 
     assert contents(out) == before
 
 
+def test_a_shard_that_was_lost_is_noticed_and_made_again(
+    source: StanfordDogs, dataset: Path, preprocess: Preprocess, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    out, plan = FolderStore(tmp_path / "out"), make_plan(source, DatasetOptions(size=32))
+    manifest = done(preprocess(source, out))
+    assert shards.lost(manifest, out) == []
+    key = manifest.split("test").shards[0].key
+    out.delete(key)
+    assert shards.lost(manifest, out) == [key]
+    assert sum(shards.make_shards(plan, share(plan, None, 1), out, pool)) == 16
+    assert contents(out) == contents(FolderStore(dataset))
+
+
 def test_an_empty_prefix_has_no_committed_dataset(source: StanfordDogs, tmp_path: Path) -> None:
     plan = make_plan(source, DatasetOptions(size=32))
     assert shards.committed(plan, FolderStore(tmp_path)) is None
