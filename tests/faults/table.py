@@ -1,10 +1,13 @@
 """The long form: every fault, most of them many times, as a table; exit status 1 when a row failed.
 
 python -m tests.faults.table [--kills 200] [--rounds 20] [--seed 0] [--part kills|writers|store] [--fresh]
+
+Each attempt imports jobs.preprocess anew: leave the code alone meanwhile, or run this in a clone.
 """
 
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -42,6 +45,7 @@ PATIENT = replace(store_faults.UNAVAILABLE, name="503 for ever, with the suite's
 @click.option("--fresh", is_flag=True, help="A fresh interpreter for each attempt: takes five times as long.")
 def main(count: int, rounds: int, seed: int, part: str | None, fresh: bool) -> None:
     """Hurt jobs.preprocess in every known way and show what became of it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server and the temporary folder go as well
     if fresh:
         Attempt.context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder)) as (server, variables):
@@ -95,11 +99,13 @@ def store_rows(site: Site) -> Iterator[Row]:
 
 
 def timed(rows: Iterator[Row]) -> Iterator[tuple[Row, float]]:
-    """Yield each row with the seconds that it took, and say on stderr that it is there."""
+    """Yield each row with the seconds that it took, and say on stderr how it went."""
     began = time.monotonic()
     for row in rows:
         seconds = time.monotonic() - began
         click.echo(f"{'passed' if row.passed else 'FAILED'} {row.fault} ({seconds:.0f} s)", err=True)
+        for problem in row.problems[:1]:
+            click.echo(problem, err=True)
         yield row, seconds
         began = time.monotonic()
 

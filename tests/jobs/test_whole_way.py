@@ -17,6 +17,7 @@ import pytest
 import requests
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(900)  # twelve jobs, each of which imports TensorFlow, beside other tests
 
 
 @pytest.fixture(scope="module")
