@@ -63,7 +63,7 @@ FAULTS = (
     StoreFault("403 at every request", Rule(DENIED), 77, CREDENTIALS),
     StoreFault("403 at every PUT", Rule(DENIED, "^PUT"), 77, CREDENTIALS),
     StoreFault("clock skew", Rule(SKEWED), 78, CLOCK),
-    StoreFault("clock skew from the first HEAD on", Rule(SKEWED, "^(HEAD|PUT)"), 78, CLOCK),
+    StoreFault("clock skew from the first HEAD on", Rule(SKEWED, r"^(HEAD|PUT|GET .*\.(json|tar))"), 78, CLOCK),
     StoreFault("clock skew from the first PUT on", Rule(SKEWED, "^PUT"), 78, CLOCK),
     StoreFault("server gone from the third shard on", Rule(leave, PUT_SHARD, skip=2), 75, AGAIN),
 )

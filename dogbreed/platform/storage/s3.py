@@ -118,7 +118,7 @@ class S3Store(Store):
                 return self.client.head_object(Bucket=self.bucket, Key=self._key(key))["ContentLength"]
         except MissingObject:
             return None
-        except UnknownName:  # the refusal of a HEAD has no body that says why
+        except (UnknownName, CredentialsRefused):  # the refusal of a HEAD has no body that says why
             self._get(key, Range="bytes=0-0")
             raise
 
