@@ -1,11 +1,20 @@
 """Small convolutional networks that train from scratch in minutes on two CPU cores."""
 
+from collections.abc import Callable
+
 import keras
 from keras import layers
 
+from dogbreed.training.zoo import ends
+
+
+def build(variant: str, size: int, classes: int, dropout: float) -> keras.Model:
+    """Return the network `variant`: uint8 [n, size, size, 3] in, probabilities [n, classes] out."""
+    return NETWORKS[variant](size, classes, dropout)
+
 
 def simple(size: int, classes: int, dropout: float) -> keras.Model:
-    """Return the network of `simple-64`: uint8 [n, size, size, 3] in, probabilities [n, classes] out."""
+    """Return the network of `simple-64`."""
     return _network("simple", size, classes, dropout, widths=(32, 64, 128, 256, 384), stride=1)
 
 
@@ -15,32 +24,25 @@ def larger(size: int, classes: int, dropout: float) -> keras.Model:
 
 
 def _network(name: str, size: int, classes: int, dropout: float, widths: tuple[int, ...], stride: int) -> keras.Model:
-    photo = keras.Input((size, size, 3), dtype="uint8", name="photo")
-    x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(photo)
+    photo = ends.photos(size)
+    x = ends.symmetric(photo)
     for stage, width in enumerate(widths):
         x = layers.Conv2D(width, 3, strides=stride if stage == 0 else 1, padding="same", use_bias=False)(x)
         if stage < len(widths) - 1:
             x = layers.MaxPooling2D()(x)  # before BatchNorm, which then sees a quarter: 1.4x the photos/s
         x = layers.BatchNormalization(momentum=0.9)(x)  # 0.99 lags behind at 165 steps an epoch
         x = layers.Activation("relu")(x)
-    x = layers.GlobalAveragePooling2D()(x)
-    x = layers.Dropout(dropout)(x)
-    x = layers.Dense(classes)(x)
-    return keras.Model(photo, layers.Softmax(name="probabilities", dtype="float32")(x), name=name)
+    return ends.classifier(photo, layers.GlobalAveragePooling2D()(x), classes, dropout, name)
 
 
 def cifar_resnet(size: int, classes: int, dropout: float) -> keras.Model:
     """Return ResNet-20 for 32 px (He et al., arXiv:1512.03385, section 4.2), with projection shortcuts."""
-    photo = keras.Input((size, size, 3), dtype="uint8", name="photo")
-    x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(photo)
-    x = _convolved(x, 16, stride=1)
+    photo = ends.photos(size)
+    x = _convolved(ends.symmetric(photo), 16, stride=1)
     for width in (16, 32, 64):
         for block in range(3):
             x = _residual(x, width, stride=2 if width > 16 and block == 0 else 1)
-    x = layers.GlobalAveragePooling2D()(x)
-    x = layers.Dropout(dropout)(x)
-    x = layers.Dense(classes)(x)
-    return keras.Model(photo, layers.Softmax(name="probabilities", dtype="float32")(x), name="cifar-resnet")
+    return ends.classifier(photo, layers.GlobalAveragePooling2D()(x), classes, dropout, "cifar-resnet")
 
 
 def _residual(x: keras.KerasTensor, width: int, stride: int) -> keras.KerasTensor:
@@ -57,3 +59,10 @@ def _convolved(x: keras.KerasTensor, width: int, stride: int) -> keras.KerasTens
 
 def _normalized(x: keras.KerasTensor) -> keras.KerasTensor:
     return layers.BatchNormalization(momentum=0.9)(x)
+
+
+NETWORKS: dict[str, Callable[[int, int, float], keras.Model]] = {
+    "simple": simple,
+    "larger": larger,
+    "cifar-resnet": cifar_resnet,
+}

@@ -1,0 +1,34 @@
+"""Both ends of every model: uint8 photos in, float32 probabilities out."""
+
+import keras
+from keras import layers
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of pixels in 0 to 1, red, green, blue
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def photos(size: int) -> keras.KerasTensor:
+    """Return the input of a model: uint8 [n, size, size, 3]."""
+    return keras.Input((size, size, 3), dtype="uint8", name="photo")
+
+
+def symmetric(photo: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the photos in -1 to 1."""
+    return layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(photo)
+
+
+def standardized(photo: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the photos with ImageNet's mean 0 and standard deviation 1 in each channel: about -2.1 to 2.6."""
+    scale = [1 / (255 * std) for std in IMAGENET_STD]
+    offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    return layers.Rescaling(scale, offset=offset, name="rescale")(photo)
+
+
+def classifier(
+    photo: keras.KerasTensor, features: keras.KerasTensor, classes: int, dropout: float, name: str
+) -> keras.Model:
+    """Return the model from `photo` over features [n, width] and logits to float32 probabilities [n, classes]."""
+    x = layers.Dropout(dropout)(features)
+    x = layers.Dense(classes, name="logits")(x)
+    # float32: 16 bits would round probabilities, and with them the loss
+    return keras.Model(photo, layers.Softmax(name="probabilities", dtype="float32")(x), name=name)

@@ -1,0 +1,74 @@
+"""The models of keras.applications without their last layer, each with the pixels that its weights expect.
+
+What a family's published weights were trained on is written in its `preprocess_input`, or its graph does it.
+"""
+
+from collections.abc import Callable
+
+import keras
+from keras import layers
+
+from dogbreed.training.zoo import ends
+
+CAFFE_MEAN = (123.68, 116.779, 103.939)  # of ImageNet's pixels in 0 to 255, red, green, blue
+
+
+def build(variant: str, size: int, classes: int, dropout: float) -> keras.Model:
+    """Return `family.Class`, or `family.Class alpha`: uint8 [n, size, size, 3] in, probabilities [n, classes] out."""
+    family, _, application = variant.partition(".")
+    photo = ends.photos(size)
+    features = backbone(application, size)(RESCALED[family](photo))
+    return ends.classifier(photo, features, classes, dropout, application.lower().replace(" ", "-"))
+
+
+def backbone(application: str, size: int) -> keras.Model:
+    """Return an untrained application: what `RESCALED` gives [n, size, size, 3] in, features [n, width] out."""
+    name, _, alpha = application.partition(" ")
+    model = getattr(keras.applications, name)(
+        include_top=False,
+        weights=None,
+        pooling="avg",
+        input_shape=(size, size, 3),
+        **({"alpha": float(alpha)} if alpha else {}),
+    )
+    standardize(model)
+    return model
+
+
+def standardize(model: keras.Model) -> None:
+    """Give EfficientNet's normalization ImageNet's mean and variance; other models stay as they are.
+
+    Keras leaves that layer at 0 and 1 when it downloads no weights. Its weight files hold the deviation in place of
+    the variance, and the layer that makes up for it comes with weights="imagenet" only (tensorflow#49930): call this
+    after loading a file, too.
+    """
+    for layer in model.layers:
+        if isinstance(layer, layers.Normalization) and layer.input_mean is None:
+            layer.adapt_mean.assign(ends.IMAGENET_MEAN)
+            layer.adapt_variance.assign([std**2 for std in ends.IMAGENET_STD])
+            layer.finalize_state()
+
+
+def _caffe(photo: keras.KerasTensor) -> keras.KerasTensor:
+    """Return blue, green, red less their means, in about -124 to 152."""
+    x = layers.Rescaling(1.0, offset=[-mean for mean in CAFFE_MEAN], name="rescale")(photo)
+    return keras.ops.flip(x, axis=-1)
+
+
+def _whole(photo: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the photos as they are, 0 to 255, for a graph that rescales."""
+    return layers.Rescaling(1.0, name="rescale")(photo)
+
+
+RESCALED: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
+    "resnet": _caffe,
+    "resnet_v2": ends.symmetric,
+    "inception_v3": ends.symmetric,
+    "inception_resnet_v2": ends.symmetric,
+    "mobilenet": ends.symmetric,
+    "mobilenet_v2": ends.symmetric,
+    "mobilenet_v3": _whole,
+    "efficientnet": _whole,
+    "efficientnet_v2": _whole,
+    "convnext": _whole,
+}
