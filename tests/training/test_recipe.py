@@ -4,8 +4,12 @@ from dogbreed.platform.errors import UnknownName
 from dogbreed.training import zoo
 from dogbreed.training.recipe import RECIPES, job_key, named, override
 
+BUILT_ELSEWHERE = {"resnet50-224", "inceptionv3-224", "mobilenetv2-160", "efficientnetb0-224", "efficientnetv2b3-224"}
 
-@pytest.mark.parametrize("name", RECIPES)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in BUILT_ELSEWHERE else name for name in RECIPES]
+)
 def test_a_named_recipe_builds_its_model_at_120_classes(name: str) -> None:
     recipe = named(name)
     model = zoo.build(recipe.model, recipe.size, 120, recipe.dropout)
@@ -13,6 +17,12 @@ def test_a_named_recipe_builds_its_model_at_120_classes(name: str) -> None:
     assert model.input_shape == (None, recipe.size, recipe.size, 3)
     assert model.output_shape == (None, 120)
     assert model.input.dtype == "uint8"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_named_recipe_names_a_model_that_takes_its_photos(name: str) -> None:
+    recipe = named(name)
+    assert zoo.named(recipe.model).smallest <= recipe.size
 
 
 def test_settings_change_fields_by_their_type_and_reach_the_augmentation() -> None:
