@@ -91,6 +91,12 @@ gpus_option = click.option(
 )
 
 
+def alone(context: click.Context, option: click.Parameter, asked: bool) -> bool:
+    """Let an eager flag that needs no other option do without those that are required otherwise."""
+    context.resilient_parsing = context.resilient_parsing or asked
+    return asked
+
+
 def uri(flag: str, help: str, **attributes: Any) -> Callable[[F], F]:
     """Return an option that takes folder/, file:///folder or s3://bucket/prefix."""
     return click.option(

@@ -2,15 +2,18 @@
 
 import dataclasses
 import logging
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dogbreed.platform.log import configure
+from dogbreed.platform.log import configure, progress
 from dogbreed.platform.storage import open_store
-from jobs._cli import SEED, gpus_option, job, name_of_job, uri
+from jobs._cli import SEED, alone, gpus_option, job, name_of_job, uri
+
+CLASSES = 120  # for which --list-models counts: the breeds of Stanford Dogs
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +47,17 @@ log = logging.getLogger(__name__)
 @gpus_option
 @click.option("--deterministic", is_flag=True, help="Bit-for-bit repeatable, slower.")
 @click.option("--fresh", is_flag=True, help="Train again although this job key is done.")
+@click.option(
+    "--list-models",
+    is_flag=True,
+    is_eager=True,
+    callback=alone,
+    help="Only show every model that a recipe can name, its parameters, multiply-adds and source (minutes).",
+)
 def main(**options: Any) -> dict[str, Any]:
     """Train a recipe on a preprocessed dataset and register the model as `candidate`."""
+    if options["list_models"]:
+        return _list_models()
     import tensorflow as tf
 
     from dogbreed.data.dataset import load_manifest
@@ -86,6 +98,19 @@ def main(**options: Any) -> dict[str, Any]:
         results.log_training(run, trained, trainer.predict(trained.model, pipeline, VALIDATION), manifest)
         tracking.set_candidate(version)
     return results.of_training(tracking.get(run.id))
+
+
+def _list_models() -> dict[str, Any]:
+    """Print the table of models at 120 classes and return its numbers."""
+    from rich.console import Console
+
+    from dogbreed.training import zoo
+    from dogbreed.training.zoo import inventory
+
+    counted = (inventory.measure(entry, CLASSES) for entry in zoo.ENTRIES)
+    costs = list(progress(counted, "counted", len(zoo.ENTRIES), unit="model"))
+    Console(width=None if sys.stdout.isatty() else 140).print(inventory.table(costs, CLASSES))
+    return {"models": inventory.summary(costs)}
 
 
 def _settings(options: dict[str, Any]) -> list[str]:

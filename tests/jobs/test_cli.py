@@ -84,6 +84,31 @@ def test_an_unknown_recipe_lists_the_known_ones(tmp_path: Path) -> None:
     assert "simple-64, larger-128" in done.stderr
 
 
+def test_models_are_listed_without_the_options_of_a_training() -> None:
+    code = """
+import runpy, sys
+from dogbreed.training import zoo
+zoo.ENTRIES = tuple(zoo.named(name) for name in ("simple", "mobilenet-0.25"))  # all of them take minutes
+sys.argv = ["train", "--list-models"]
+runpy.run_module("jobs.train", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *table, summary = done.stdout.splitlines()
+    assert json.loads(summary)["models"] == {
+        "simple": {"size": 64, "features": 384, "parameters": 1_322_328, "multiply_adds": 74_363_904},
+        "mobilenet-0.25": {"size": 224, "features": 256, "parameters": 249_384, "multiply_adds": 40_804_992},
+    }
+    assert any(line.split()[:4] == ["mobilenet-0.25", "224", "256", "249,384"] for line in table)
+    assert "Howard et al. 2017, arXiv:1704.04861" in done.stdout
+
+
+def test_a_training_needs_its_options() -> None:
+    done = run("jobs.train", "--recipe", "simple-64")
+    assert done.returncode == 2
+    assert "Missing option '--data'" in done.stderr
+
+
 def test_an_unwritable_place_is_impossible_here(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = run(
