@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench.memory import job
+from bench.jobs import job
 
 WHOLE = "whole"
 

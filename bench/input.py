@@ -14,7 +14,7 @@ import click
 import keras
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-from bench.memory import draw_raw, job
+from bench.jobs import draw_raw, job
 from bench.table import Row, show
 from dogbreed.data.augment import Augment
 from dogbreed.data.dataset import load_manifest

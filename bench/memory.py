@@ -4,36 +4,14 @@
 own with one epoch; the figure is its peak resident set size.
 """
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import click
 
+from bench.jobs import draw_raw, job, run
+
 FEW = 12  # photos of each breed in train and in test: about 1,300 train photos of 120 breeds
-
-
-def run(module: str, *options: str, **environment: str) -> str:
-    """Run a module as a process of its own and return the last line that it printed."""
-    command = [sys.executable, "-m", module, *options]
-    done = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout.splitlines()[-1]
-
-
-def job(name: str, *options: str, **environment: str) -> dict[str, Any]:
-    """Run one job as a process of its own and return its summary."""
-    summary: dict[str, Any] = json.loads(run(f"jobs.{name}", *options, **environment))
-    return summary
-
-
-def draw_raw(home: Path, per_breed: int) -> str:
-    """Draw archives of sketches below `home` and return where they are."""
-    job("fetch", "--source", "sketches", "--raw", f"{home}/raw", "--per-breed", str(per_breed))
-    return f"{home}/raw"
 
 
 def above(way: str, what: str) -> int:

@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
-import joblib
 import numpy as np
 from PIL import Image
 
+from bench.jobs import draw_raw
 from bench.table import Row, show
 from dogbreed.data import shards
 from dogbreed.data.annotation import Box, choose_boxes
@@ -25,8 +25,8 @@ from dogbreed.data.leakage import find_copies
 from dogbreed.data.options import DatasetOptions
 from dogbreed.data.plan import Plan, make_plan
 from dogbreed.data.records import read_shard
-from dogbreed.data.sources.sketches import SketchConfig, draw_archives
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
+from dogbreed.platform import machine
 from dogbreed.platform.storage import FolderStore
 
 ROUNDS = 5  # alternated, the best of each counts
@@ -132,13 +132,9 @@ def measure(raw: Path, pool: ThreadPoolExecutor) -> list[Row]:
 @click.option("--raw", type=click.Path(path_type=Path), help="Folder of raw archives.  [default: draw sketches]")
 def main(raw: Path | None) -> None:
     """Print photos a second of a serial Pillow script and of jobs.preprocess' work on all cores."""
-    cores = joblib.cpu_count()
+    cores = machine.cores()
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(cores) as pool:
-        if raw is None:
-            raw = Path(scratch) / "sketches"
-            raw.mkdir()
-            for name, data in draw_archives(SketchConfig(breeds=6, per_breed=50)).items():
-                (raw / name).write_bytes(data)
+        raw = raw or Path(draw_raw(Path(scratch), per_breed=30))
         again = Path(scratch) / "baseline"
         again.mkdir()
         for title, folder in ((f"photos as in {raw.name}", raw), ("the same as baseline JPEG", baseline(raw, again))):

@@ -20,7 +20,7 @@ from typing import Any
 import click
 import tensorflow as tf
 
-from bench.memory import draw_raw, job
+from bench.jobs import draw_raw, job
 from bench.table import Row, show
 from dogbreed.data.augment import Augment
 from dogbreed.data.dataset import Manifest, load_manifest

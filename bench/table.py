@@ -8,18 +8,17 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison; `floor` is the least ratio that the suite promises."""
+    """One comparison, in a unit of which more is better; `floor` is the least ratio that the suite promises."""
 
     what: str
     peer: float
     ours: float
     floor: float | None = None
-    smaller_is_better: bool = False
 
     @property
     def ratio(self) -> float:
         """How many times better ours is than the peer's."""
-        return self.peer / self.ours if self.smaller_is_better else self.ours / self.peer
+        return self.ours / self.peer
 
 
 def show(title: str, unit: str, rows: list[Row]) -> None:

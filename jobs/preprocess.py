@@ -62,14 +62,11 @@ def main(**options: Any) -> dict[str, Any]:
         return {"out": out.uri, "deleted": len(collect(out))}
     source = open_source(options["source"], raw)
     plan = make_plan(source, _dataset_options(options))
-    with machine.worker_pool(machine.threads(local=raw.local_path("") is not None)) as pool:
+    with machine.worker_pool(machine.readers(local=raw.local_path("") is not None)) as pool:
         if options["plan"]:
             return forecast(plan, pool)
         manifest, rate = shards.committed(plan, out), None
-        missing = shards.lost(manifest, out) if manifest else []
-        if missing:
-            log.warning("%d shards of the manifest are not there; they are made again", len(missing))
-        if manifest and not missing:
+        if manifest:
             log.info("%s is complete already", out.uri)
         else:
             manifest, rate = _make(plan, out, options, pool)

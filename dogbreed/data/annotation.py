@@ -28,10 +28,12 @@ class Box:
 
     @property
     def width(self) -> float:
+        """Pixels; negative where right is left of left."""
         return self.right - self.left
 
     @property
     def height(self) -> float:
+        """Pixels; negative where bottom is above top."""
         return self.bottom - self.top
 
     @property

@@ -16,13 +16,13 @@ def crops(plan: Plan, photo: Photo) -> list[Record] | BadPhoto:
     options, label = plan.options, plan.classes.index(photo.breed)
     try:
         pixels = image.decode(plan.source.read(photo))
+        size = (pixels.shape[1], pixels.shape[0])
         boxes = choose_boxes(photo.boxes or (image.whole(pixels),), options.objects)
         records = []
         for position, box in enumerate(boxes):
             key = f"{photo.key}#{position}" if len(boxes) > 1 else photo.key
-            crop = _crop(pixels, image.visible(box, pixels), options)
-            size = (pixels.shape[1], pixels.shape[0])
-            records.append(Record(key, image.encode(crop), label, size, image.visible(box, pixels)))
+            seen = image.visible(box, pixels)
+            records.append(Record(key, image.encode(_crop(pixels, seen, options)), label, size, seen))
     except BadPhoto as error:
         return error
     return records

@@ -48,9 +48,9 @@ def decode(data: bytes) -> Pixels:
             height, width, _, _ = simplejpeg.decode_jpeg_header(data)
             _check_pixels(width, height)
             return np.asarray(simplejpeg.decode_jpeg(data, "RGB"))
+        except BadPhoto:
+            raise
         except (ValueError, KeyError) as error:  # PNG, CMYK, 4:4:1, a fault: Pillow, slower, knows more and says why
-            if isinstance(error, BadPhoto):
-                raise
             if "premature end" in str(error):  # Pillow takes an early end marker and fills the rest with gray
                 raise BadPhoto(f"broken image: {error}") from error
             return np.asarray(_opened(data).convert("RGB"))

@@ -1,4 +1,4 @@
-"""What a dataset looks like: photos by breed and split, a contact sheet of breeds, pairs of copies."""
+"""What a dataset looks like: photos by breed and split, a contact sheet of breeds."""
 
 from collections import Counter, defaultdict
 from math import ceil
@@ -32,9 +32,8 @@ def breeds_sheet(out: Store, manifest: Manifest, counts: Counter[tuple[str, str]
         column, row = divmod(label, rows)
         corner = (round(column * width), row * height)
         draw.text(corner, f"{breed} ({counts[breed, TRAIN]:,} train photos)", "black", font)
-        for place, encoded in enumerate(shown[label]):
-            tile = Image.fromarray(image.decode(encoded)).resize((TILE, TILE))
-            sheet.paste(tile, (corner[0] + place * TILE, corner[1] + CAPTION))
+        crops = image.contact_sheet(shown[label], TILE, EACH)
+        sheet.paste(crops, (corner[0], corner[1] + CAPTION))
     return sheet
 
 

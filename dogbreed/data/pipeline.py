@@ -4,6 +4,7 @@ Every model does its own rescaling inside its graph.
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ from dogbreed.platform.storage import Store
 
 SHUFFLE_BLOCK = 2048  # encoded photos: 16 MB at 128 px, 50 MB at 224 px
 SHARDS_AT_ONCE = 4  # read side by side, so that a batch mixes shards
+
+Shuffled = Callable[[tf.Tensor], tf.data.Dataset]  # the examples of an epoch in the order of its seed
+Viewed = Callable[[tf.Tensor, Augment, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # example, seed -> photo, label
 
 
 class InputPipeline:
@@ -40,7 +44,7 @@ class InputPipeline:
             )
         self._manifest, self._view, self._batch = manifest, view, batch_size
         self._store, self._cache = store, cache
-        self._parallel = machine.threads(local=True)
+        self._parallel = machine.cores()
         self._local: dict[str, list[str]] = {}
 
     def example(self) -> bytes:
@@ -76,13 +80,46 @@ class InputPipeline:
         Each epoch leaves out a different remainder smaller than one batch. With `decoded` all train photos are kept in
         memory as the view shows them, and random views are cut from those. ImpossibleHere when they would not fit.
         """
-        make = self._decoded_epoch if decoded else self._epoch
-        source = self._load(TRAIN) if decoded else tf.constant(self._paths(TRAIN), tf.string)
+        shuffled, view = self._from_memory() if decoded else self._from_shards()
 
         def one(epoch: tf.Tensor) -> tf.data.Dataset:
-            return make(source, tf.stack([tf.constant(seed, tf.int64), epoch]), augment)
+            own = tf.stack([tf.constant(seed, tf.int64), epoch])
+            mixed, examples = _mixed(own), shuffled(own).enumerate()
+            views = examples.map(
+                lambda index, example: view(example, augment, tf.stack([mixed, index * 3])),
+                num_parallel_calls=self._parallel,
+            )
+            return self._finish(views, drop=self.records(TRAIN) >= self._batch)
 
         return tf.data.Dataset.range(epochs).flat_map(one).prefetch(2)
+
+    def _from_shards(self) -> tuple[Shuffled, Viewed]:
+        """Return how the train records of an epoch are shuffled, and how one becomes a random view."""
+        paths = tf.constant(self._paths(TRAIN), tf.string)
+
+        def shuffled(seed: tf.Tensor) -> tf.data.Dataset:
+            records = self._read(tf.random.experimental.stateless_shuffle(paths, seed))
+            # Dataset.shuffle takes no seed that is a tensor, so blocks of records are shuffled instead
+            mixed, blocks = _mixed(seed), records.batch(SHUFFLE_BLOCK).enumerate()
+            return blocks.map(
+                lambda number, block: tf.random.experimental.stateless_shuffle(block, tf.stack([mixed, number]))
+            ).unbatch()
+
+        return shuffled, self._random
+
+    def _from_memory(self) -> tuple[Shuffled, Viewed]:
+        """Return the same for the places of decoded photos, which are loaded first."""
+        photos, labels = self._load(TRAIN)
+        whole = tf.constant([0.0, 0.0, self._view.size, self._view.size])
+
+        def shuffled(seed: tf.Tensor) -> tf.data.Dataset:
+            places = tf.range(len(labels))
+            return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(places, seed))
+
+        def view(place: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return self._shown(photos[place], whole, augment, seed), labels[place]
+
+        return shuffled, view
 
     def _load(self, split: str) -> tuple[tf.Tensor, tf.Tensor]:
         """Return a split's uint8 photos [n, size, size, 3] and int32 labels [n]."""
@@ -96,38 +133,6 @@ class InputPipeline:
             start += len(truth)
         with tf.device("CPU"):  # a GPU's memory is for the model
             return tf.constant(photos), tf.constant(labels)
-
-    def _decoded_epoch(self, source: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor, augment: Augment) -> tf.data.Dataset:
-        photos, labels = source
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(labels)), seed)
-        mixed = tf.random.stateless_uniform([], seed, maxval=2**62, dtype=tf.int64)
-        drop = len(labels) >= self._batch
-        if not (augment.moves or augment.flip):
-            batches = tf.data.Dataset.from_tensor_slices(order).batch(self._batch, drop_remainder=drop)
-            return batches.map(lambda chosen: (tf.gather(photos, chosen), tf.gather(labels, chosen)))
-        whole = tf.constant([0.0, 0.0, self._view.size, self._view.size])
-
-        def view(place: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            own = tf.stack([mixed, place * 3])
-            return self._shown(photos[number], whole, augment, own), labels[number]
-
-        examples = tf.data.Dataset.from_tensor_slices(order).enumerate().map(view, num_parallel_calls=self._parallel)
-        return self._finish(examples, drop)
-
-    def _epoch(self, paths: tf.Tensor, seed: tf.Tensor, augment: Augment) -> tf.data.Dataset:
-        records = self._read(tf.random.experimental.stateless_shuffle(paths, seed))
-        mixed = tf.random.stateless_uniform([], seed, maxval=2**62, dtype=tf.int64)
-        # Dataset.shuffle takes no seed that is a tensor, so blocks of records are shuffled instead
-        blocks = records.batch(SHUFFLE_BLOCK).enumerate()
-        shuffled = blocks.map(
-            lambda block, members: tf.random.experimental.stateless_shuffle(members, tf.stack([mixed, block]))
-        )
-        records = shuffled.unbatch().enumerate()
-        examples = records.map(
-            lambda index, record: self._random(record, augment, tf.stack([mixed, index * 3])),
-            num_parallel_calls=self._parallel,
-        )
-        return self._finish(examples, drop=self.records(TRAIN) >= self._batch)
 
     def _paths(self, split: str) -> list[str]:
         """Return the verified local files of a split's shards; they are fetched at the first call."""
@@ -172,6 +177,11 @@ class InputPipeline:
         if deferred:
             photo, region = cut(photo, region)
         return photo, region, label
+
+
+def _mixed(seed: tf.Tensor) -> tf.Tensor:
+    """Return int64 [], a seed made of two."""
+    return tf.random.stateless_uniform([], seed, maxval=2**62, dtype=tf.int64)
 
 
 def _box(example: dict[str, tf.Tensor], whole: tf.Tensor, margin: tf.Tensor | float) -> tf.Tensor:

@@ -42,9 +42,9 @@ class Plan:
         """The photos of all shards."""
         return [photo for _, photos in self.shards for photo in photos]
 
-    def part_key(self, number: int | str) -> str:
-        """Return the key of the part file of shard `number`, or of another part of the work."""
-        return f"_parts/{self.config_id}/{number}.json"
+    def part_key(self, part: int | str) -> str:
+        """Return the key of what became of a part of the work: of a shard, by its number, or of the `copies`."""
+        return f"_parts/{self.config_id}/{part}.json"
 
 
 def make_plan(source: Source, options: DatasetOptions, copies: Sequence[Copy] = ()) -> Plan:

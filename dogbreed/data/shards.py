@@ -1,6 +1,7 @@
 """From planned photos to committed shards: make each shard, finish with the manifest."""
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -20,6 +21,8 @@ from dogbreed.platform.errors import DamagedData, DataContradiction, MissingMani
 from dogbreed.platform.storage import Store
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 def find_copies_once(plan: Plan, out: Store, pool: ThreadPoolExecutor) -> list[Copy]:
@@ -87,7 +90,7 @@ def finish(plan: Plan, out: Store, max_quarantined: float) -> Manifest | None:
     except MissingObject:
         return None
     if len(named := [part.shard.key for part in parts if part.shard]) > len(set(named)):
-        raise DamagedData(f"two parts below {out.at(plan.part_key(''))} name the same shard; delete {out.uri}")
+        raise DamagedData(f"two parts of {plan.config_id} at {out.uri} name the same shard; delete _parts/ there")
     manifest = _manifest(plan, parts)
     _judge_quarantine(plan, manifest, max_quarantined)
     _judge_breeds(plan, manifest)
@@ -145,7 +148,7 @@ def _judge_breeds(plan: Plan, manifest: Manifest) -> None:
 
 
 def committed(plan: Plan, out: Store) -> Manifest | None:
-    """Return the manifest that is already there, None where there is none.
+    """Return the manifest that is already there with all its shards, None where it or one of them is not.
 
     DataContradiction when the prefix holds another configuration or another source's photos.
     """
@@ -158,10 +161,8 @@ def committed(plan: Plan, out: Store) -> Manifest | None:
             f"{out.uri} holds another dataset (configuration {manifest.config_id}, asked for {plan.config_id}); "
             "choose another --out"
         )
+    named = {shard.key for split in manifest.splits.values() for shard in split.shards}
+    if lost := named.difference(out.list("shards/")):
+        log.warning("%d shards of the manifest at %s are not there; they are made again", len(lost), out.uri)
+        return None
     return manifest
-
-
-def lost(manifest: Manifest, out: Store) -> list[str]:
-    """Return the keys of shards that the manifest names and that are not there."""
-    there = set(out.list("shards/"))
-    return [shard.key for split in manifest.splits.values() for shard in split.shards if shard.key not in there]

@@ -17,7 +17,7 @@ import psutil
 from dogbreed.platform.errors import ImpossibleHere, TryAgain
 
 GIB = 1 << 30
-REMOTE_THREADS = 16  # most of the time of a small request is waiting
+REMOTE_READERS = 16  # most of the time of a small request is waiting
 PROBE = b"\0" * (1 << 20)  # one block of any file system is smaller
 
 
@@ -52,13 +52,17 @@ def _limit_files(groups: Path, mount: Path) -> list[Path]:
     return files
 
 
-def threads(local: bool) -> int:
-    """Return how many photos to work on at a time: one a core that this process may use; more over a network.
+def cores() -> int:
+    """Return the cores that this process may use: affinity and cgroup limits count."""
+    return int(joblib.cpu_count())
+
+
+def readers(local: bool) -> int:
+    """Return how many photos to work on at a time: one a core, more over a network.
 
     More than cores cost local work a quarter of its speed.
     """
-    cores = int(joblib.cpu_count())
-    return cores if local else max(REMOTE_THREADS, cores)
+    return cores() if local else max(REMOTE_READERS, cores())
 
 
 @contextmanager

@@ -162,15 +162,15 @@ def test_a_finished_dataset_leaves_nothing_to_do(source: StanfordDogs, dataset: 
 
 
 def test_a_shard_that_was_lost_is_noticed_and_made_again(
-    source: StanfordDogs, dataset: Path, preprocess: Preprocess, pool: ThreadPoolExecutor, tmp_path: Path
+    source: StanfordDogs, dataset: Path, preprocess: Preprocess, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     out, plan = FolderStore(tmp_path / "out"), make_plan(source, DatasetOptions(size=32))
     manifest = done(preprocess(source, out))
-    assert shards.lost(manifest, out) == []
-    key = manifest.split("test").shards[0].key
-    out.delete(key)
-    assert shards.lost(manifest, out) == [key]
-    assert sum(shards.make_shards(plan, share(plan, None, 1), out, pool)) == 16
+    assert shards.committed(plan, out) == manifest
+    out.delete(manifest.split("test").shards[0].key)
+    assert shards.committed(plan, out) is None
+    assert "1 shards of the manifest" in caplog.text
+    assert done(preprocess(source, out)) == manifest
     assert contents(out) == contents(FolderStore(dataset))
 
 
