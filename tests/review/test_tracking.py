@@ -29,12 +29,9 @@ from dogbreed.training.trainer import Trained
 
 
 @pytest.fixture(autouse=True)
-def database(tmp_path: Path) -> Iterator[None]:
-    """A tracking store of the test's own."""
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    yield
-    mlflow.set_tracking_uri(before)
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tracking store of the test's own, by the variable that jobs read: MLflow's setter would outlive the test."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
 
 
 def open_run(**tags: str) -> mlflow.entities.Run:
@@ -162,7 +159,7 @@ def dying() -> Iterator[str]:
 
 def test_a_server_that_is_lost_is_a_reason_to_try_again(dying: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    mlflow.set_tracking_uri(dying)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", dying)
     with pytest.raises(TryAgain, match=f"MLflow at {dying}"):
         open_run()
     with pytest.raises(TryAgain):
@@ -203,15 +200,15 @@ def test_a_full_disk_is_not_an_unknown_model(tmp_path: Path, monkeypatch: pytest
         tracking.download("models:/dogbreed/1", tmp_path)
 
 
-def test_a_database_that_cannot_be_opened_is_unreachable(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_opened_is_unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/file/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
     with pytest.raises(ServiceUnreachable, match="check MLFLOW_TRACKING_URI"):
         open_run()
 
 
-def test_a_server_that_never_answered_is_unreachable() -> None:
-    mlflow.set_tracking_uri("http://127.0.0.1:9")
+def test_a_server_that_never_answered_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(ServiceUnreachable, match="check MLFLOW_TRACKING_URI"):
         open_run()
 
