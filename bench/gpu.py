@@ -20,8 +20,10 @@ from dogbreed.data.dataset import load_manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.platform.storage import open_store
 from dogbreed.review.preflight import check_gpus
-from dogbreed.training.recipe import Recipe, named, override
-from dogbreed.training.trainer import compiled, training_batches
+from dogbreed.training.batches import training
+from dogbreed.training.recipe import Recipe, override
+from dogbreed.training.recipes import named
+from dogbreed.training.trainer import compiled
 
 VARIANTS = {  # name: precision, XLA
     "float32": ("float32", False),
@@ -94,7 +96,7 @@ def report(recipe: Recipe, data: str, side: int) -> Table:
     with tempfile.TemporaryDirectory() as cache:
         pipeline = InputPipeline(manifest, store, recipe.view, recipe.batch_size, Path(cache))
         own = override(recipe, ["precision=mixed_float16", "epochs=10000"])  # more than will be read
-        batches = training_batches(own, pipeline, len(manifest.classes), seed=0)
+        batches = training(own, pipeline, len(manifest.classes), seed=0)
         real = rate(own, model_of(own, len(manifest.classes), False), batches)
     share = real / rates["mixed_float16"]
     table.add_row("real input, mixed_float16", f"{real:.0f} photos/s", f"{share:.2f}x of the synthetic input")

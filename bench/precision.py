@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dogbreed.training.recipe import PRECISIONS, Recipe, named, override
+from dogbreed.training.recipe import PRECISIONS, Recipe, override
+from dogbreed.training.recipes import named
 from dogbreed.training.trainer import compiled
 
 STEPS = 20

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 @uri("--data", "Dataset made by jobs.preprocess", required=True)
 @click.option("--split", default="test", help="Split to evaluate: test, validation or train.")
 @uri("--pretraining", "List of the photos behind pretrained weights, as ILSVRC's train_cls.txt: scores by part")
+@click.option("--flip", is_flag=True, help="Take the mean over each photo and its mirror image; twice the time.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, help="Photos at a time.")
 @gpus_option
 @click.option("--fresh", is_flag=True, help="Evaluate again although this model's run on this split is there.")
@@ -31,7 +32,7 @@ def main(**options: Any) -> dict[str, Any]:
     from dogbreed.data.leakage import imagenet_names
     from dogbreed.data.pipeline import InputPipeline
     from dogbreed.review import classifier, preflight, results, tracking
-    from dogbreed.training import trainer
+    from dogbreed.training.prediction import predict
 
     store, split = open_store(options["data"]), options["split"]
     preflight.before_job(store, gpus=options["gpus"], tracked=False)
@@ -39,19 +40,21 @@ def main(**options: Any) -> dict[str, Any]:
     manifest.filled(split)
     names = imagenet_names(read_uri(options["pretraining"])) if options["pretraining"] else frozenset()
     uri = tracking.resolve(options["model"])
-    tags = {"dogbreed.split": split, tracking.EVALUATION: results.evaluation_key(uri, manifest, split, names)}
-    done = results.finished_evaluation(uri, tags[tracking.EVALUATION])
+    key = results.evaluation_key(uri, manifest, split, options["flip"], names)
+    tags = {"dogbreed.split": split, tracking.EVALUATION: key}
+    done = results.finished_evaluation(uri, key)
     if done and not options["fresh"]:
         log.info("done already in run %s; --fresh evaluates again", done.info.run_id)
         return results.of_evaluation(done, manifest)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch:
         model, card = classifier.load(tracking.download(uri, Path(scratch) / "model"))
         results.check_card(card, manifest)
-        params = {"model": uri, "model_dataset": card.dataset_digest, "split": split, "data": manifest.options}
+        asked = {"model": uri, "split": split, "flip": options["flip"]}
+        params = {**asked, "model_dataset": card.dataset_digest, "data": manifest.options}
         pipeline = InputPipeline(manifest, store, card.view, options["batch_size"], Path(scratch) / "cache")
         with tracking.run("evaluate", f"{model.name}-{split}", params, tags) as run:
             tracking.log_input(manifest, store, split)
-            predictions = trainer.predict(model, pipeline, split)
+            predictions = predict(model, pipeline, split, flip=options["flip"])
             results.log_evaluation(run, split, predictions, manifest)
             if names:
                 results.log_parts(run, split, predictions, pipeline.keys(split), names)

@@ -1,5 +1,6 @@
 """Bring the raw archives to a folder or bucket: download, copy or draw them, check them, index them."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import click
 
 from dogbreed.data.sources import FETCHED
 from dogbreed.data.sources.sketches import SketchConfig
-from dogbreed.platform.storage import open_store
+from dogbreed.platform.storage import Store, open_store
 from jobs._cli import default, job, uri
 
 
@@ -26,6 +27,11 @@ from jobs._cli import default, job, uri
 @default(SketchConfig, "breeds", help="Sketches: number of breeds.")
 @default(SketchConfig, "per_breed", help="Sketches: photos of each breed.")
 @default(SketchConfig, "seed", help="Sketches: seed of the drawing.")
+@click.option(
+    "--weights",
+    metavar="LIST",
+    help="Bring Keras' ImageNet weights of these models to --raw/weights, nothing else: mobilenetv2,resnet50 ...",
+)
 def main(**options: Any) -> dict[str, Any]:
     """Bring the raw archives to --raw and index them. What is there already stays as it is."""
     from dogbreed.data.sources import download
@@ -33,12 +39,22 @@ def main(**options: Any) -> dict[str, Any]:
 
     raw = open_store(options["raw"])
     preflight.before_job(raw, tracked=False)
+    if options["weights"]:
+        return _weights(raw, options["weights"].split(","))
     sketches = options["source"] == "sketches"
     if sketches:
         download.draw(raw, SketchConfig(options["breeds"], options["per_breed"], options["seed"]))
     else:
         download.fetch(raw, options["origin"], options["scratch"], options["other_checksums"])
     return download.write_index(raw, sketches or options["other_checksums"])
+
+
+def _weights(raw: Store, models: list[str]) -> dict[str, Any]:
+    """Put the weights of each model below weights/ and return their hashes."""
+    from dogbreed.training.zoo import weights
+
+    with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
+        return {"weights": {model: weights.keep(raw, model, Path(folder)) for model in models}}
 
 
 if __name__ == "__main__":

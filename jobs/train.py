@@ -1,21 +1,47 @@
 """Train a recipe on a preprocessed dataset and register the model."""
 
 import dataclasses
+import hashlib
 import logging
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dogbreed.platform.log import configure, progress
-from dogbreed.platform.storage import open_store
+from dogbreed.platform.storage import Store, open_store
 from jobs._cli import SEED, alone, gpus_option, job, name_of_job, uri
+
+if TYPE_CHECKING:
+    from dogbreed.data.dataset import Manifest
+    from dogbreed.training.recipe import Recipe
+    from dogbreed.training.zoo.weights import Weights
 
 CLASSES = 120  # for which --list-models counts: the breeds of Stanford Dogs
 
 log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What trainings of several seeds share."""
+
+    recipe: "Recipe"
+    begin: "Weights | None"
+    manifest: "Manifest"
+    store: Store
+    scratch: Path
+    fresh: bool
+
+
+def _seeds(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """Read seeds separated by commas."""
+    seeds = tuple(int(SEED(seed, option, context)) for seed in text.split(",")) if text else ()
+    if len(set(seeds)) < len(seeds):
+        raise click.BadParameter(f"{text} names a seed twice")
+    return seeds
 
 
 @job("train")
@@ -32,6 +58,9 @@ log = logging.getLogger(__name__)
 )
 @click.option("--seed", type=SEED, default=0, help="Seed of weights, order and augmentation.")
 @click.option(
+    "--seeds", metavar="LIST", callback=_seeds, help="Train once with each, for example 0,1,2; gives mean and range."
+)
+@click.option(
     "--set",
     "settings",
     multiple=True,
@@ -43,6 +72,13 @@ log = logging.getLogger(__name__)
     "--cache",
     metavar="NAME",
     help="none, or decoded: keep decoded photos in memory and cut random views from them.  [default: the recipe's]",
+)
+@click.option(
+    "--weights",
+    metavar="none|imagenet|URI",
+    help="What the model begins with; other than none, a new head is trained on it and then its upper part. URI: a "
+    "folder or prefix with MODEL.weights.h5 (jobs.fetch --weights), a file .h5 or .keras, models:/... or runs:/...  "
+    "[default: the recipe's, none]",
 )
 @gpus_option
 @click.option("--deterministic", is_flag=True, help="Bit-for-bit repeatable, slower.")
@@ -61,43 +97,79 @@ def main(**options: Any) -> dict[str, Any]:
     import tensorflow as tf
 
     from dogbreed.data.dataset import load_manifest
-    from dogbreed.data.pipeline import InputPipeline
-    from dogbreed.data.split import VALIDATION
-    from dogbreed.review import classifier, preflight, results, server, tracking
-    from dogbreed.training import recipe as recipes
-    from dogbreed.training import trainer
+    from dogbreed.review import preflight, results, server
+    from dogbreed.training.recipe import job_key, override
+    from dogbreed.training.recipes import begun
 
     if options["deterministic"]:
         tf.config.experimental.enable_op_determinism()
-    store = open_store(options["data"])
-    recipe = recipes.override(recipes.named(options["recipe"]), _settings(options))
+    store, seeds = open_store(options["data"]), options["seeds"] or (options["seed"],)
+    recipe = override(begun(options["recipe"], options["weights"]), _settings(options))
     manifest = load_manifest(store)
-    content = recipes.job_key(recipe, manifest.digest, options["seed"])
-    key = options["name"] or content
-    configure(f"train {key}")
     preflight.before_job(store, gpus=options["gpus"], tracked=False)
     server.check_server()
+    with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch:
+        begin = results.bring_weights(recipe, Path(scratch))
+        contents = [job_key(recipe, begin.sha256 if begin else "", manifest.digest, seed) for seed in seeds]
+        work = Work(recipe, begin, manifest, store, Path(scratch), options["fresh"])
+        if not options["seeds"]:
+            return _train(work, options["seed"], contents[0], options["name"] or contents[0])
+        return _train_all(work, dict(zip(seeds, contents, strict=True)), options["name"])
+
+
+def _train(work: "Work", seed: int, content: str, key: str) -> dict[str, Any]:
+    """Train with one seed, unless that is done, and return the summary."""
+    from dogbreed.data.pipeline import InputPipeline
+    from dogbreed.data.split import VALIDATION
+    from dogbreed.review import classifier, results, tracking
+    from dogbreed.training import trainer
+    from dogbreed.training.prediction import predict
+
+    configure(f"train {key}")
+    recipe, manifest = work.recipe, work.manifest
     done = tracking.finished_training(key, content)
-    if done and not options["fresh"]:
+    if done and not work.fresh:
         log.info("done already in run %s; --fresh trains again", done.info.run_id)
         summary = results.of_training(done)
         tracking.set_candidate(summary["model_version"])  # another training may have been the last one
         return summary
-    computed = {"policy": trainer.policy(recipe.precision), "seed": options["seed"]}
+    computed = {"policy": trainer.policy(recipe.precision), "seed": seed}
     params = {**dataclasses.asdict(recipe), **computed, "data": manifest.options}
     tags = {tracking.JOB_KEY: key, tracking.CONTENT: content}
-    with (
-        tempfile.TemporaryDirectory(prefix="dogbreed-") as cache,
-        tracking.run("train", f"{recipe.name}-{key[:8]}", params, tags) as run,
-    ):
-        tracking.log_input(manifest, store, "training")
-        pipeline = InputPipeline(manifest, store, recipe.view, recipe.batch_size, Path(cache))
-        trained = trainer.train(recipe, manifest, pipeline, options["seed"], run)
+    if work.begin:
+        tags["dogbreed.begun_with_sha256"] = work.begin.sha256
+    with tracking.run("train", f"{recipe.name}-{key[:8]}", params, tags) as run:
+        tracking.log_input(manifest, work.store, "training")
+        pipeline = InputPipeline(manifest, work.store, recipe.view, recipe.batch_size, work.scratch)
+        trained = trainer.train(recipe, manifest, pipeline, seed, run, work.begin)
         card = classifier.Card(manifest.classes, recipe.size, recipe.shape, manifest.digest)
         version = results.register(trained, card, pipeline.example())  # first: pictures may be lost, a model not
-        results.log_training(run, trained, trainer.predict(trained.model, pipeline, VALIDATION), manifest)
+        results.log_training(run, trained, predict(trained.model, pipeline, VALIDATION), manifest)
         tracking.set_candidate(version)
     return results.of_training(tracking.get(run.id))
+
+
+def _train_all(work: "Work", contents: dict[int, str], name: str | None) -> dict[str, Any]:
+    """Train with each seed in a run of its own, below one with their mean and range; the best is the candidate."""
+    import keras
+
+    from dogbreed.review import results, tracking
+
+    content = hashlib.sha256(" ".join(contents.values()).encode()).hexdigest()[:16]
+    key = name or content
+    done = tracking.finished_training(key, content)
+    if done and not work.fresh:
+        log.info("done already in run %s; --fresh trains again", done.info.run_id)
+        return results.of_seeds(done)
+    tags = {tracking.JOB_KEY: key, tracking.CONTENT: content}
+    params = {**dataclasses.asdict(work.recipe), "seeds": list(contents), "data": work.manifest.options}
+    with tracking.run("train", f"{work.recipe.name}-{len(contents)}-seeds", params, tags) as run:
+        summaries = []
+        for seed, own in contents.items():
+            keras.utils.clear_session()  # the model before this one is in MLflow
+            summaries.append(_train(work, seed, own, f"{name}-{seed}" if name else own))
+        results.log_seeds(run, summaries)
+    return results.of_seeds(tracking.get(run.id))
 
 
 def _list_models() -> dict[str, Any]:

@@ -33,6 +33,7 @@ SIDE = 96  # pixels to which a JPEG is reduced while it is decoded: three times 
 BLOCK = 256  # rows of the table of all pairs that are compared at a time: 42 MB for 20,580 photos
 
 IMAGENET_NAME = re.compile(r"n\d{8}_\d+")
+WHOLE_BREED = re.compile(r"^(n\d{8})(?:-.*)?$", re.MULTILINE)
 
 K = TypeVar("K")
 
@@ -125,19 +126,21 @@ def leaked(group: Mapping[str, str], test: set[str]) -> set[str]:
 
 
 def imagenet_names(listing: bytes) -> frozenset[str]:
-    """Return the photos that a list names, as n02085620_7: ILSVRC's train_cls.txt, or any text with such names.
+    """Return what a list names: photos, as n02085620_7, and whole breeds, as n02085620 on a line of their own.
 
-    DataContradiction when there is none.
+    ILSVRC's train_cls.txt is such a list, and any text with such names. DataContradiction when there is none.
     """
-    names = frozenset(IMAGENET_NAME.findall(listing.decode("ascii", "replace")))
+    text = listing.decode("ascii", "replace").replace("\r", "")
+    names = frozenset(IMAGENET_NAME.findall(text)) | frozenset(WHOLE_BREED.findall(text))
     if not names:
         raise DataContradiction("the list names no photo as n02085620_7; give ILSVRC's train_cls.txt or one like it")
     return names
 
 
-def name_of(key: str) -> str:
-    """Return the photo's name in ImageNet, n02085620_7, from the key of its record."""
-    return key.rpartition("/")[2].partition("#")[0]
+def is_listed(key: str, names: frozenset[str]) -> bool:
+    """Return whether the photo behind a record's key, or its whole breed, is among the names."""
+    name = key.rpartition("/")[2].partition("#")[0]
+    return name in names or name.partition("_")[0] in names
 
 
 def pairs_sheet(source: Source, copies: Sequence[Copy], count: int = 60) -> Image.Image:

@@ -4,8 +4,9 @@ Every model does its own rescaling inside its graph.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -56,6 +57,11 @@ class InputPipeline:
         """Return the number of examples in a split."""
         return self._manifest.split(split).records
 
+    def photo_bytes(self, split: str) -> int:
+        """Return the mean length of a record, which holds an encoded photo."""
+        shards = self._manifest.split(split).shards
+        return sum(shard.bytes for shard in shards) // max(1, self.records(split))
+
     def steps(self, split: str) -> int:
         """Return the number of whole training batches in one epoch, at least 1."""
         return max(1, self.records(split) // self._batch)
@@ -69,10 +75,18 @@ class InputPipeline:
 
     def keys(self, split: str) -> list[str]:
         """Return the keys of the records in the order of `evaluation`."""
-        feature = {"image/key": FEATURES["image/key"]}
+        return [key.decode() for key in self._column(split, "image/key")]
+
+    def counts(self, split: str) -> np.ndarray:
+        """Return int64 [classes], the records of each class."""
+        return np.bincount(list(self._column(split, "label")), minlength=len(self._manifest.classes))
+
+    def _column(self, split: str, name: str) -> Iterator[Any]:
+        """Yield one feature of all records in the order of `evaluation`."""
+        feature = {name: FEATURES[name]}
         records = self._read(tf.constant(self._paths(split), tf.string)).batch(SHUFFLE_BLOCK)
-        found = records.map(lambda block: tf.io.parse_example(block, feature)["image/key"]).unbatch()
-        return [key.decode() for key in found.as_numpy_iterator()]
+        found = records.map(lambda block: tf.io.parse_example(block, feature)[name]).unbatch()
+        return iter(found.as_numpy_iterator())
 
     def training(self, augment: Augment, seed: int, epochs: int, decoded: bool = False) -> tf.data.Dataset:
         """Return `epochs` passes of `steps("train")` batches, shuffled and augmented by (seed, epoch).

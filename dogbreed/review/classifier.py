@@ -91,6 +91,14 @@ def load(folder: Path) -> tuple[keras.Model, Card]:
     return _load(model, card)
 
 
+def keras_file(folder: Path) -> Path:
+    """Return the Keras model inside a downloaded MLflow model."""
+    model, _ = _files(folder)
+    if not model.exists():
+        raise DataContradiction(f"{folder} holds no dogbreed model (artifacts/model.keras)")
+    return model
+
+
 def save(model: keras.Model, card: Card, folder: Path) -> tuple[Path, Path]:
     """Write model and card below `folder`, as in a logged model, and return their paths."""
     weights, text = _files(folder)

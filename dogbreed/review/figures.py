@@ -27,11 +27,12 @@ ANNOTATED_CLASSES = 20  # up to here a cell has room for its percentage
 
 
 @rc_context(STYLE)
-def learning_curves(history: pd.DataFrame) -> Figure:
+def learning_curves(history: pd.DataFrame, head_epochs: int = 0) -> Figure:
     """Return loss and top-1 accuracy by epoch, training and validation, and mark the best epoch.
 
     history: one row an epoch, columns epoch, loss, val_loss (nats), top1, val_top1 (fractions 0-1).
     Each panel marks its own best epoch: the lowest loss need not be where accuracy peaks.
+    head_epochs: so many epochs trained the head alone; a line says where the body joined.
     """
     figure = new_figure(10, 4.8, f"Learning curves, {counted(len(history), 'epoch')}")
     loss, top1 = figure.subplots(1, 2)
@@ -40,6 +41,10 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     _curve(top1, history, "top1", "Top-1 accuracy")
     _mark_best(top1, history, "val_top1", history["val_top1"].max(), "{:.1%}")
     top1.yaxis.set_major_formatter(PercentFormatter(1))
+    if 0 < head_epochs < len(history):
+        for panel in (loss, top1):
+            panel.axvline(head_epochs + 0.5, color=GREY, linewidth=1, linestyle=":")
+        loss.text(head_epochs + 0.5, 0.98, " body joins", transform=loss.get_xaxis_transform(), va="top", color=GREY)
     return figure
 
 

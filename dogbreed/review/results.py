@@ -5,6 +5,7 @@ import logging
 import re
 import resource
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,12 +14,15 @@ import numpy as np
 import pandas as pd
 
 from dogbreed.data.dataset import Manifest
-from dogbreed.data.leakage import name_of
+from dogbreed.data.leakage import is_listed
 from dogbreed.platform.errors import DataContradiction, TryAgain
 from dogbreed.review import classifier, figures, metrics, tracking
 from dogbreed.review.classifier import Card
 from dogbreed.review.tracking import Run
+from dogbreed.training.recipe import Recipe
 from dogbreed.training.trainer import Trained
+from dogbreed.training.zoo import weights
+from dogbreed.training.zoo.weights import Weights
 
 Predictions = tuple[np.ndarray, np.ndarray, np.ndarray]  # labels, probabilities, first photos
 
@@ -55,17 +59,17 @@ def log_parts(run: Run, split: str, predictions: Predictions, keys: list[str], n
     keys: of the records in the order of the predictions. A part without photos has no scores.
     """
     labels, probabilities, _ = predictions
-    seen = np.array([name_of(key) in names for key in keys])
+    seen = np.array([is_listed(key, names) for key in keys])
     for part, chosen in (("seen", seen), ("unseen", ~seen)):
         scores = metrics.scores(labels[chosen], probabilities[chosen]) if chosen.any() else {}
         run.log(0, {f"{split}_{part}_{name}": value for name, value in {"photos": chosen.sum(), **scores}.items()})
     log.info("%d of %d %s photos are in the list of pretraining photos", seen.sum(), len(seen), split)
 
 
-def evaluation_key(uri: str, manifest: Manifest, split: str, names: frozenset[str]) -> str:
+def evaluation_key(uri: str, manifest: Manifest, split: str, flip: bool, names: frozenset[str]) -> str:
     """Return what two evaluations that must come to the same result share."""
     listed = hashlib.sha256(" ".join(sorted(names)).encode()).hexdigest() if names else ""
-    return hashlib.sha256(f"{uri} {manifest.digest} {split} {listed}".encode()).hexdigest()
+    return hashlib.sha256(f"{uri} {manifest.digest} {split} {flip} {listed}".encode()).hexdigest()
 
 
 def finished_evaluation(uri: str, key: str) -> mlflow.entities.Run | None:
@@ -87,10 +91,21 @@ def of_evaluation(run: mlflow.entities.Run, manifest: Manifest) -> dict[str, Any
     }
 
 
+def bring_weights(recipe: Recipe, folder: Path) -> Weights | None:
+    """Bring what a recipe begins with into a local folder; None when it begins with nothing."""
+    if recipe.weights == "none":
+        return None
+    if re.match(r"(models|runs):/", recipe.weights):
+        return Weights.of(
+            classifier.keras_file(tracking.download(tracking.resolve(recipe.weights), folder / "weights"))
+        )
+    return weights.bring(recipe.weights, recipe.model, folder)
+
+
 def log_training(run: Run, trained: Trained, validation: Predictions, manifest: Manifest) -> None:
     """Log the learning curves, the kept epoch, the hashes, the memory and what validation looks like."""
     history = pd.DataFrame(trained.history)
-    run.picture("learning_curves", figures.learning_curves(history))
+    run.picture("learning_curves", figures.learning_curves(history, trained.head_epochs))
     run.text("tables/history.csv", history.to_csv(index=False))
     log_evaluation(run, "best_val", validation, manifest)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -98,6 +113,23 @@ def log_training(run: Run, trained: Trained, validation: Predictions, manifest: 
     mlflow.set_tags(
         {"dogbreed.weights_sha256": trained.weights_sha256, "dogbreed.optimizer_sha256": trained.optimizer_sha256}
     )
+
+
+def log_seeds(run: Run, summaries: Sequence[dict[str, Any]]) -> None:
+    """Log mean, lowest and highest validation top-1 of several seeds, and make the best one the candidate."""
+    found = [summary["val_top1"] for summary in summaries]
+    run.log(0, {"mean_val_top1": float(np.mean(found)), "lowest_val_top1": min(found), "highest_val_top1": max(found)})
+    best = max(summaries, key=lambda summary: float(summary["val_top1"]))
+    tracking.set_candidate(best["model_version"])
+    versions = ",".join(str(summary["model_version"]) for summary in summaries)
+    mlflow.set_tags({"dogbreed.model_uri": best["model_uri"], "dogbreed.model_versions": versions})
+
+
+def of_seeds(run: mlflow.entities.Run) -> dict[str, Any]:
+    """Return the summary of a training with several seeds; the model is the best one on validation."""
+    scores = {f"{name}_val_top1": run.data.metrics[f"{name}_val_top1"] for name in ("mean", "lowest", "highest")}
+    versions = [int(version) for version in run.data.tags["dogbreed.model_versions"].split(",")]
+    return {"run_id": run.info.run_id, "model_uri": run.data.tags["dogbreed.model_uri"], "versions": versions, **scores}
 
 
 def register(trained: Trained, card: Card, example: bytes) -> int:

@@ -102,7 +102,7 @@ def run(job: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str])
     """
     check_server()
     with translated():
-        active = mlflow.start_run(experiment_id=_experiment(job), run_name=name, tags=dict(tags))
+        active = mlflow.start_run(experiment_id=_experiment(job), run_name=name, tags=dict(tags), nested=True)
         own = Run(active.info.run_id)
         try:
             mlflow.log_params(_flat(params))

@@ -1,7 +1,7 @@
 """Recipes: everything about a training that is chosen, frozen and checked."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,22 @@ CACHES = ("none", "decoded")
 
 
 @dataclass(frozen=True)
+class Head:
+    """How a new head is trained on the features of a body whose weights came from elsewhere, before the body learns."""
+
+    epochs: int = 0  # passes over the features; 0: the head begins together with the body
+    views: int = 1  # random views of each photo whose features are kept
+    learning_rate: float = 2e-3  # at the first step; a cosine leads to 0
+    batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or min(self.views, self.batch_size) < 1 or self.learning_rate <= 0:
+            raise UnknownName("head: epochs is at least 0, views and batch_size at least 1, learning_rate above 0")
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """One way to train; `--set key=value` changes a field, `augment.key=value` one of its augment."""
+    """One way to train; `--set key=value` changes a field, `augment.key=value` and `head.key=value` one of a part."""
 
     name: str
     model: str  # a name in dogbreed.training.zoo
@@ -30,17 +44,27 @@ class Recipe:
     weight_decay: float = 0.05  # of kernels only (Loshchilov & Hutter, arXiv:1711.05101)
     label_smoothing: float = 0.1
     dropout: float = 0.2
+    clip: float = 0.0  # largest norm of all gradients together; 0: any
+    class_weights: bool = False  # photos of rare breeds count more, so that every breed counts the same
     ema: float = 0.0  # momentum of the weights' running mean that is validated and kept; 0: none
     patience: int = 10  # epochs without a better val_top1 before training stops
     precision: str = "auto"  # of the computation; auto: mixed_float16 on a GPU, float32 on a CPU
     cache: str = "none"  # decoded: photos are kept in memory as the model sees them, random views are cut from those
     augment: Augment = Augment()
+    weights: str = "none"  # that the body begins with: none, imagenet, or where they are
+    head: Head = Head()
+    unfrozen: float = 1.0  # with weights: share of the body's layers, from the last one, that learn after the head
+    layer_decay: float = 1.0  # with weights: the first of those learns at so many times the head's rate
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.patience) < 1:
             raise UnknownName("epochs, batch_size and patience are at least 1")
         if self.learning_rate <= 0 or self.weight_decay < 0 or self.warmup_epochs < 0:
             raise UnknownName("learning_rate is above 0; weight_decay and warmup_epochs are at least 0")
+        if self.clip < 0 or not (0 <= self.unfrozen <= 1 and 0 < self.layer_decay <= 1):
+            raise UnknownName("clip is at least 0, unfrozen in 0 to 1, layer_decay above 0 and at most 1")
+        if not self.unfrozen and not self.head.epochs:
+            raise UnknownName("nothing would be trained: unfrozen is 0 and so is head.epochs")
         if not (0 <= self.label_smoothing < 1 and 0 <= self.dropout < 1 and 0 <= self.ema < 1):
             raise UnknownName("label_smoothing, dropout and ema are at least 0 and below 1")
         for value, known in ((self.precision, PRECISIONS), (self.cache, CACHES)):
@@ -53,125 +77,13 @@ class Recipe:
         return View(self.size, self.shape)
 
 
-def simple_64() -> Recipe:
-    """A small network of five convolutions at 64 px."""
-    return Recipe(
-        name="simple-64",
-        model="simple",
-        size=64,
-        epochs=40,
-        augment=Augment(flip=True, min_area=0.4, max_aspect=1.3, cutmix=0.5),
-    )
+def job_key(recipe: Recipe, weights: str, digest: str, seed: int) -> str:
+    """Return 16 hexadecimal digits that name one training: recipe, data digest, seed and format.
 
-
-def larger_128() -> Recipe:
-    """A larger network of five convolutions at 128 px."""
-    return Recipe(
-        name="larger-128",
-        model="larger",
-        size=128,
-        epochs=50,
-        augment=Augment(flip=True, min_area=0.3, max_aspect=1.4, cutmix=0.5),
-    )
-
-
-def sketches_64() -> Recipe:
-    """simple-64 for the drawn dogs of a first run, which have 20 steps an epoch and 40 noisy validation photos."""
-    recipe = simple_64()
-    augment = dataclasses.replace(recipe.augment, cutmix=0.0)
-    return dataclasses.replace(recipe, name="sketches-64", epochs=30, batch_size=16, patience=30, augment=augment)
-
-
-def cifar10_resnet() -> Recipe:
-    """ResNet-20 on the 32 px pictures of CIFAR, with its usual crops and flips."""
-    return Recipe(
-        name="cifar10-resnet",
-        model="cifar-resnet",
-        size=32,
-        epochs=60,
-        batch_size=128,
-        weight_decay=0.01,
-        label_smoothing=0.0,
-        dropout=0.0,
-        augment=Augment(flip=True, min_area=0.6, max_aspect=1.1),
-    )
-
-
-def _from_scratch(name: str, model: str, size: int, **others: Any) -> Recipe:
-    """A published design on the 120 breeds without other photos: long, with strong augmentation.
-
-    The settings are larger-128's at a lower rate for deeper networks; no other was tried.
+    weights: SHA-256 of those that it begins with, wherever they came from; "" for none.
     """
-    settings: dict[str, Any] = {
-        "epochs": 100,
-        "learning_rate": 1e-3,
-        "warmup_epochs": 5.0,
-        "patience": 20,
-        "augment": Augment(flip=True, min_area=0.3, max_aspect=1.4, cutmix=0.5),
-    }
-    return Recipe(name=name, model=model, size=size, **{**settings, **others})
-
-
-def resnet50_224() -> Recipe:
-    """ResNet-50 at 224 px."""
-    return _from_scratch("resnet50-224", "resnet50", 224)
-
-
-def inceptionv3_224() -> Recipe:
-    """Inception-v3, designed for 299 px, at 224 px."""
-    return _from_scratch("inceptionv3-224", "inceptionv3", 224)
-
-
-def mobilenetv2_160() -> Recipe:
-    """MobileNetV2 at 160 px: the cheapest of the published designs."""
-    return _from_scratch("mobilenetv2-160", "mobilenetv2", 160)
-
-
-def efficientnetb0_224() -> Recipe:
-    """EfficientNet-B0 at 224 px."""
-    return _from_scratch("efficientnetb0-224", "efficientnetb0", 224)
-
-
-def efficientnetv2b3_224() -> Recipe:
-    """EfficientNetV2-B3, designed for 300 px, at 224 px; dropout as in Keras' head."""
-    return _from_scratch("efficientnetv2b3-224", "efficientnetv2b3", 224, dropout=0.3)
-
-
-def mixnet_s_224() -> Recipe:
-    """MixNet-S at 224 px with the paper's dropout of 0.2."""
-    return _from_scratch("mixnet-s-224", "mixnet-s", 224)
-
-
-def mixnet_m_224() -> Recipe:
-    """MixNet-M at 224 px with the paper's dropout."""
-    return _from_scratch("mixnet-m-224", "mixnet-m", 224, dropout=0.25)
-
-
-RECIPES: dict[str, Callable[[], Recipe]] = {
-    "simple-64": simple_64,
-    "larger-128": larger_128,
-    "sketches-64": sketches_64,
-    "cifar10-resnet": cifar10_resnet,
-    "resnet50-224": resnet50_224,
-    "inceptionv3-224": inceptionv3_224,
-    "mobilenetv2-160": mobilenetv2_160,
-    "efficientnetb0-224": efficientnetb0_224,
-    "efficientnetv2b3-224": efficientnetv2b3_224,
-    "mixnet-s-224": mixnet_s_224,
-    "mixnet-m-224": mixnet_m_224,
-}
-
-
-def named(name: str) -> Recipe:
-    """Return the recipe of that name; UnknownName lists those that there are."""
-    if name not in RECIPES:
-        raise UnknownName(f"unknown recipe {name!r}; known are {', '.join(RECIPES)}")
-    return RECIPES[name]()
-
-
-def job_key(recipe: Recipe, digest: str, seed: int) -> str:
-    """Return 16 hexadecimal digits that name one training: recipe, data digest, seed and format."""
-    return sha256(canonical([dataclasses.asdict(recipe), digest, seed, FORMAT]))[:16]
+    parts = {**dataclasses.asdict(recipe), "weights": weights}
+    return sha256(canonical([parts, digest, seed, FORMAT]))[:16]
 
 
 def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:

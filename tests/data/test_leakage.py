@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from dogbreed.data.dataset import Copy
-from dogbreed.data.leakage import find_copies, fingerprint, groups, imagenet_names, leaked, name_of
+from dogbreed.data.leakage import find_copies, fingerprint, groups, imagenet_names, is_listed, leaked
 from dogbreed.data.options import DatasetOptions
 from dogbreed.data.plan import make_plan
 from dogbreed.data.sources import Photo
@@ -135,7 +135,16 @@ def test_drawn_dogs_are_no_copies_of_one_another(source: StanfordDogs, pool: Thr
 def test_a_list_of_imagenet_photos_is_read_with_folders_extensions_and_numbers() -> None:
     listing = b"n01440764/n01440764_10026 1\nn02085620_7.JPEG\r\n/data/train/n02085620/n02085620_8.JPEG\n\xff\n"
     assert imagenet_names(listing) == {"n01440764_10026", "n02085620_7", "n02085620_8"}
-    assert name_of("n02085620-Chihuahua/n02085620_7#1") == name_of("n02085620-Chihuahua/n02085620_7") == "n02085620_7"
+    assert is_listed("n02085620-Chihuahua/n02085620_7#1", imagenet_names(listing))
+    assert is_listed("n02085620-Chihuahua/n02085620_7", imagenet_names(listing))
+    assert not is_listed("n02085620-Chihuahua/n02085620_9", imagenet_names(listing))
+
+
+def test_a_list_may_name_whole_breeds() -> None:
+    names = imagenet_names(b"n02085620-Chihuahua\r\nn02085936\nn02086240_3\n")
+    assert names == {"n02085620", "n02085936", "n02086240_3"}
+    assert is_listed("n02085620-Chihuahua/n02085620_9", names)
+    assert not is_listed("n02086240-Shih-Tzu/n02086240_9", names)
 
 
 def test_a_list_without_a_photo_of_imagenet_contradicts() -> None:

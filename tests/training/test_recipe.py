@@ -2,7 +2,8 @@ import pytest
 
 from dogbreed.platform.errors import UnknownName
 from dogbreed.training import zoo
-from dogbreed.training.recipe import RECIPES, job_key, named, override
+from dogbreed.training.recipe import job_key, override
+from dogbreed.training.recipes import RECIPES, named
 
 BUILT_ELSEWHERE = {"resnet50-224", "inceptionv3-224", "mobilenetv2-160", "efficientnetb0-224", "efficientnetv2b3-224"}
 
@@ -51,10 +52,10 @@ def test_a_wrong_setting_is_named(setting: str, said: str) -> None:
 def test_the_job_key_depends_on_recipe_data_and_seed() -> None:
     recipe = named("simple-64")
     keys = {
-        job_key(recipe, "digest", 0),
-        job_key(recipe, "digest", 1),
-        job_key(recipe, "other", 0),
-        job_key(override(recipe, ["epochs=3"]), "digest", 0),
+        job_key(recipe, "", "digest", 0),
+        job_key(recipe, "", "digest", 1),
+        job_key(recipe, "", "other", 0),
+        job_key(override(recipe, ["epochs=3"]), "", "digest", 0),
     }
     assert len(keys) == 4
-    assert job_key(named("simple-64"), "digest", 0) in keys
+    assert job_key(named("simple-64"), "", "digest", 0) in keys

@@ -1,5 +1,6 @@
 """Training: what is kept, what stops it, and in which precision it computes."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,7 +17,11 @@ from dogbreed.data.view import View
 from dogbreed.platform.errors import DataContradiction
 from dogbreed.platform.storage import FolderStore, open_store
 from dogbreed.training import trainer, zoo
-from dogbreed.training.recipe import Recipe, named, override
+from dogbreed.training.batches import mixed
+from dogbreed.training.prediction import predict
+from dogbreed.training.recipe import Recipe, override
+from dogbreed.training.recipes import named
+from dogbreed.training.watcher import Watcher
 
 Preprocess = Callable[..., Manifest | None]
 SHORT = override(named("simple-64"), ["size=32", "batch_size=8", "warmup_epochs=0"])
@@ -48,9 +53,9 @@ def test_the_best_epoch_is_kept_not_the_last(dataset: Path, monkeypatch: pytest.
     listener = Listener()
     recipe = override(SHORT, ["epochs=4", "learning_rate=0.01"])
     seen: list[list[np.ndarray]] = []
-    watch = trainer._Watcher.on_epoch_end
+    watch = Watcher.on_epoch_end
 
-    def falling(watcher: trainer._Watcher, epoch: int, logs: dict[str, float] | None = None) -> None:
+    def falling(watcher: Watcher, epoch: int, logs: dict[str, float] | None = None) -> None:
         seen.append(watcher.model.get_weights())
         watch(watcher, epoch, logs)
 
@@ -58,7 +63,7 @@ def test_the_best_epoch_is_kept_not_the_last(dataset: Path, monkeypatch: pytest.
         logs["val_top1"] = [0.1, 0.5, 0.4, 0.3][len(seen)]
         return logs["val_top1"]
 
-    monkeypatch.setattr(trainer._Watcher, "on_epoch_end", falling)
+    monkeypatch.setattr(Watcher, "on_epoch_end", falling)
     monkeypatch.setattr(keras.callbacks.EarlyStopping, "get_monitor_value", second_is_best)
     trained = train(dataset, recipe, listener)
     assert listener.steps == [1, 2, 3, 4]
@@ -70,7 +75,7 @@ def test_the_best_epoch_is_kept_not_the_last(dataset: Path, monkeypatch: pytest.
 
 def test_predictions_are_those_of_the_kept_weights(dataset: Path) -> None:
     trained = train(dataset, override(SHORT, ["epochs=2", "learning_rate=0.01"]), Listener())
-    labels, probabilities, photos = trainer.predict(trained.model, open_small(dataset, SHORT), "validation")
+    labels, probabilities, photos = predict(trained.model, open_small(dataset, SHORT), "validation")
     assert np.mean(probabilities.argmax(1) == labels) == pytest.approx(trained.best["val_top1"])
     assert photos.shape == (len(labels), 32, 32, 3)
     assert probabilities.sum(1) == pytest.approx(1)
@@ -115,13 +120,13 @@ def test_another_precision_computes_in_it_and_keeps_float32_weights(dataset: Pat
 def test_cutmix_is_a_function_of_the_seed_and_leaves_its_share_of_batches_alone() -> None:
     batches = tf.data.Dataset.from_tensors((tf.constant([0, 1], tf.uint8), tf.eye(2))).repeat(40)
     batches = batches.map(lambda x, y: (tf.broadcast_to(tf.reshape(x, (2, 1, 1, 1)), (2, 8, 8, 3)), y))
-    runs = [list(trainer._mixed(batches, Augment(cutmix=0.5), seed).as_numpy_iterator()) for seed in (3, 3, 4)]
+    runs = [list(mixed(batches, Augment(cutmix=0.5), seed).as_numpy_iterator()) for seed in (3, 3, 4)]
     first, again, other = (np.stack([photos for photos, _ in run]) for run in runs)
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-    mixed = sum(len(np.unique(photos[0])) > 1 for photos, _ in runs[0])
-    assert 10 <= mixed <= 25  # a rectangle may be of no pixel or of all
-    assert trainer._mixed(batches, Augment(), 3) is batches
+    changed = sum(len(np.unique(photos[0])) > 1 for photos, _ in runs[0])
+    assert 10 <= changed <= 25  # a rectangle may be of no pixel or of all
+    assert mixed(batches, Augment(), 3) is batches
 
 
 def test_one_breed_is_nothing_to_learn(source: StanfordDogs, preprocess: Preprocess, tmp_path: Path) -> None:
@@ -142,10 +147,34 @@ def test_a_model_whose_answer_is_no_number_is_not_evaluated(dataset: Path) -> No
     model = zoo.build(SHORT.model, SHORT.size, 4, SHORT.dropout)
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
     with pytest.raises(DataContradiction, match="probabilities that are no numbers on test"):
-        trainer.predict(model, open_small(dataset, SHORT), "test")
+        predict(model, open_small(dataset, SHORT), "test")
 
 
 def test_a_recipe_larger_than_the_data_says_what_to_do(dataset: Path) -> None:
     store = open_store(str(dataset))
     with pytest.raises(DataContradiction, match="preprocess --size 512"):
         InputPipeline(load_manifest(store), store, View(512), 8, Path("unused"))
+
+
+def test_waiting_for_photos_is_measured_and_warned_of(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    listener = Listener()
+    watcher = Watcher(2, listener)
+    watcher.batch_size = 4
+
+    def slow(x: tf.Tensor) -> tf.Tensor:
+        return tf.py_function(lambda value: time.sleep(0.05) or value, [x], tf.float32)
+
+    photos = tf.data.Dataset.from_tensors(tf.ones((4, 1))).repeat(20).map(slow)
+    late = photos.map(lambda x: (tf.ensure_shape(x, (4, 1)), tf.ones((4, 1))))
+    early = late.take(10).cache().repeat()
+    for _ in early.take(10):
+        pass
+    metrics = {"top1": 0.0, "val_loss": 0.0, "val_top1": 0.0}
+    fill = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(metrics))
+    for batches in (late, early):
+        model.fit(watcher.timed(batches), steps_per_epoch=10, callbacks=[fill, watcher], shuffle=False, verbose=0)
+    shares = [values["input_wait"] for values in listener.values]
+    assert shares[0] > 0.3
+    assert caplog.text.count("waited for photos") == 1

@@ -1,5 +1,7 @@
 """Both ends of every model: uint8 photos in, float32 probabilities out."""
 
+from collections.abc import Iterator
+
 import keras
 from keras import layers
 
@@ -28,7 +30,27 @@ def classifier(
     photo: keras.KerasTensor, features: keras.KerasTensor, classes: int, dropout: float, name: str
 ) -> keras.Model:
     """Return the model from `photo` over features [n, width] and logits to float32 probabilities [n, classes]."""
-    x = layers.Dropout(dropout)(features)
+    x = layers.Dropout(dropout, name="dropout")(features)
     x = layers.Dense(classes, name="logits")(x)
     # float32: 16 bits would round probabilities, and with them the loss
     return keras.Model(photo, layers.Softmax(name="probabilities", dtype="float32")(x), name=name)
+
+
+def body(model: keras.Model) -> keras.Model:
+    """Return the part below the head, sharing its layers: uint8 [n, size, size, 3] in, features [n, width] out."""
+    return keras.Model(model.input, model.get_layer("dropout").input)
+
+
+def head(model: keras.Model) -> keras.Model:
+    """Return the head, sharing its layers: features [n, width] in, float32 probabilities [n, classes] out."""
+    features = keras.Input(model.get_layer("dropout").input.shape[1:])
+    x = model.get_layer("logits")(model.get_layer("dropout")(features))
+    return keras.Model(features, model.get_layer("probabilities")(x))
+
+
+def leaves(layer: keras.Layer) -> Iterator[keras.Layer]:
+    """Yield the layers inside a model that hold no others, nested models included, in the order of the graph."""
+    for inner in getattr(layer, "layers", ()):
+        yield from leaves(inner)
+    if not hasattr(layer, "layers"):
+        yield layer

@@ -1,7 +1,7 @@
 """How large and how costly the models of the registry are, counted in their graphs."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -9,6 +9,7 @@ from keras import layers
 from rich.table import Table
 
 from dogbreed.training.zoo import Entry
+from dogbreed.training.zoo.ends import leaves
 
 CONVOLVING = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 
@@ -38,16 +39,9 @@ def multiply_adds(model: keras.Model) -> int:
     """
     return sum(
         math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
-        for layer in _leaves(model)
+        for layer in leaves(model)
         if isinstance(layer, CONVOLVING)
     )
-
-
-def _leaves(layer: keras.Layer) -> Iterator[keras.Layer]:
-    for inner in getattr(layer, "layers", ()):
-        yield from _leaves(inner)
-    if not hasattr(layer, "layers"):
-        yield layer
 
 
 def table(costs: Sequence[Cost], classes: int) -> Table:

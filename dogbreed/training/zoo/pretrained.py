@@ -15,23 +15,26 @@ CAFFE_MEAN = (123.68, 116.779, 103.939)  # of ImageNet's pixels in 0 to 255, red
 
 def build(variant: str, size: int, classes: int, dropout: float) -> keras.Model:
     """Return `family.Class`, or `family.Class alpha`: uint8 [n, size, size, 3] in, probabilities [n, classes] out."""
-    family, _, application = variant.partition(".")
+    family, _, name = variant.partition(".")
     photo = ends.photos(size)
-    features = backbone(application, size)(RESCALED[family](photo))
-    return ends.classifier(photo, features, classes, dropout, application.lower().replace(" ", "-"))
+    body = application(name, size)
+    standardize(body)
+    return ends.classifier(photo, body(RESCALED[family](photo)), classes, dropout, name.lower().replace(" ", "-"))
 
 
-def backbone(application: str, size: int) -> keras.Model:
-    """Return an untrained application: what `RESCALED` gives [n, size, size, 3] in, features [n, width] out."""
-    name, _, alpha = application.partition(" ")
-    model = getattr(keras.applications, name)(
+def application(name: str, size: int, weights: str | None = None) -> keras.Model:
+    """Return `Class`, or `Class alpha`, of Keras: what `RESCALED` gives [n, size, size, 3] in, features [n, width] out.
+
+    weights: "imagenet" downloads them.
+    """
+    name, _, alpha = name.partition(" ")
+    model: keras.Model = getattr(keras.applications, name)(
         include_top=False,
-        weights=None,
+        weights=weights,
         pooling="avg",
         input_shape=(size, size, 3),
         **({"alpha": float(alpha)} if alpha else {}),
     )
-    standardize(model)
     return model
 
 

@@ -1,0 +1,44 @@
+"""What a model trains on: photos with one-hot or mixed labels, and with weights where breeds shall count the same."""
+
+import numpy as np
+import tensorflow as tf
+
+from dogbreed.data.augment import Augment, cutmix
+from dogbreed.data.pipeline import InputPipeline
+from dogbreed.data.split import TRAIN
+from dogbreed.training.recipe import Recipe
+
+
+def training(recipe: Recipe, pipeline: InputPipeline, classes: int, seed: int) -> tf.data.Dataset:
+    """Return uint8 photos, float32 labels [n, classes] and, with class weights, float32 weights [n]."""
+    batches = pipeline.training(recipe.augment, seed, recipe.epochs, decoded=recipe.cache == "decoded")
+    labelled = mixed(one_hot(batches, classes), recipe.augment, seed)
+    return balanced(labelled, pipeline.counts(TRAIN)) if recipe.class_weights else labelled
+
+
+def one_hot(batches: tf.data.Dataset, classes: int) -> tf.data.Dataset:
+    """Return the batches with their labels as float32 [n, classes]."""
+    return batches.map(lambda photos, labels: (photos, tf.one_hot(labels, classes)))
+
+
+def mixed(batches: tf.data.Dataset, augment: Augment, seed: int) -> tf.data.Dataset:
+    """Apply CutMix to its share of the batches, each a function of (seed, number of the batch)."""
+    if not augment.cutmix:
+        return batches
+
+    def one(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        own = tf.stack([tf.constant(seed, tf.int64), number])
+        chosen = tf.random.stateless_uniform([], own + 1) < augment.cutmix
+        result: tuple[tf.Tensor, tf.Tensor] = tf.cond(chosen, lambda: cutmix(*batch, own), lambda: batch)
+        return result
+
+    return batches.enumerate().map(one)
+
+
+def balanced(batches: tf.data.Dataset, counts: np.ndarray) -> tf.data.Dataset:
+    """Add a weight to each photo, so that every class counts the same; the mean weight of all photos is 1.
+
+    counts: int [classes], the photos of each class.
+    """
+    weights = tf.constant(counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1)), tf.float32)
+    return batches.map(lambda photos, labels: (photos, labels, tf.linalg.matvec(labels, weights)))

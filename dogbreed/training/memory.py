@@ -1,0 +1,74 @@
+"""What a training will need of the host's memory, part by part, before it begins."""
+
+import logging
+import math
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dogbreed.data.pipeline import SHUFFLE_BLOCK, InputPipeline
+from dogbreed.data.split import TRAIN
+from dogbreed.platform.errors import ImpossibleHere
+from dogbreed.platform.machine import GIB, memory_limit
+from dogbreed.training.recipe import Recipe
+from dogbreed.training.zoo.ends import leaves
+
+LIBRARIES = int(0.9 * GIB)  # TensorFlow, MLflow and the rest with a small model: measured
+BATCHES_AHEAD = 5  # two prefetched by an epoch, two by all of them, one in the model
+
+log = logging.getLogger(__name__)
+
+
+def plan(model: keras.Model, recipe: Recipe, pipeline: InputPipeline) -> dict[str, int]:
+    """Return the bytes that each part of a training of the compiled model needs, at most, beside a GPU."""
+    pixels = 3 * recipe.size**2
+    parts = {
+        "libraries": LIBRARIES,
+        "shuffled photos": 2 * SHUFFLE_BLOCK * pipeline.photo_bytes(TRAIN),
+        "batches ahead": BATCHES_AHEAD * recipe.batch_size * pixels,
+        "decoded photos": 2 * pipeline.records(TRAIN) * pixels if recipe.cache == "decoded" else 0,
+    }
+    if not tf.config.list_physical_devices("GPU"):  # there the model lies in the GPU's own memory
+        parts |= {"weights": _weights(model), "activations": recipe.batch_size * _activations(model)}
+    return parts
+
+
+def check(parts: Mapping[str, int], recipe: Recipe) -> None:
+    """Raise ImpossibleHere, with settings that would fit, when the parts are more than this process may use."""
+    limit, total = memory_limit(), sum(parts.values())
+    log.info("memory: about %.1f of %.1f GiB", total / GIB, limit / GIB)
+    if total <= limit:
+        return
+    listed = ", ".join(f"{name} {size / GIB:.1f}" for name, size in parts.items() if size > 0.05 * GIB)
+    advice = []
+    if parts["decoded photos"]:
+        advice.append("--cache none")
+    rest = limit - (total - parts["decoded photos"])
+    a_photo = (parts["batches ahead"] + parts.get("activations", 0)) / recipe.batch_size
+    if rest < 0:
+        fitting = recipe.batch_size + rest / a_photo
+        if fitting >= 1:
+            advice.append(f"--batch-size {2 ** math.floor(math.log2(fitting))}")
+        else:
+            advice.append("a smaller recipe, or a larger memory limit of the container")
+    raise ImpossibleHere(
+        f"training needs about {total / GIB:.1f} GiB ({listed}), {limit / GIB:.1f} GiB may be used; "
+        f"use {' and '.join(advice)}"
+    )
+
+
+def _weights(model: keras.Model) -> int:
+    """Return the bytes of weights, gradients and AdamW's two moments, all float32."""
+    trainable = sum(int(math.prod(weight.shape)) for weight in model.trainable_weights)
+    return 4 * (int(model.count_params()) + 3 * trainable)
+
+
+def _activations(model: keras.Model) -> int:
+    """Return the bytes of all layers' outputs for one photo, which the backward pass needs again."""
+    return sum(
+        int(math.prod(output.shape[1:])) * np.dtype(tf.as_dtype(output.dtype).as_numpy_dtype).itemsize
+        for layer in leaves(model)
+        for output in tf.nest.flatten(layer.output)
+    )

@@ -1,0 +1,30 @@
+"""A model's answers to a split."""
+
+import keras
+import numpy as np
+
+from dogbreed.data.pipeline import InputPipeline
+from dogbreed.platform.errors import DataContradiction
+
+
+def predict(
+    model: keras.Model, pipeline: InputPipeline, split: str, keep: int = 256, flip: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return int32 labels [n], float32 probabilities [n, classes] and the first `keep` photos, uint8.
+
+    With `flip` the probabilities are the mean over each photo and its mirror image.
+    The order is that of the shards, which is random but fixed: the first photos are a fair sample.
+    DataContradiction when the model's answer is no number.
+    """
+    labels, probabilities = [], []
+    shown: list[np.ndarray] = []
+    for photos, truth in pipeline.evaluation(split):
+        labels.append(truth.numpy())
+        answer = model.predict_on_batch(photos)
+        probabilities.append((answer + model.predict_on_batch(photos[:, :, ::-1])) / 2 if flip else answer)
+        if sum(len(batch) for batch in shown) < keep:
+            shown.append(photos.numpy())
+    answers = np.concatenate(probabilities)
+    if not np.isfinite(answers).all():
+        raise DataContradiction(f"the model gives probabilities that are no numbers on {split}; train it again")
+    return np.concatenate(labels), answers, np.concatenate(shown)[:keep]

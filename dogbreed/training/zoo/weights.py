@@ -1,0 +1,114 @@
+"""Weights that a model begins with: Keras' own, a file of them, or another model of this suite."""
+
+import hashlib
+import logging
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from dogbreed.platform.errors import AlreadyThere, DataContradiction, ServiceUnreachable, UnknownName
+from dogbreed.platform.storage import Store, read_uri
+from dogbreed.training import zoo
+from dogbreed.training.zoo import ends, pretrained
+
+IMAGENET = "imagenet"
+SUFFIX = ".weights.h5"  # Keras' present format; its former one is plain .h5
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A local file of weights."""
+
+    path: Path
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> "Weights":
+        """Return the file with its hash."""
+        with path.open("rb") as file:
+            return cls(path, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def bring(weights: str, model: str, folder: Path) -> Weights:
+    """Bring `imagenet`, a file, or `<model>.weights.h5` below a folder or prefix, into the local folder."""
+    if weights == IMAGENET:
+        return Weights.of(download(model, folder))
+    uri = weights if weights.endswith((".h5", ".keras")) else f"{weights.rstrip('/')}/{model}{SUFFIX}"
+    path = folder / uri.rpartition("/")[2]
+    path.write_bytes(read_uri(uri))
+    return Weights.of(path)
+
+
+def download(model: str, folder: Path) -> Path:
+    """Write Keras' ImageNet weights of `model` to `folder` and return the file; ServiceUnreachable without a network.
+
+    Keras checks what it downloads and keeps it in ~/.keras (KERAS_HOME).
+    """
+    entry = zoo.named(model)
+    if not entry.imagenet:
+        known = ", ".join(known.name for known in zoo.ENTRIES if known.imagenet)
+        raise UnknownName(f"Keras has no ImageNet weights of {model}; it has those of {known}")
+    path = folder / f"{model}{SUFFIX}"
+    try:
+        pretrained.application(entry.builder.partition(".")[2], entry.size, IMAGENET).save_weights(path)
+    except Exception as error:
+        if "URL fetch failure" not in str(error):  # a bare Exception in keras.utils.get_file
+            raise
+        raise ServiceUnreachable(
+            f"Keras could not download the weights of {model} ({error}); where there is a network, "
+            f"run jobs.fetch --weights {model} --raw URI, then train with --weights URI/weights"
+        ) from error
+    return path
+
+
+def keep(raw: Store, model: str, folder: Path) -> str:
+    """Put Keras' ImageNet weights of `model` below weights/, unless they are there, and return their SHA-256."""
+    key = f"weights/{model}{SUFFIX}"
+    if raw.size(key) is None:
+        with suppress(AlreadyThere):  # somebody else was faster
+            raw.put_file(key, download(model, folder))
+    return hashlib.sha256(raw.read(key)).hexdigest()
+
+
+def load(model: keras.Model, weights: Weights) -> None:
+    """Give the model's body the weights; DataContradiction when they are another model's."""
+    body = ends.body(model)
+    before = [layer.get_weights() for layer in _weighted(body)]
+    try:
+        if weights.path.suffix == ".keras":
+            _copy(ends.body(keras.models.load_model(weights.path, compile=False, safe_mode=True)), body)
+        else:
+            _load_file(body, weights.path)
+    except (ValueError, OSError) as error:
+        raise DataContradiction(f"{weights.path.name} holds no weights of {model.name}: {error}") from error
+    after = [layer.get_weights() for layer in _weighted(body)]
+    same = [old[0].ndim > 1 and np.array_equal(old[0], new[0]) for old, new in zip(before, after, strict=True)]
+    if any(same):  # Keras only warns of what it does not find
+        raise DataContradiction(f"{weights.path.name} leaves {sum(same)} layers of {model.name} as they were")
+    log.info("%s begins with %s, SHA-256 %s", model.name, weights.path.name, weights.sha256)
+
+
+def _load_file(body: keras.Model, path: Path) -> None:
+    nested = [layer for layer in body.layers if isinstance(layer, keras.Model)]
+    if len(nested) != 1:
+        raise ValueError("only models that Keras publishes have weights in such a file; name a model.keras")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Skipping nested container")  # a second listing of the same layers
+        nested[0].load_weights(path)
+    pretrained.standardize(nested[0])
+
+
+def _copy(source: keras.Model, body: keras.Model) -> None:
+    """Copy layer by layer; names count up within a process, so the order pairs them."""
+    for theirs, ours in zip(_weighted(source), _weighted(body), strict=True):
+        ours.set_weights(theirs.get_weights())
+
+
+def _weighted(body: keras.Model) -> list[keras.Layer]:
+    return [layer for layer in ends.leaves(body) if layer.weights]

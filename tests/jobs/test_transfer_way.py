@@ -1,0 +1,62 @@
+"""Several seeds in one command, then a model that begins with one of theirs, as separate processes with SQLite."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(900)  # five jobs, each of which imports TensorFlow, beside other tests
+
+
+def job(tracking: str, name: str, *options: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", f"jobs.{name}", *options],
+        cwd=ROOT,
+        env={**os.environ, "MLFLOW_TRACKING_URI": tracking},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return summary
+
+
+def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
+    settings = ("--set", "model=cifar-resnet", "--set", "size=32", "--batch-size", "8", "--epochs", "2")
+    train = ("--data", str(dataset), "--recipe", "simple-64", *settings)
+
+    seeds = job(tracking, "train", *train, "--seeds", "0,1")
+    children = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"tags.`mlflow.parentRunId` = '{seeds['run_id']}'",
+        output_format="list",
+    )
+    scores = [run.data.metrics["best_val_top1"] for run in children]
+    assert sorted(run.data.params["seed"] for run in children) == ["0", "1"]
+    assert seeds["mean_val_top1"] == pytest.approx(sum(scores) / 2)
+    assert (seeds["lowest_val_top1"], seeds["highest_val_top1"]) == (min(scores), max(scores))
+    assert all("input_wait" in run.data.metrics for run in children)
+    candidate = mlflow.MlflowClient().get_model_version_by_alias("dogbreed", "candidate")
+    assert int(candidate.version) in seeds["versions"]
+    assert job(tracking, "train", *train, "--seeds", "0,1") == seeds
+
+    begun = job(tracking, "train", *train, "--weights", "models:/dogbreed@candidate", "--set", "head.epochs=2")
+    run = mlflow.get_run(begun["run_id"])
+    assert begun["epochs"] == 4
+    assert len(run.data.tags["dogbreed.begun_with_sha256"]) == 64
+
+    plain, mirrored = (
+        job(tracking, "evaluate", "--model", begun["model_uri"], "--data", str(dataset), *flip)
+        for flip in ((), ("--flip",))
+    )
+    assert plain["run_id"] != mirrored["run_id"]
+    assert plain["loss"] != mirrored["loss"]

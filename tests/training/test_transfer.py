@@ -1,0 +1,136 @@
+"""Weights from elsewhere: the head learns first, then the upper part of the body, never its BatchNormalization."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dogbreed.data.dataset import load_manifest
+from dogbreed.data.pipeline import InputPipeline
+from dogbreed.platform.errors import UnknownName
+from dogbreed.platform.storage import open_store
+from dogbreed.training import trainer, transfer, zoo
+from dogbreed.training.batches import balanced
+from dogbreed.training.optimizer import LayerwiseAdamW
+from dogbreed.training.recipe import Recipe, job_key, override
+from dogbreed.training.recipes import begun
+from dogbreed.training.zoo import ends, pretrained
+from dogbreed.training.zoo.weights import Weights
+
+SETTINGS = ["model=mobilenet-0.25", "size=32", "batch_size=8", "epochs=2", "head.epochs=3", "warmup_epochs=0"]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    path = tmp_path_factory.mktemp("weights") / "mobilenet-0.25.weights.h5"
+    keras.utils.set_random_seed(1)
+    pretrained.application("MobileNet 0.25", 32).save_weights(path)
+    return Weights.of(path)
+
+
+class Silent:
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        pass
+
+
+def train(dataset: Path, weights: Weights, *settings: str) -> trainer.Trained:
+    recipe = override(begun("mobilenetv2-160", str(weights.path)), [*SETTINGS, *settings])
+    store = open_store(str(dataset))
+    manifest = load_manifest(store)
+    pipeline = InputPipeline(manifest, store, recipe.view, recipe.batch_size, Path("unused"))
+    return trainer.train(recipe, manifest, pipeline, 0, Silent(), weights)
+
+
+def moved(model: keras.Model, weights: Weights) -> list[tuple[keras.Layer, bool]]:
+    """Return the body's layers and whether their weights differ from the file's."""
+    fresh = pretrained.application("MobileNet 0.25", 32)
+    fresh.load_weights(weights.path)
+    ours = [layer for layer in ends.leaves(ends.body(model)) if layer.weights]
+    theirs = [layer for layer in fresh.layers if layer.weights]
+    return [
+        (layer, not all(np.array_equal(a, b) for a, b in zip(layer.get_weights(), other.get_weights(), strict=True)))
+        for layer, other in zip(ours, theirs, strict=True)
+    ]
+
+
+def test_a_frozen_body_stays_as_it_came_and_the_head_learns(dataset: Path, weights: Weights) -> None:
+    trained = train(dataset, weights, "unfrozen=0")
+    assert not any(changed for _, changed in moved(trained.model, weights))
+    assert [epoch["epoch"] for epoch in trained.history] == [1, 2, 3]
+    assert trained.head_epochs == 3
+    assert np.abs(trained.model.get_layer("logits").bias.numpy()).max() > 0
+
+
+def test_the_upper_part_learns_after_the_head_and_batch_normalization_never(dataset: Path, weights: Weights) -> None:
+    trained = train(dataset, weights, "unfrozen=0.3", "head.epochs=1", "learning_rate=0.01", "patience=9")
+    assert [epoch["epoch"] for epoch in trained.history] == [1, 2, 3]
+    layers = moved(trained.model, weights)
+    assert layers[-2][1] == (trained.best["epoch"] > 1)
+    assert not layers[0][1]
+    assert not any(changed for layer, changed in layers if isinstance(layer, keras.layers.BatchNormalization))
+
+
+def test_the_head_alone_is_kept_when_the_body_makes_it_no_better(
+    dataset: Path, weights: Weights, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hopeless(self: keras.callbacks.EarlyStopping, logs: dict[str, float]) -> float:
+        if len(self.model.layers) > 4:  # the whole model
+            logs["val_top1"] = 0.0
+        return logs["val_top1"]
+
+    monkeypatch.setattr(keras.callbacks.EarlyStopping, "get_monitor_value", hopeless)
+    trained = train(dataset, weights, "unfrozen=1", "head.epochs=2")
+    assert "kept; lower learning_rate" in caplog.text
+    assert trained.best["epoch"] <= 2
+    assert not any(changed for _, changed in moved(trained.model, weights))
+
+
+def test_a_body_and_a_head_share_the_models_layers() -> None:
+    model = zoo.build("mobilenet-0.25", 32, 5, 0.5)
+    photos = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    features = ends.body(model).predict_on_batch(photos)
+    assert features.shape == (3, 256)
+    assert np.allclose(ends.head(model).predict_on_batch(features), model.predict_on_batch(photos), atol=1e-6)
+
+
+def test_lower_layers_learn_more_slowly() -> None:
+    model = zoo.build("mobilenet-0.25", 32, 5, 0.0)
+    transfer.freeze(model, 0.5)
+    factors = transfer.factors(model, 0.1)
+    rates = list(factors.values())
+    assert rates == sorted(rates)
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[-1] < 1
+    assert "logits/kernel" not in factors
+    learning = {variable.path for variable in model.trainable_variables}
+    assert set(factors) == learning - {"logits/kernel", "logits/bias"}
+
+
+def test_a_factor_multiplies_the_step_of_its_variable_alone() -> None:
+    slow, fast = keras.Variable(1.0, name="slow"), keras.Variable(1.0, name="fast")
+    optimizer = LayerwiseAdamW(0.1, weight_decay=0.0, factors={slow.path: 0.1})
+    optimizer.apply([tf.constant(1.0), tf.constant(1.0)], [slow, fast])
+    steps = [1 - float(variable.numpy()) for variable in (slow, fast)]
+    assert steps == pytest.approx([0.01, 0.1], rel=1e-3)
+
+
+def test_class_weights_make_every_breed_count_the_same() -> None:
+    labels = tf.one_hot([0, 0, 0, 1], 3)
+    batches = tf.data.Dataset.from_tensors((tf.zeros((4, 1, 1, 3), tf.uint8), labels))
+    _, truth, weights = next(balanced(batches, np.array([3, 1, 0])).as_numpy_iterator())
+    assert (truth * weights[:, np.newaxis]).sum(0) == pytest.approx([2, 2, 0])
+    assert weights.mean() == pytest.approx(1)
+
+
+def test_weights_of_one_content_have_one_job_key_wherever_they_lie() -> None:
+    here, there = (begun("mobilenetv2-160", where) for where in ("folder", "s3://bucket/weights"))
+    assert job_key(here, "a" * 64, "data", 0) == job_key(there, "a" * 64, "data", 0)
+    assert job_key(here, "a" * 64, "data", 0) != job_key(here, "b" * 64, "data", 0)
+
+
+def test_a_recipe_that_would_train_nothing_is_refused() -> None:
+    with pytest.raises(UnknownName, match="nothing would be trained"):
+        Recipe("none", "simple", 64, unfrozen=0.0)
