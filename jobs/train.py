@@ -138,7 +138,7 @@ def _train(work: "Work", seed: int, content: str, key: str) -> dict[str, Any]:
     tags = {tracking.JOB_KEY: key, tracking.CONTENT: content}
     if work.begin:
         tags["dogbreed.begun_with_sha256"] = work.begin.sha256
-    with tracking.run("train", f"{recipe.name}-{key[:8]}", params, tags) as run:
+    with tracking.run("train", f"{recipe.name}-{key[:8]}", params, tags, machine=True) as run:
         tracking.log_input(manifest, work.store, "training")
         pipeline = InputPipeline(manifest, work.store, recipe.view, recipe.batch_size, work.scratch)
         trained = trainer.train(recipe, manifest, pipeline, seed, run, work.begin)

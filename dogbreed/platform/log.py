@@ -23,7 +23,17 @@ def configure(job: str) -> None:
         datefmt="%H:%M:%S",
         force=True,
     )
-    for chatty in ("botocore", "boto3", "s3transfer", "urllib3", "matplotlib", "PIL", "h5py", "alembic"):
+    for chatty in (
+        "botocore",
+        "boto3",
+        "s3transfer",
+        "urllib3",
+        "matplotlib",
+        "PIL",
+        "h5py",
+        "alembic",
+        "mlflow.system_metrics",
+    ):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import re
-import resource
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from dogbreed.platform.errors import DataContradiction, TryAgain
 from dogbreed.review import classifier, figures, metrics, tracking
 from dogbreed.review.classifier import Card
 from dogbreed.review.tracking import Run
+from dogbreed.training import cost
 from dogbreed.training.recipe import Recipe
 from dogbreed.training.trainer import Trained
 from dogbreed.training.zoo import weights
@@ -108,8 +108,7 @@ def log_training(run: Run, trained: Trained, validation: Predictions, manifest: 
     run.picture("learning_curves", figures.learning_curves(history, trained.head_epochs))
     run.text("tables/history.csv", history.to_csv(index=False))
     log_evaluation(run, "best_val", validation, manifest)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    run.log(0, {"best_epoch": trained.best["epoch"], "epochs": float(len(history)), "peak_rss_mb": peak})
+    run.log(0, {"best_epoch": trained.best["epoch"], "epochs": float(len(history)), **cost.spent(trained.history)})
     mlflow.set_tags(
         {"dogbreed.weights_sha256": trained.weights_sha256, "dogbreed.optimizer_sha256": trained.optimizer_sha256}
     )

@@ -95,14 +95,20 @@ class Run:
 
 
 @contextmanager
-def run(job: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
+def run(
+    job: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str], machine: bool = False
+) -> Iterator[Run]:
     """Open a run in the experiment of `job`; it ends as FINISHED, FAILED or, by SIGTERM, KILLED.
+
+    With `machine` MLflow adds the use of CPU, memory, disk, network and GPUs every ten seconds, as system/*.
 
     ServiceUnreachable when MLflow does not answer at the start, TryAgain when it is lost later.
     """
     check_server()
     with translated():
-        active = mlflow.start_run(experiment_id=_experiment(job), run_name=name, tags=dict(tags), nested=True)
+        active = mlflow.start_run(
+            experiment_id=_experiment(job), run_name=name, tags=dict(tags), nested=True, log_system_metrics=machine
+        )
         own = Run(active.info.run_id)
         try:
             mlflow.log_params(_flat(params))

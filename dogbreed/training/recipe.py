@@ -49,6 +49,7 @@ class Recipe:
     ema: float = 0.0  # momentum of the weights' running mean that is validated and kept; 0: none
     patience: int = 10  # epochs without a better val_top1 before training stops
     precision: str = "auto"  # of the computation; auto: mixed_float16 on a GPU, float32 on a CPU
+    steps_per_execution: int = 1  # most batches between two looks of Python; more help small models on a fast GPU
     cache: str = "none"  # decoded: photos are kept in memory as the model sees them, random views are cut from those
     augment: Augment = Augment()
     weights: str = "none"  # that the body begins with: none, imagenet, or where they are
@@ -57,8 +58,8 @@ class Recipe:
     layer_decay: float = 1.0  # with weights: the first of those learns at so many times the head's rate
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch_size, self.patience) < 1:
-            raise UnknownName("epochs, batch_size and patience are at least 1")
+        if min(self.epochs, self.batch_size, self.patience, self.steps_per_execution) < 1:
+            raise UnknownName("epochs, batch_size, patience and steps_per_execution are at least 1")
         if self.learning_rate <= 0 or self.weight_decay < 0 or self.warmup_epochs < 0:
             raise UnknownName("learning_rate is above 0; weight_decay and warmup_epochs are at least 0")
         if self.clip < 0 or not (0 <= self.unfrozen <= 1 and 0 < self.layer_decay <= 1):

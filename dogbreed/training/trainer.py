@@ -100,7 +100,9 @@ def _train_body(
     watcher.batch_size = recipe.batch_size
     before, found = model.get_weights(), list(watcher.history)
     classes, steps = model.output.shape[-1], pipeline.steps(TRAIN)
-    _compile(model, recipe, adamw(recipe, steps, factors))
+    # Keras runs past an epoch's end with a number of batches that does not divide it
+    block = max(size for size in range(1, recipe.steps_per_execution + 1) if steps % size == 0)
+    _compile(model, recipe, adamw(recipe, steps, factors), block)
     swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
     model.fit(
         watcher.timed(batches.training(recipe, pipeline, classes, seed)),
@@ -151,7 +153,7 @@ def compiled(recipe: Recipe, classes: int, steps: int) -> keras.Model:
     return model
 
 
-def _compile(model: keras.Model, recipe: Recipe, optimizer: keras.optimizers.Optimizer) -> None:
+def _compile(model: keras.Model, recipe: Recipe, optimizer: keras.optimizers.Optimizer, block: int = 1) -> None:
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
@@ -159,6 +161,7 @@ def _compile(model: keras.Model, recipe: Recipe, optimizer: keras.optimizers.Opt
             keras.metrics.CategoricalAccuracy(name="top1"),
             keras.metrics.TopKCategoricalAccuracy(5, name="top5"),
         ],
+        steps_per_execution=block,
         jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA: 0.57x on CPU
     )
 

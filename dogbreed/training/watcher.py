@@ -62,7 +62,7 @@ class Watcher(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Move the bar."""
-        self._bar.update()
+        self._bar.update(batch + 1 - self._bar.n)  # several at a time with steps_per_execution
         self._waited += max(0.0, float(self._given.numpy()) - self._asked)
         self._require_numbers(logs or {}, f"batch {batch + 1} of epoch {len(self.history) + 1}")
 
@@ -86,6 +86,7 @@ class Watcher(keras.callbacks.Callback):
         }
         if self.batch_size:
             values["photos_per_second"] = self.params["steps"] * self.batch_size / values["seconds"]
+        if self.batch_size and self.model.steps_per_execution == 1:  # else Python does not see each batch asked for
             values["input_wait"] = self._waited / values["seconds"]
             self._warn_of_waiting(values["input_wait"])
         self.history.append({"epoch": number, **values})

@@ -44,7 +44,8 @@ def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pyt
     assert sorted(run.data.params["seed"] for run in children) == ["0", "1"]
     assert seeds["mean_val_top1"] == pytest.approx(sum(scores) / 2)
     assert (seeds["lowest_val_top1"], seeds["highest_val_top1"]) == (min(scores), max(scores))
-    assert all("input_wait" in run.data.metrics for run in children)
+    for name in ("input_wait", "photos_per_second", "cpu_hours", "system/cpu_utilization_percentage"):
+        assert all(run.data.metrics[name] >= 0 for run in children)
     candidate = mlflow.MlflowClient().get_model_version_by_alias("dogbreed", "candidate")
     assert int(candidate.version) in seeds["versions"]
     assert job(tracking, "train", *train, "--seeds", "0,1") == seeds

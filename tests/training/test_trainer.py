@@ -178,3 +178,13 @@ def test_waiting_for_photos_is_measured_and_warned_of(dataset: Path, caplog: pyt
     shares = [values["input_wait"] for values in listener.values]
     assert shares[0] > 0.3
     assert caplog.text.count("waited for photos") == 1
+
+
+def test_several_batches_an_execution_end_in_the_same_weights(dataset: Path) -> None:
+    one, four = Listener(), Listener()  # 3 batches an epoch: 3 at a time
+    settings = ["epochs=2", "learning_rate=0.01"]
+    train(dataset, override(SHORT, settings), one)
+    train(dataset, override(SHORT, [*settings, "steps_per_execution=5"]), four)
+    assert [values["loss"] for values in four.values] == pytest.approx([values["loss"] for values in one.values], 1e-3)
+    assert "input_wait" in one.values[0]
+    assert "input_wait" not in four.values[0]
