@@ -1,0 +1,64 @@
+"""One model of each family at 224 px: two epochs on ten breeds. Real photos where they are, drawn ones elsewhere."""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from dogbreed.data.dataset import Manifest, load_manifest
+from dogbreed.data.pipeline import InputPipeline
+from dogbreed.data.sources.sketches import SketchConfig, draw_archives
+from dogbreed.data.sources.stanford_dogs import StanfordDogs
+from dogbreed.platform.storage import FolderStore
+from dogbreed.training import trainer, zoo
+from dogbreed.training.recipe import Recipe
+
+REAL = Path(__file__).parents[4] / "shared" / "stanford-dogs-small"
+FAMILIES = {family: next(members) for family, members in groupby(zoo.ENTRIES, lambda entry: entry.family)}
+BATCH = 16
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def ten_breeds(preprocess: Callable[..., Manifest | None], tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
+    """Ten breeds with 11 train photos each: a tenth is for validation."""
+    out = FolderStore(tmp_path_factory.mktemp("ten") / "dogs-224")
+    raw = REAL
+    if not REAL.is_dir():
+        raw = tmp_path_factory.mktemp("raw")
+        for name, data in draw_archives(SketchConfig(breeds=10, per_breed=22)).items():
+            (raw / name).write_bytes(data)
+    source = StanfordDogs(FolderStore(raw))
+    breeds = tuple(sorted({photo.key.partition("/")[0] for photo in source.photos})[:10])
+    preprocess(source, out, size=224, per_breed=11, breeds=tuple(name.partition("-")[2] for name in breeds))
+    return out
+
+
+class Losses:
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        self.found.append(values["loss"])
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    yield
+    keras.utils.clear_session()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_trains_two_epochs_at_224_px(family: str, ten_breeds: FolderStore) -> None:
+    manifest = load_manifest(ten_breeds)
+    recipe = Recipe(family, FAMILIES[family].name, 224, epochs=2, batch_size=BATCH, warmup_epochs=0, learning_rate=3e-4)
+    pipeline = InputPipeline(manifest, ten_breeds, recipe.view, BATCH, Path("unused"))
+    losses = Losses()
+    trained = trainer.train(recipe, manifest, pipeline, 0, losses)
+    assert len(losses.found) == 2
+    assert np.isfinite(losses.found).all()
+    assert trained.model.output_shape == (None, 10)
