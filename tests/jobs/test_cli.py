@@ -109,6 +109,17 @@ def test_a_training_needs_its_options() -> None:
     assert "Missing option '--data'" in done.stderr
 
 
+@pytest.mark.parametrize(("seeds", "said"), [("0,0", "a seed twice"), ("0,x", "not a valid int"), ("-1", "not in the")])
+def test_seeds_are_different_numbers(seeds: str, said: str) -> None:
+    done = run("jobs.train", "--data", "nowhere", "--recipe", "simple-64", "--seeds", seeds)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_weights_that_nobody_publishes_are_not_fetched(tmp_path: Path) -> None:
+    done = run("jobs.fetch", "--raw", str(tmp_path), "--weights", "simple")
+    assert (done.returncode, "no ImageNet weights of simple" in done.stderr) == (2, True), done.stderr
+
+
 def test_an_unwritable_place_is_impossible_here(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = run(
