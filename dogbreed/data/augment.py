@@ -16,6 +16,8 @@ class Augment:
     flip: bool = False  # mirror every other view
     margin_jitter: float = 0.0  # a deferred crop's margin moves by up to so many box sides
     cutmix: float = 0.0  # share of the batches whose photos get a rectangle of another photo
+    mixup: float = 0.0  # share of the batches whose photos are blended with another photo
+    erase: float = 0.0  # share of the photos that lose a rectangle to noise
 
     @property
     def moves(self) -> bool:
@@ -27,8 +29,8 @@ class Augment:
             raise UnknownName(f"min_area {self.min_area} is outside 0 to 1")
         if self.max_aspect < 1 or not 0 <= self.margin_jitter < 0.5:  # beyond, a box could vanish
             raise UnknownName("max_aspect is at least 1; margin_jitter at least 0 and below 0.5")
-        if not 0 <= self.cutmix <= 1:
-            raise UnknownName(f"cutmix {self.cutmix} is outside 0 to 1")
+        if min(self.cutmix, self.mixup) < 0 or self.cutmix + self.mixup > 1 or not 0 <= self.erase <= 1:
+            raise UnknownName("cutmix and mixup are at least 0 and together at most 1; erase is in 0 to 1")
 
 
 def jitter_margin(margin: float, augment: Augment, seed: tf.Tensor) -> tf.Tensor:
@@ -73,3 +75,37 @@ def cutmix(photos: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.T
     share = tf.reduce_mean(tf.cast(mask, tf.float32))
     mixed = tf.where(mask[tf.newaxis, :, :, tf.newaxis], photos[::-1], photos)
     return mixed, (1 - share) * targets + share * targets[::-1]
+
+
+def mixup(photos: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return uint8 [n, size, size, 3] and targets, each blended with those of its partner n - 1 - i.
+
+    targets: float32 [n, classes]. The share is uniform in 0 to 1, one a batch (Zhang et al. 2018, arXiv:1710.09412,
+    with alpha 1).
+    """
+    share = tf.random.stateless_uniform([], seed)
+    pixels = tf.cast(photos, tf.float32)
+    blended = tf.round((1 - share) * pixels + share * pixels[::-1])
+    return tf.cast(blended, tf.uint8), (1 - share) * targets + share * targets[::-1]
+
+
+def erase(photos: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
+    """Return uint8 [n, size, size, 3]; a `share` of the photos has a rectangle of 2 to 33 % of its area in noise.
+
+    Zhong et al. 2017, arXiv:1708.04896, with sides of 0.3 to 3.3 to one another.
+    """
+    count, size = tf.shape(photos)[0], tf.cast(tf.shape(photos)[1], tf.float32)
+    chosen, area, aspect, top, left = tf.unstack(tf.random.stateless_uniform([5, count], seed))
+    sides = tf.sqrt(0.02 + 0.31 * area) * size
+    stretch = tf.sqrt(0.3 * tf.pow(3.3 / 0.3, aspect))
+    height, width = tf.minimum(sides * stretch, size), tf.minimum(sides / stretch, size)
+    place = tf.range(size)[tf.newaxis]
+
+    def covered(start: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        begin = (start * (size - length))[:, tf.newaxis]
+        return (place >= begin) & (place < begin + length[:, tf.newaxis])
+
+    rows = covered(top, tf.where(chosen < share, height, 0.0))
+    mask = rows[:, :, tf.newaxis] & covered(left, width)[:, tf.newaxis]
+    noise = tf.random.stateless_uniform(tf.shape(photos), seed + 1, 0, 256, tf.int32)
+    return tf.where(mask[..., tf.newaxis], tf.cast(noise, tf.uint8), photos)

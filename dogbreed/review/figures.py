@@ -44,7 +44,9 @@ def learning_curves(history: pd.DataFrame, head_epochs: int = 0) -> Figure:
     if 0 < head_epochs < len(history):
         for panel in (loss, top1):
             panel.axvline(head_epochs + 0.5, color=GREY, linewidth=1, linestyle=":")
-        loss.text(head_epochs + 0.5, 0.98, " body joins", transform=loss.get_xaxis_transform(), va="top", color=GREY)
+        loss.text(
+            head_epochs + 0.5, 1, "body joins ", transform=loss.get_xaxis_transform(), ha="right", va="top", color=GREY
+        )
     return figure
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from dogbreed.data.augment import Augment, cutmix
+from dogbreed.data.augment import Augment, cutmix, erase, mixup
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.split import TRAIN
 from dogbreed.training.recipe import Recipe
@@ -22,15 +22,19 @@ def one_hot(batches: tf.data.Dataset, classes: int) -> tf.data.Dataset:
 
 
 def mixed(batches: tf.data.Dataset, augment: Augment, seed: int) -> tf.data.Dataset:
-    """Apply CutMix to its share of the batches, each a function of (seed, number of the batch)."""
-    if not augment.cutmix:
+    """Mix and erase photos as `augment` says, each batch a function of (seed, number of the batch)."""
+    if not (augment.cutmix or augment.mixup or augment.erase):
         return batches
 
     def one(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         own = tf.stack([tf.constant(seed, tf.int64), number])
-        chosen = tf.random.stateless_uniform([], own + 1) < augment.cutmix
-        result: tuple[tf.Tensor, tf.Tensor] = tf.cond(chosen, lambda: cutmix(*batch, own), lambda: batch)
-        return result
+        draw = tf.random.stateless_uniform([], own + 1)
+        ways = [
+            (draw < augment.cutmix, lambda: cutmix(*batch, own)),
+            (draw < augment.cutmix + augment.mixup, lambda: mixup(*batch, own)),
+        ]
+        photos, targets = tf.case(ways, default=lambda: batch)
+        return erase(photos, augment.erase, own + 2) if augment.erase else photos, targets
 
     return batches.enumerate().map(one)
 

@@ -129,6 +129,19 @@ def test_cutmix_is_a_function_of_the_seed_and_leaves_its_share_of_batches_alone(
     assert mixed(batches, Augment(), 3) is batches
 
 
+def test_each_batch_is_mixed_in_one_way_at_most() -> None:
+    photos = tf.constant([0, 90], tf.uint8)
+    batches = tf.data.Dataset.from_tensors((photos, tf.eye(2))).repeat(60)
+    batches = batches.map(lambda x, y: (tf.broadcast_to(tf.reshape(x, (2, 1, 1, 1)), (2, 8, 8, 3)), y))
+    found = list(mixed(batches, Augment(cutmix=0.3, mixup=0.3), 1).as_numpy_iterator())
+    values = [np.unique(images[0]) for images, _ in found]
+    blended = sum(len(v) == 1 and v[0] not in (0, 90) for v in values)
+    cut = sum(list(v) == [0, 90] for v in values)
+    alone = sum(list(v) == [0] for v in values)
+    assert blended + cut + alone >= 58  # a rectangle may be all of the photo, a share may round to none
+    assert min(blended, cut, alone) >= 8
+
+
 def test_one_breed_is_nothing_to_learn(source: StanfordDogs, preprocess: Preprocess, tmp_path: Path) -> None:
     preprocess(source, FolderStore(tmp_path), breeds=("Inkpot_terrier",))
     with pytest.raises(DataContradiction, match="one breed only"):
