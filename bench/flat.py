@@ -15,7 +15,7 @@ from matplotlib import rc_context
 
 from dogbreed.review.style import BLUE, STYLE, new_figure
 
-SEED_MIB_A_PHOTO = 4.1  # a list of float64 arrays into `fit` at 224 px, printed by bench.memory
+LIST_MIB_A_PHOTO = 4.1  # a list of float64 arrays into `fit` at 224 px, printed by bench.memory
 
 
 def watched(options: tuple[str, ...]) -> list[tuple[float, float]]:
@@ -32,7 +32,7 @@ def watched(options: tuple[str, ...]) -> list[tuple[float, float]]:
 
 @rc_context(STYLE)
 def draw(found: list[tuple[float, float]], title: str, path: Path) -> None:
-    """Draw memory over time, with the flat part's growth in its title."""
+    """Draw memory over time."""
     figure = new_figure(9, 4.2, title)
     axes = figure.add_subplot()
     axes.plot(*zip(*found, strict=True), color=BLUE)
@@ -45,7 +45,7 @@ def draw(found: list[tuple[float, float]], title: str, path: Path) -> None:
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--picture", type=click.Path(path_type=Path), required=True, help="Where the figure goes, as PNG.")
-@click.option("--photos", type=int, required=True, help="Train photos, for the figure of the seed's way.")
+@click.option("--photos", type=int, required=True, help="Train photos, for what loading all of them would take.")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def main(picture: Path, photos: int, options: tuple[str, ...]) -> None:
     """Train with OPTIONS of jobs.train, draw its memory and print how much the second half of the time added."""
@@ -53,11 +53,11 @@ def main(picture: Path, photos: int, options: tuple[str, ...]) -> None:
     half = [size for seconds, size in found if seconds > found[-1][0] / 2]
     quarter = [size for seconds, size in found if found[-1][0] / 4 < seconds <= found[-1][0] / 2]
     growth = max(half) / max(quarter)
-    seed = photos * SEED_MIB_A_PHOTO / 1024
+    loaded = photos * LIST_MIB_A_PHOTO / 1024
     draw(found, f"Memory of a training: peak {max(size for _, size in found):,.0f} MiB", picture)
     click.echo(
         f"peak {max(size for _, size in found):,.0f} MiB; the second half of the time against the second quarter: "
-        f"{growth:.3f}x; a list of float64 arrays would take {seed:.0f} GiB"
+        f"{growth:.3f}x; a list of float64 arrays would take {loaded:.0f} GiB"
     )
 
 

@@ -40,7 +40,7 @@ def main(**options: Any) -> dict[str, Any]:
     raw = open_store(options["raw"])
     preflight.before_job(raw, tracked=False)
     if options["weights"]:
-        return _weights(raw, options["weights"].split(","))
+        return _weights(raw, [name.strip() for name in options["weights"].split(",")])
     sketches = options["source"] == "sketches"
     if sketches:
         download.draw(raw, SketchConfig(options["breeds"], options["per_breed"], options["seed"]))
@@ -53,6 +53,8 @@ def _weights(raw: Store, models: list[str]) -> dict[str, Any]:
     """Put the weights of each model below weights/ and return their hashes."""
     from dogbreed.training.zoo import weights
 
+    for model in models:  # all names, before the first download
+        weights.check_published(model)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
         return {"weights": {model: weights.keep(raw, model, Path(folder)) for model in models}}
 

@@ -47,7 +47,7 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
 @job("train")
 @uri("--data", "Dataset made by jobs.preprocess", required=True)
 @click.option("--recipe", required=True, help="Named recipe, for example simple-64 or larger-128.")
-@click.option("--name", callback=name_of_job, help="Job key.  [default: hash of recipe, data, seed and format]")
+@click.option("--name", callback=name_of_job, help="Job key.  [default: hash of recipe, weights, data, seed]")
 @click.option("--epochs", type=int, help="Passes over the train photos.  [default: the recipe's]")
 @click.option("--batch-size", type=int, help="Photos a step.  [default: the recipe's]")
 @click.option(
@@ -97,7 +97,7 @@ def main(**options: Any) -> dict[str, Any]:
     import tensorflow as tf
 
     from dogbreed.data.dataset import load_manifest
-    from dogbreed.review import preflight, results, server
+    from dogbreed.review import preflight, results, server, tracking
     from dogbreed.training.recipe import job_key, override
     from dogbreed.training.recipes import begun
 
@@ -112,9 +112,12 @@ def main(**options: Any) -> dict[str, Any]:
         begin = results.bring_weights(recipe, Path(scratch))
         contents = [job_key(recipe, begin.sha256 if begin else "", manifest.digest, seed) for seed in seeds]
         work = Work(recipe, begin, manifest, store, Path(scratch), options["fresh"])
-        if not options["seeds"]:
-            return _train(work, options["seed"], contents[0], options["name"] or contents[0])
-        return _train_all(work, dict(zip(seeds, contents, strict=True)), options["name"])
+        if options["seeds"]:
+            summary = _train_all(work, dict(zip(seeds, contents, strict=True)), options["name"])
+        else:
+            summary = _train(work, options["seed"], contents[0], options["name"] or contents[0])
+    tracking.set_candidate(summary["model_version"])  # also when it was done: another may have been the last one
+    return summary
 
 
 def _train(work: "Work", seed: int, content: str, key: str) -> dict[str, Any]:
@@ -130,9 +133,7 @@ def _train(work: "Work", seed: int, content: str, key: str) -> dict[str, Any]:
     done = tracking.finished_training(key, content)
     if done and not work.fresh:
         log.info("done already in run %s; --fresh trains again", done.info.run_id)
-        summary = results.of_training(done)
-        tracking.set_candidate(summary["model_version"])  # another training may have been the last one
-        return summary
+        return results.of_training(done)
     computed = {"policy": trainer.policy(recipe.precision), "seed": seed}
     params = {**dataclasses.asdict(recipe), **computed, "data": manifest.options}
     tags = {tracking.JOB_KEY: key, tracking.CONTENT: content}
@@ -143,9 +144,8 @@ def _train(work: "Work", seed: int, content: str, key: str) -> dict[str, Any]:
         pipeline = InputPipeline(manifest, work.store, recipe.view, recipe.batch_size, work.scratch)
         trained = trainer.train(recipe, manifest, pipeline, seed, run, work.begin)
         card = classifier.Card(manifest.classes, recipe.size, recipe.shape, manifest.digest)
-        version = results.register(trained, card, pipeline.example())  # first: pictures may be lost, a model not
+        results.register(trained, card, pipeline.example())  # first: pictures may be lost, a model not
         results.log_training(run, trained, predict(trained.model, pipeline, VALIDATION), manifest)
-        tracking.set_candidate(version)
     return results.of_training(tracking.get(run.id))
 
 
@@ -168,6 +168,7 @@ def _train_all(work: "Work", contents: dict[int, str], name: str | None) -> dict
         for seed, own in contents.items():
             keras.utils.clear_session()  # the model before this one is in MLflow
             summaries.append(_train(work, seed, own, f"{name}-{seed}" if name else own))
+        configure(f"train {key}")
         results.log_seeds(run, summaries)
     return results.of_seeds(tracking.get(run.id))
 

@@ -103,7 +103,7 @@ def save(model: keras.Model, card: Card, folder: Path) -> tuple[Path, Path]:
     """Write model and card below `folder`, as in a logged model, and return their paths."""
     weights, text = _files(folder)
     weights.parent.mkdir(parents=True, exist_ok=True)
-    model.save(weights)
+    keras.Model(model.input, model.output, name=model.name).save(weights)  # without optimizer and its moments
     text.write_text(json.dumps(asdict(card), indent=1))
     return weights, text
 

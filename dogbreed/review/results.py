@@ -14,11 +14,10 @@ import pandas as pd
 
 from dogbreed.data.dataset import Manifest
 from dogbreed.data.leakage import is_listed
-from dogbreed.platform.errors import DataContradiction, TryAgain
+from dogbreed.platform.errors import DataContradiction, TryAgain, UnknownName
 from dogbreed.review import classifier, figures, metrics, tracking
 from dogbreed.review.classifier import Card
 from dogbreed.review.tracking import Run
-from dogbreed.training import cost
 from dogbreed.training.recipe import Recipe
 from dogbreed.training.trainer import Trained
 from dogbreed.training.zoo import weights
@@ -95,6 +94,11 @@ def bring_weights(recipe: Recipe, folder: Path) -> Weights | None:
     """Bring what a recipe begins with into a local folder; None when it begins with nothing."""
     if recipe.weights == "none":
         return None
+    if recipe.weights.endswith("@candidate"):
+        raise UnknownName(
+            f"--weights {recipe.weights}: each training moves that alias to its own model; "
+            f"name a version, {tracking.resolve(recipe.weights)}"
+        )
     if re.match(r"(models|runs):/", recipe.weights):
         return Weights.of(
             classifier.keras_file(tracking.download(tracking.resolve(recipe.weights), folder / "weights"))
@@ -108,27 +112,40 @@ def log_training(run: Run, trained: Trained, validation: Predictions, manifest: 
     run.picture("learning_curves", figures.learning_curves(history, trained.head_epochs))
     run.text("tables/history.csv", history.to_csv(index=False))
     log_evaluation(run, "best_val", validation, manifest)
-    run.log(0, {"best_epoch": trained.best["epoch"], "epochs": float(len(history)), **cost.spent(trained.history)})
+    run.log(0, {"best_epoch": trained.best["epoch"], "epochs": float(len(history)), **trained.cost})
     mlflow.set_tags(
         {"dogbreed.weights_sha256": trained.weights_sha256, "dogbreed.optimizer_sha256": trained.optimizer_sha256}
     )
 
 
 def log_seeds(run: Run, summaries: Sequence[dict[str, Any]]) -> None:
-    """Log mean, lowest and highest validation top-1 of several seeds, and make the best one the candidate."""
+    """Log mean, lowest and highest validation top-1 of several seeds, and which runs and models they are."""
     found = [summary["val_top1"] for summary in summaries]
     run.log(0, {"mean_val_top1": float(np.mean(found)), "lowest_val_top1": min(found), "highest_val_top1": max(found)})
     best = max(summaries, key=lambda summary: float(summary["val_top1"]))
-    tracking.set_candidate(best["model_version"])
-    versions = ",".join(str(summary["model_version"]) for summary in summaries)
-    mlflow.set_tags({"dogbreed.model_uri": best["model_uri"], "dogbreed.model_versions": versions})
+    versions, runs = (",".join(str(s[key]) for s in summaries) for key in ("model_version", "run_id"))
+    mlflow.set_tags(
+        {
+            "dogbreed.model_uri": best["model_uri"],
+            "dogbreed.model_version": best["model_version"],
+            "dogbreed.model_versions": versions,
+            "dogbreed.runs": runs,
+        }
+    )
 
 
 def of_seeds(run: mlflow.entities.Run) -> dict[str, Any]:
     """Return the summary of a training with several seeds; the model is the best one on validation."""
     scores = {f"{name}_val_top1": run.data.metrics[f"{name}_val_top1"] for name in ("mean", "lowest", "highest")}
-    versions = [int(version) for version in run.data.tags["dogbreed.model_versions"].split(",")]
-    return {"run_id": run.info.run_id, "model_uri": run.data.tags["dogbreed.model_uri"], "versions": versions, **scores}
+    tags = run.data.tags
+    return {
+        "run_id": run.info.run_id,
+        "runs": tags["dogbreed.runs"].split(","),
+        "model_uri": tags["dogbreed.model_uri"],
+        "model_version": int(tags["dogbreed.model_version"]),
+        "versions": [int(version) for version in tags["dogbreed.model_versions"].split(",")],
+        **scores,
+    }
 
 
 def register(trained: Trained, card: Card, example: bytes) -> int:

@@ -26,8 +26,8 @@ from dogbreed.review.server import ERRORS, check_server, known_model, spared, tr
 
 MODEL = "dogbreed"
 JOB_KEY = "dogbreed.job_key"
-CONTENT = "dogbreed.job_content"  # hash of recipe, data, seed and format: the default job key
-EVALUATION = "dogbreed.evaluation"  # hash of model, data and split
+CONTENT = "dogbreed.job_content"  # hash of recipe, weights, data, seed and format: the default job key
+EVALUATION = "dogbreed.evaluation"  # hash of model, data, split, flip and list
 DIGEST = "dogbreed.dataset_digest"
 CONFIG_ID = "dogbreed.config_id"
 METRICS_A_REQUEST = 1000  # MLflow refuses more
@@ -107,7 +107,11 @@ def run(
     check_server()
     with translated():
         active = mlflow.start_run(
-            experiment_id=_experiment(job), run_name=name, tags=dict(tags), nested=True, log_system_metrics=machine
+            experiment_id=_experiment(job),
+            run_name=name,
+            tags=dict(tags),
+            nested=True,
+            log_system_metrics=machine or None,
         )
         own = Run(active.info.run_id)
         try:
@@ -162,12 +166,13 @@ def finished_run(job: str, tag: str, value: str) -> mlflow.entities.Run | None:
 def finished_training(key: str, content: str) -> mlflow.entities.Run | None:
     """Return the finished run of job `key`, None where there is none.
 
-    DataContradiction when it trained something else: another recipe, dataset or seed has another `content`.
+    DataContradiction when it trained something else: other recipes, data, seeds or weights have another `content`.
     """
     done = finished_run("train", JOB_KEY, key)
     if done and done.data.tags.get(CONTENT) != content:
         raise DataContradiction(
-            f"job {key} is done in run {done.info.run_id} with another recipe, dataset or seed; choose another --name"
+            f"job {key} is done in run {done.info.run_id} with another recipe, dataset, seed or weights; "
+            "choose another --name"
         )
     return done
 

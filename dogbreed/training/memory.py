@@ -16,7 +16,7 @@ from dogbreed.training.recipe import Recipe
 from dogbreed.training.zoo.ends import leaves
 
 LIBRARIES = int(1.35 * GIB)  # TensorFlow, MLflow, pictures: the peak of simple-64 (bench.memory) less its other parts
-BATCHES_AHEAD = 5  # two prefetched by an epoch, two by all of them, one in the model
+BATCHES_AHEAD = 6  # two prefetched by an epoch, two by all of them, one with its labels, one in the model
 
 log = logging.getLogger(__name__)
 

@@ -140,8 +140,8 @@ def fine_tuned(recipe: Recipe, weights: str) -> Recipe:
         head=Head(epochs=30, views=4),
         unfrozen=0.5,
         layer_decay=0.3,
-        epochs=8,
-        learning_rate=3e-4,
+        epochs=6,
+        learning_rate=3e-5,  # 3e-4 took MobileNetV2 from 76.8 % on validation to 69.6 in an epoch
         warmup_epochs=0.5,
         patience=4,
         augment=Augment(flip=True, min_area=0.5, max_aspect=1.3),

@@ -16,7 +16,8 @@ from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.split import TRAIN, VALIDATION
 from dogbreed.platform.errors import DataContradiction
 from dogbreed.training import batches, memory, transfer, zoo
-from dogbreed.training.optimizer import adamw
+from dogbreed.training.cost import Meter
+from dogbreed.training.optimizer import LayerwiseAdamW, adamw
 from dogbreed.training.recipe import Recipe
 from dogbreed.training.watcher import Observer, Watcher
 from dogbreed.training.zoo import ends, weights
@@ -32,6 +33,7 @@ class Trained:
 
     model: keras.Model
     history: tuple[dict[str, float], ...]  # one entry an epoch: epoch, loss, top1, top5, val_*, seconds
+    cost: dict[str, float]  # see dogbreed.training.cost
     head_epochs: int  # so many of them, the first ones, trained a head on a frozen body
     weights_sha256: str
     optimizer_sha256: str
@@ -55,29 +57,32 @@ def train(
         manifest.filled(split)
     if len(manifest.classes) < 2:
         raise DataContradiction("the dataset has one breed only, there is nothing to learn; preprocess more --breeds")
+    meter = Meter()
     keras.utils.set_random_seed(seed)
     model = build(recipe, len(manifest.classes))
     memory.check(memory.plan(model, recipe, pipeline), recipe)
     heads = recipe.head.epochs if begin else 0
-    watcher = Watcher(heads + (recipe.epochs if recipe.unfrozen else 0), observer)
+    whole = recipe.epochs if recipe.unfrozen or not begin else 0
+    watcher = Watcher(heads + whole, observer)
     if begin:
         weights.load(model, begin)
     if heads:
         _train_head(model, recipe, pipeline, seed, watcher)
-    if recipe.unfrozen or not begin:
+    if whole:
         _train_body(model, recipe, pipeline, seed, watcher, transferred=begin is not None)
-    history = tuple(watcher.history)
-    return Trained(model, history, heads, digest(model.get_weights()), digest(watcher.model.optimizer.variables))
+    hashes = digest(model.get_weights()), digest(watcher.model.optimizer.variables)
+    return Trained(model, tuple(watcher.history), meter.read(), heads, *hashes)
 
 
 def _train_head(model: keras.Model, recipe: Recipe, pipeline: InputPipeline, seed: int, watcher: Watcher) -> None:
     """Train the head alone, on features that the body gives once."""
     seen, validation = transfer.seen(ends.body(model), recipe, pipeline, seed)
     classes, settings = model.output.shape[-1], recipe.head
-    head = ends.head(model)
+    with _precision(policy(recipe.precision)):  # Keras scales the loss of a model of 16 bits only
+        head = ends.head(model)
     steps = -(-len(seen.labels) // settings.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps)
-    _compile(head, recipe, keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay))
+    _compile(head, recipe, LayerwiseAdamW(rate, decay=recipe.weight_decay, factors={}))
     head.fit(
         seen.values,
         keras.utils.to_categorical(seen.labels, classes),

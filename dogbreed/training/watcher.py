@@ -47,7 +47,7 @@ class Watcher(keras.callbacks.Callback):
 
         ahead = tf.data.Options()
         ahead.experimental_optimization.inject_prefetch = False  # it would take batches before the model does
-        return batches.map(one).with_options(ahead)
+        return batches.prefetch(1).map(one).with_options(ahead)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Start the epoch's clock and bar."""

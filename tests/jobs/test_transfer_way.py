@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import mlflow
 import pytest
 
@@ -18,7 +19,7 @@ def job(tracking: str, name: str, *options: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", f"jobs.{name}", *options],
         cwd=ROOT,
-        env={**os.environ, "MLFLOW_TRACKING_URI": tracking},
+        env={**os.environ, "MLFLOW_TRACKING_URI": tracking, "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -26,6 +27,10 @@ def job(tracking: str, name: str, *options: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr[-3000:]
     summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return summary
+
+
+def candidate() -> int:
+    return int(mlflow.MlflowClient().get_model_version_by_alias("dogbreed", "candidate").version)
 
 
 def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,14 +51,22 @@ def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pyt
     assert (seeds["lowest_val_top1"], seeds["highest_val_top1"]) == (min(scores), max(scores))
     for name in ("input_wait", "photos_per_second", "cpu_hours", "system/cpu_utilization_percentage"):
         assert all(run.data.metrics[name] >= 0 for run in children)
-    candidate = mlflow.MlflowClient().get_model_version_by_alias("dogbreed", "candidate")
-    assert int(candidate.version) in seeds["versions"]
-    assert job(tracking, "train", *train, "--seeds", "0,1") == seeds
+    best = max(children, key=lambda run: run.data.metrics["best_val_top1"])
+    assert seeds["model_version"] == int(best.data.tags["dogbreed.model_version"]) == candidate()
+    assert sorted(seeds["runs"]) == sorted(run.info.run_id for run in children)
 
-    begun = job(tracking, "train", *train, "--weights", "models:/dogbreed@candidate", "--set", "head.epochs=2")
+    first = f"models:/dogbreed/{seeds['versions'][0]}"
+    begun = job(tracking, "train", *train, "--weights", first, "--set", "head.epochs=2")
+    assert begun["model_version"] == candidate()
+    assert job(tracking, "train", *train, "--seeds", "0,1") == seeds
+    assert seeds["model_version"] == candidate()
+
     run = mlflow.get_run(begun["run_id"])
     assert begun["epochs"] == 4
     assert len(run.data.tags["dogbreed.begun_with_sha256"]) == 64
+
+    model = Path(mlflow.artifacts.download_artifacts(begun["model_uri"])) / "artifacts" / "model.keras"
+    assert keras.models.load_model(model).output_shape == (None, 4)  # by Keras alone, without the suite
 
     plain, mirrored = (
         job(tracking, "evaluate", "--model", begun["model_uri"], "--data", str(dataset), *flip)

@@ -217,7 +217,7 @@ def test_a_server_that_never_answered_is_unreachable(monkeypatch: pytest.MonkeyP
 def trained() -> Trained:
     photo = keras.Input((32, 32, 3), dtype="uint8")
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(photo))
-    return Trained(keras.Model(photo, keras.layers.Dense(4, activation="softmax")(x), name="tiny"), (), "w", "o")
+    return Trained(keras.Model(photo, keras.layers.Dense(4, activation="softmax")(x), name="tiny"), (), {}, 0, "w", "o")
 
 
 def test_an_alias_is_resolved_to_the_version_that_it_names(dataset: Path, trained: Trained, tmp_path: Path) -> None:

@@ -24,13 +24,13 @@ def plan(dataset: Path, recipe: Recipe) -> dict[str, int]:
 
 def test_a_plan_counts_weights_and_activations_by_the_graph(dataset: Path) -> None:
     parts = plan(dataset, SMALL)
-    model = trainer.build(SMALL, 4)
-    trainable = sum(weight.numpy().size for weight in model.trainable_weights)
-    assert parts["weights"] == 4 * (model.count_params() + 3 * trainable)
-    assert parts["batches ahead"] == 5 * 8 * 32 * 32 * 3
+    assert parts["weights"] == 4 * (1_277_668 + 3 * 1_275_940)
+    assert parts["activations"] == 8 * 466_976  # added up by hand from the outputs of the 21 layers
+    assert parts["batches ahead"] == 6 * 8 * 32 * 32 * 3
     assert parts["decoded photos"] == 0
-    assert plan(dataset, override(SMALL, ["batch_size=16"]))["activations"] == 2 * parts["activations"]
-    assert plan(dataset, override(SMALL, ["cache=decoded"]))["decoded photos"] > 0
+    assert plan(dataset, override(SMALL, ["cache=decoded"]))["decoded photos"] == 2 * 28 * 32 * 32 * 3
+    nested = plan(dataset, override(SMALL, ["model=mobilenet-0.25"]))
+    assert nested["activations"] > 8 * 100_000  # not its few layers outside the nested body
 
 
 def test_a_plan_beyond_the_limit_names_a_batch_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,7 @@ def test_waiting_for_photos_is_measured_and_warned_of(dataset: Path, caplog: pyt
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     listener = Listener()
-    watcher = Watcher(2, listener)
+    watcher = Watcher(3, listener)
     watcher.batch_size = 4
 
     def slow(x: tf.Tensor) -> tf.Tensor:
@@ -186,10 +186,11 @@ def test_waiting_for_photos_is_measured_and_warned_of(dataset: Path, caplog: pyt
         pass
     metrics = {"top1": 0.0, "val_loss": 0.0, "val_top1": 0.0}
     fill = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(metrics))
-    for batches in (late, early):
+    for batches in (late, late, early):
         model.fit(watcher.timed(batches), steps_per_epoch=10, callbacks=[fill, watcher], shuffle=False, verbose=0)
-    shares = [values["input_wait"] for values in listener.values]
-    assert shares[0] > 0.3
+    waited = [values["input_wait"] * values["seconds"] for values in listener.values]
+    assert min(waited[:2]) > 0.3  # ten batches come 0.05 s late each
+    assert waited[2] < waited[1] / 2
     assert caplog.text.count("waited for photos") == 1
 
 

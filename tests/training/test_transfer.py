@@ -64,11 +64,26 @@ def test_a_frozen_body_stays_as_it_came_and_the_head_learns(dataset: Path, weigh
     assert np.abs(trained.model.get_layer("logits").bias.numpy()).max() > 0
 
 
-def test_the_upper_part_learns_after_the_head_and_batch_normalization_never(dataset: Path, weights: Weights) -> None:
+def judged(monkeypatch: pytest.MonkeyPatch, whole: float) -> None:
+    """Let the validation of the whole model come out as `whole`, and leave the head's alone."""
+
+    def value(self: keras.callbacks.EarlyStopping, logs: dict[str, float]) -> float:
+        if len(self.model.layers) > 4:  # the head has four
+            logs["val_top1"] = whole
+        return logs["val_top1"]
+
+    monkeypatch.setattr(keras.callbacks.EarlyStopping, "get_monitor_value", value)
+
+
+def test_the_upper_part_learns_after_the_head_and_batch_normalization_never(
+    dataset: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(monkeypatch, 2.0)
     trained = train(dataset, weights, "unfrozen=0.3", "head.epochs=1", "learning_rate=0.01", "patience=9")
     assert [epoch["epoch"] for epoch in trained.history] == [1, 2, 3]
     layers = moved(trained.model, weights)
-    assert layers[-2][1] == (trained.best["epoch"] > 1)
+    assert trained.best["epoch"] == 2
+    assert layers[-2][1]
     assert not layers[0][1]
     assert not any(changed for layer, changed in layers if isinstance(layer, keras.layers.BatchNormalization))
 
@@ -76,12 +91,7 @@ def test_the_upper_part_learns_after_the_head_and_batch_normalization_never(data
 def test_the_head_alone_is_kept_when_the_body_makes_it_no_better(
     dataset: Path, weights: Weights, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hopeless(self: keras.callbacks.EarlyStopping, logs: dict[str, float]) -> float:
-        if len(self.model.layers) > 4:  # the whole model
-            logs["val_top1"] = 0.0
-        return logs["val_top1"]
-
-    monkeypatch.setattr(keras.callbacks.EarlyStopping, "get_monitor_value", hopeless)
+    judged(monkeypatch, 0.0)
     trained = train(dataset, weights, "unfrozen=1", "head.epochs=2")
     assert "kept; lower learning_rate" in caplog.text
     assert trained.best["epoch"] <= 2
@@ -111,10 +121,30 @@ def test_lower_layers_learn_more_slowly() -> None:
 
 def test_a_factor_multiplies_the_step_of_its_variable_alone() -> None:
     slow, fast = keras.Variable(1.0, name="slow"), keras.Variable(1.0, name="fast")
-    optimizer = LayerwiseAdamW(0.1, weight_decay=0.0, factors={slow.path: 0.1})
+    optimizer = LayerwiseAdamW(0.1, decay=0.0, factors={slow.path: 0.1})
     optimizer.apply([tf.constant(1.0), tf.constant(1.0)], [slow, fast])
     steps = [1 - float(variable.numpy()) for variable in (slow, fast)]
     assert steps == pytest.approx([0.01, 0.1], rel=1e-3)
+
+
+def test_a_factor_multiplies_the_decay_too_and_biases_have_none() -> None:
+    slow, fast, bias = (keras.Variable(1.0, name=name) for name in ("slow_kernel", "fast_kernel", "bias"))
+    optimizer = LayerwiseAdamW(0.1, decay=0.5, factors={slow.path: 0.1})
+    optimizer.apply([tf.constant(0.0)] * 3, [slow, fast, bias])
+    steps = [1 - float(variable.numpy()) for variable in (slow, fast, bias)]
+    assert steps == pytest.approx([0.005, 0.05, 0.0], rel=1e-3)
+
+
+def test_decay_is_that_of_keras_adamw() -> None:
+    pairs = [(keras.Variable([[2.0]], name="kernel"), keras.Variable([3.0], name="bias")) for _ in range(2)]
+    keras_own = keras.optimizers.AdamW(0.01, weight_decay=0.1)
+    keras_own.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    ours = LayerwiseAdamW(0.01, decay=0.1, factors={})
+    for optimizer, pair in zip((keras_own, ours), pairs, strict=True):
+        for step in range(5):
+            optimizer.apply([tf.constant([[0.3 * step]]), tf.constant([0.1])], list(pair))
+    for theirs, own in zip(*pairs, strict=True):
+        assert own.numpy() == pytest.approx(theirs.numpy(), rel=1e-6)
 
 
 def test_class_weights_make_every_breed_count_the_same() -> None:

@@ -45,16 +45,22 @@ def bring(weights: str, model: str, folder: Path) -> Weights:
     return Weights.of(path)
 
 
+def check_published(model: str) -> None:
+    """Raise UnknownName when Keras has no ImageNet weights of `model`."""
+    if not zoo.named(model).imagenet:
+        known = ", ".join(known.name for known in zoo.ENTRIES if known.imagenet)
+        raise UnknownName(f"Keras has no ImageNet weights of {model}; it has those of {known}")
+
+
 def download(model: str, folder: Path) -> Path:
     """Write Keras' ImageNet weights of `model` to `folder` and return the file; ServiceUnreachable without a network.
 
     Keras checks what it downloads and keeps it in ~/.keras (KERAS_HOME).
     """
+    check_published(model)
     entry = zoo.named(model)
-    if not entry.imagenet:
-        known = ", ".join(known.name for known in zoo.ENTRIES if known.imagenet)
-        raise UnknownName(f"Keras has no ImageNet weights of {model}; it has those of {known}")
     path = folder / f"{model}{SUFFIX}"
+    keras.utils.clear_session()  # names of layers count up within a process, and the file holds them
     try:
         pretrained.application(entry.builder.partition(".")[2], entry.size, IMAGENET).save_weights(path)
     except Exception as error:
@@ -85,7 +91,7 @@ def load(model: keras.Model, weights: Weights) -> None:
             _copy(ends.body(keras.models.load_model(weights.path, compile=False, safe_mode=True)), body)
         else:
             _load_file(body, weights.path)
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, OSError) as error:
         raise DataContradiction(f"{weights.path.name} holds no weights of {model.name}: {error}") from error
     after = [layer.get_weights() for layer in _weighted(body)]
     same = [old[0].ndim > 1 and np.array_equal(old[0], new[0]) for old, new in zip(before, after, strict=True)]

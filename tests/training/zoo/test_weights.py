@@ -117,6 +117,24 @@ def test_keras_own_weights_are_downloaded_once_and_kept_in_the_store(
     assert same(arrays(begun("imagenet", tmp_path / "local")), wanted)
 
 
+def test_a_file_of_weights_is_the_same_whatever_was_built_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = pretrained.application
+
+    def seeded(name: str, size: int, weights: str) -> keras.Model:
+        keras.utils.set_random_seed(5)
+        return build(name, 32)
+
+    monkeypatch.setattr(pretrained, "application", seeded)
+    hashes = []
+    for folder, models in (("one", ("mobilenetv2", MODEL)), ("two", (MODEL, "mobilenetv2"))):
+        (tmp_path / folder).mkdir()
+        files = {model: weights.download(model, tmp_path / folder) for model in models}
+        hashes.append({model: weights.Weights.of(path).sha256 for model, path in files.items()})
+    assert hashes[0] == hashes[1]
+
+
 def test_without_a_network_the_error_says_how_to_bring_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object) -> None:
         raise URLError("no network")
