@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -35,14 +36,17 @@ class Watcher(keras.callbacks.Callback):
         self._epochs, self._observer = epochs, observer
         self._bar: Any = None
         self._warned = False
-        with tf.device("CPU"):
-            self._given = tf.Variable(0.0, dtype=tf.float64, trainable=False)  # when the model got its last batch
+        self._given = 0.0  # when the model got its last batch
 
     def timed(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """Return the batches, each of which leaves its time when the model takes it."""
 
+        def note() -> np.float64:  # tf.timestamp is refused with --deterministic
+            self._given = time.time()
+            return np.float64(self._given)
+
         def one(*batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            self._given.assign(tf.timestamp())
+            tf.numpy_function(note, [], tf.float64)
             return batch
 
         ahead = tf.data.Options()
@@ -63,7 +67,7 @@ class Watcher(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Move the bar."""
         self._bar.update(batch + 1 - self._bar.n)  # several at a time with steps_per_execution
-        self._waited += max(0.0, float(self._given.numpy()) - self._asked)
+        self._waited += max(0.0, self._given - self._asked)
         self._require_numbers(logs or {}, f"batch {batch + 1} of epoch {len(self.history) + 1}")
 
     def _require_numbers(self, values: dict[str, float], where: str) -> None:
