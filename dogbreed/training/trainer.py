@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -68,8 +68,12 @@ def train(
         weights.load(model, begin)
     if heads:
         _train_head(model, recipe, pipeline, seed, watcher)
+    head_only = model.get_weights() if heads else []
     if whole:
         _train_body(model, recipe, pipeline, seed, watcher, transferred=begin is not None)
+    if heads and whole and _best(watcher.history[:heads]) >= _best(watcher.history[heads:]):
+        log.warning("no epoch with the body was better than the head alone, which is kept; lower learning_rate")
+        model.set_weights(head_only)
     hashes = digest(model.get_weights()), digest(watcher.model.optimizer.variables)
     return Trained(model, tuple(watcher.history), meter.read(), heads, *hashes)
 
@@ -103,7 +107,6 @@ def _train_body(
         transfer.freeze(model, recipe.unfrozen)
         factors = transfer.factors(model, recipe.layer_decay)
     watcher.batch_size = recipe.batch_size
-    before, found = model.get_weights(), list(watcher.history)
     classes, steps = model.output.shape[-1], pipeline.steps(TRAIN)
     # Keras runs past an epoch's end with a number of batches that does not divide it
     block = max(size for size in range(1, recipe.steps_per_execution + 1) if steps % size == 0)
@@ -118,9 +121,10 @@ def _train_body(
         shuffle=False,  # the pipeline has done it
         verbose=0,
     )
-    if found and max(e[MONITOR] for e in found) >= max(e[MONITOR] for e in watcher.history[len(found) :]):
-        log.warning("no epoch with the body was better than the head alone, which is kept; lower learning_rate")
-        model.set_weights(before)
+
+
+def _best(history: Sequence[dict[str, float]]) -> float:
+    return max(epoch[MONITOR] for epoch in history)
 
 
 def _keep_best(patience: int) -> keras.callbacks.Callback:

@@ -1,32 +1,14 @@
 """Several seeds in one command, then a model that begins with one of theirs, as separate processes with SQLite."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import keras
 import mlflow
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from bench.jobs import job
+
 pytestmark = pytest.mark.timeout(900)  # five jobs, each of which imports TensorFlow, beside other tests
-
-
-def job(tracking: str, name: str, *options: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", f"jobs.{name}", *options],
-        cwd=ROOT,
-        env={**os.environ, "MLFLOW_TRACKING_URI": tracking, "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return summary
 
 
 def candidate() -> int:
@@ -34,12 +16,12 @@ def candidate() -> int:
 
 
 def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tracking = f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")  # for the jobs and for this test
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")  # jobs end before the usual 10 s
     settings = ("--set", "model=cifar-resnet", "--set", "size=32", "--batch-size", "8", "--epochs", "2")
     train = ("--data", str(dataset), "--recipe", "simple-64", *settings)
 
-    seeds = job(tracking, "train", *train, "--seeds", "0,1")
+    seeds = job("train", *train, "--seeds", "0,1")
     children = mlflow.search_runs(
         search_all_experiments=True,
         filter_string=f"tags.`mlflow.parentRunId` = '{seeds['run_id']}'",
@@ -56,9 +38,9 @@ def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pyt
     assert sorted(seeds["runs"]) == sorted(run.info.run_id for run in children)
 
     first = f"models:/dogbreed/{seeds['versions'][0]}"
-    begun = job(tracking, "train", *train, "--weights", first, "--set", "head.epochs=2")
+    begun = job("train", *train, "--weights", first, "--set", "head.epochs=2")
     assert begun["model_version"] == candidate()
-    assert job(tracking, "train", *train, "--seeds", "0,1") == seeds
+    assert job("train", *train, "--seeds", "0,1") == seeds
     assert seeds["model_version"] == candidate()
 
     run = mlflow.get_run(begun["run_id"])
@@ -69,8 +51,7 @@ def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pyt
     assert keras.models.load_model(model).output_shape == (None, 4)  # by Keras alone, without the suite
 
     plain, mirrored = (
-        job(tracking, "evaluate", "--model", begun["model_uri"], "--data", str(dataset), *flip)
-        for flip in ((), ("--flip",))
+        job("evaluate", "--model", begun["model_uri"], "--data", str(dataset), *flip) for flip in ((), ("--flip",))
     )
     assert plain["run_id"] != mirrored["run_id"]
     assert plain["loss"] != mirrored["loss"]

@@ -1,7 +1,6 @@
 """Preprocess, train and evaluate as separate processes on drawn photos, with a real MLflow server."""
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -9,12 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
 import requests
+
+from bench.jobs import job as run_job
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(900)  # twelve jobs, each of which imports TensorFlow, beside other tests
@@ -57,19 +59,7 @@ def way(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     """Run the four jobs once and return their summaries and the tracking URI."""
     home = tmp_path_factory.mktemp("way")
 
-    def job(name: str, *options: str) -> dict[str, Any]:
-        done = subprocess.run(
-            [sys.executable, "-m", f"jobs.{name}", *options],
-            cwd=ROOT,
-            env={**os.environ, "MLFLOW_TRACKING_URI": tracking},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return summary
-
+    job = partial(run_job, MLFLOW_TRACKING_URI=tracking)
     raw, data = str(home / "raw"), str(home / "data")
     listing = home / "train_cls.txt"
     listing.write_text("\n".join(f"n90000001/n90000001_{number} {number}" for number in range(1500)))
