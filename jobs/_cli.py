@@ -5,15 +5,13 @@ import json
 import logging
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any, TypeVar
 
 import click
 
-from dogbreed.platform import log
+from dogbreed.platform import log, stopping
 from dogbreed.platform.errors import DogbreedError, ImpossibleHere, Stopped, TryAgain
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,7 +46,7 @@ class Job(click.Command):
     def invoke(self, ctx: click.Context) -> None:
         """Run the job; its last line on stdout is the summary as one JSON object."""
         log.configure(str(self.name))
-        signal.signal(signal.SIGTERM, _stop)  # before TensorFlow is imported, which takes seconds
+        stopping.listen()
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         try:
@@ -58,11 +56,6 @@ class Job(click.Command):
             logging.getLogger(str(self.name)).error("%s", known)
             sys.exit(known.exit_code)
         click.echo(json.dumps(summary))
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first one is being obeyed
-    raise Stopped("stopped by SIGTERM; run the same command again to go on")
 
 
 def _from_os(error: OSError) -> DogbreedError:

@@ -88,24 +88,29 @@ class InputPipeline:
         found = records.map(lambda block: tf.io.parse_example(block, feature)[name]).unbatch()
         return iter(found.as_numpy_iterator())
 
-    def training(self, augment: Augment, seed: int, epochs: int, decoded: bool = False) -> tf.data.Dataset:
+    def training(
+        self, augment: Augment, seed: int, epochs: int, decoded: bool = False, begin: tuple[int, int] = (0, 0)
+    ) -> tf.data.Dataset:
         """Return `epochs` passes of `steps("train")` batches, shuffled and augmented by (seed, epoch).
 
         Each epoch leaves out a different remainder smaller than one batch. With `decoded` all train photos are kept in
         memory as the view shows them, and random views are cut from those. ImpossibleHere when they would not fit.
+        begin: (epoch, batch) of the first batch that is wanted; records before it are passed over, not decoded.
         """
         shuffled, view = self._from_memory() if decoded else self._from_shards()
+        first, passed = tf.constant(begin[0], tf.int64), tf.constant(begin[1] * self._batch, tf.int64)
 
         def one(epoch: tf.Tensor) -> tf.data.Dataset:
             own = tf.stack([tf.constant(seed, tf.int64), epoch])
             mixed, examples = _mixed(own), shuffled(own).enumerate()
-            views = examples.map(
+            wanted = examples.skip(tf.where(epoch == first, passed, tf.constant(0, tf.int64)))
+            views = wanted.map(
                 lambda index, example: view(example, augment, tf.stack([mixed, index * 3])),
                 num_parallel_calls=self._parallel,
             )
             return self._finish(views, drop=self.records(TRAIN) >= self._batch)
 
-        return tf.data.Dataset.range(epochs).flat_map(one).prefetch(2)
+        return tf.data.Dataset.range(begin[0], epochs).flat_map(one).prefetch(2)
 
     def _from_shards(self) -> tuple[Shuffled, Viewed]:
         """Return how the train records of an epoch are shuffled, and how one becomes a random view."""
@@ -131,7 +136,9 @@ class InputPipeline:
             return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(places, seed))
 
         def view(place: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return self._shown(photos[place], whole, augment, seed), labels[place]
+            if augment.moves:
+                return self._shown(photos[place], whole, augment, seed), labels[place]
+            return random_flip(photos[place], seed) if augment.flip else photos[place], labels[place]
 
         return shuffled, view
 

@@ -31,6 +31,10 @@ class TryAgain(DogbreedError):
     exit_code = 75
 
 
+class TakenOver(TryAgain):
+    """Another process goes on with the work of this one."""
+
+
 class CredentialsRefused(DogbreedError):
     """The service answered and refused the credentials, or none were given."""
 
@@ -44,9 +48,11 @@ class ImpossibleHere(DogbreedError):
 
 
 class Stopped(BaseException):
-    """SIGTERM arrived; what was done is kept. Like KeyboardInterrupt, no library takes it for its own error."""
+    """SIGTERM or Ctrl-C arrived; what was done is kept. Like KeyboardInterrupt, no library takes it for its own."""
 
-    exit_code = 143
+    def __init__(self, text: str = "stopped", exit_code: int = 143) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code  # 128 and the signal's number
 
 
 class MissingObject(DataContradiction):

@@ -112,8 +112,8 @@ def _files(folder: Path) -> tuple[Path, Path]:
     return folder / "artifacts" / "model.keras", folder / "artifacts" / "card.json"
 
 
-def log_model(model: keras.Model, card: Card, example: bytes, registered: str) -> ModelInfo:
-    """Log the model to the active run and register it as `registered`."""
+def log_model(model: keras.Model, card: Card, example: bytes) -> ModelInfo:
+    """Log the model to the active run."""
     with tempfile.TemporaryDirectory() as folder:
         weights, text = save(model, card, Path(folder))
         info = mlflow.pyfunc.log_model(
@@ -124,7 +124,6 @@ def log_model(model: keras.Model, card: Card, example: bytes, registered: str) -
             signature=SIGNATURE,
             input_example=pd.DataFrame({"image": [example]}),
             pip_requirements=[f"tensorflow=={tf.__version__}", *(f"{name}=={version(name)}" for name in REQUIREMENTS)],
-            registered_model_name=registered,
         )
     return cast(ModelInfo, info)
 

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +10,7 @@ from typing import Any, cast
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from dogbreed.data.dataset import Manifest
 from dogbreed.data.leakage import is_listed
@@ -119,7 +119,9 @@ def log_training(run: Run, trained: Trained, validation: Predictions, manifest: 
 
 
 def log_seeds(run: Run, summaries: Sequence[dict[str, Any]]) -> None:
-    """Log mean, lowest and highest validation top-1 of several seeds, and which runs and models they are."""
+    """Log mean, lowest and highest validation top-1 of several seeds, and put their runs below this one."""
+    for summary in summaries:
+        mlflow.MlflowClient().set_tag(summary["run_id"], MLFLOW_PARENT_RUN_ID, run.id)
     found = [summary["val_top1"] for summary in summaries]
     run.log(0, {"mean_val_top1": float(np.mean(found)), "lowest_val_top1": min(found), "highest_val_top1": max(found)})
     best = max(summaries, key=lambda summary: float(summary["val_top1"]))
@@ -149,20 +151,20 @@ def of_seeds(run: mlflow.entities.Run) -> dict[str, Any]:
 
 
 def register(trained: Trained, card: Card, example: bytes) -> int:
-    """Log the model to the active run, register it and return its version.
+    """Log the model to the active run and register it, unless an earlier start has, and return its version.
 
-    A model that MLflow or its artifact store does not take is kept in a folder that the error names: TryAgain.
+    TryAgain when MLflow or its artifact store does not take it.
     """
     try:
-        info = classifier.log_model(trained.model, card, example, tracking.MODEL)
-        mlflow.set_tags({"dogbreed.model_uri": info.model_uri, "dogbreed.model_version": info.registered_model_version})
-    except Exception as error:  # hours of training are behind this model
-        folder = Path(tempfile.mkdtemp(prefix="dogbreed-model-"))
-        classifier.save(trained.model, card, folder)
-        raise TryAgain(
-            f"MLflow did not take the model ({error}); it is kept in {folder}, which jobs.evaluate --model takes"
-        ) from error
-    return cast(int, info.registered_model_version)
+        run = cast(mlflow.ActiveRun, mlflow.active_run()).info
+        version = tracking.version_of(run.run_id)
+        if version is None:
+            model = tracking.logged_model(run) or classifier.log_model(trained.model, card, example).model_id
+            version = mlflow.register_model(f"models:/{model}", tracking.MODEL)
+        mlflow.set_tags({"dogbreed.model_uri": version.source, "dogbreed.model_version": version.version})
+    except Exception as error:  # an artifact store may raise anything, and hours of training are behind this model
+        raise TryAgain(f"MLflow did not take the model: {error}") from error
+    return int(version.version)
 
 
 def of_training(run: mlflow.entities.Run) -> dict[str, Any]:

@@ -7,15 +7,17 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlflow
 import numpy as np
 from matplotlib.figure import Figure
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Metric
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from PIL import Image
 
 from dogbreed.data.dataset import Manifest
@@ -41,8 +43,11 @@ class Run:
 
     def __init__(self, run_id: str) -> None:
         self.id = run_id
-        self._client = mlflow.MlflowClient()
         self._unsent: list[Metric] = []
+
+    @property
+    def _client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient()  # opens the store, which may not be possible yet
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Send the values of one step; what cannot be sent now goes with the next ones."""
@@ -95,27 +100,17 @@ class Run:
 
 
 @contextmanager
-def run(
-    job: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str], machine: bool = False
-) -> Iterator[Run]:
+def run(job: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
     """Open a run in the experiment of `job`; it ends as FINISHED, FAILED or, by SIGTERM, KILLED.
-
-    With `machine` MLflow adds the use of CPU, memory, disk, network and GPUs every ten seconds, as system/*.
 
     ServiceUnreachable when MLflow does not answer at the start, TryAgain when it is lost later.
     """
     check_server()
     with translated():
-        active = mlflow.start_run(
-            experiment_id=_experiment(job),
-            run_name=name,
-            tags=dict(tags),
-            nested=True,
-            log_system_metrics=machine or None,
-        )
+        active = mlflow.start_run(experiment_id=experiment(job), run_name=name, tags=dict(tags))
         own = Run(active.info.run_id)
         try:
-            mlflow.log_params(_flat(params))
+            mlflow.log_params(flat(params))
             yield own
             own.flush()
         except BaseException as error:
@@ -126,7 +121,7 @@ def run(
         mlflow.end_run("FINISHED")
 
 
-def _experiment(job: str) -> str:
+def experiment(job: str) -> str:
     """Return the id of `dogbreed/<job>`; beside a SQLite file, artifacts lie in the database's folder."""
     name, uri = f"dogbreed/{job}", mlflow.get_tracking_uri()
     found = mlflow.get_experiment_by_name(name)
@@ -142,20 +137,20 @@ def _experiment(job: str) -> str:
         return str(found.experiment_id)
 
 
-def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested parameters as one level of dotted names."""
-    flat: dict[str, Any] = {}
+    level: dict[str, Any] = {}
     for key, value in params.items():
-        nested = _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-        flat |= nested
-    return flat
+        nested = flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+        level |= nested
+    return level
 
 
 def finished_run(job: str, tag: str, value: str) -> mlflow.entities.Run | None:
     """Return the newest finished run of `job` with that tag, None where there is none."""
     with translated():
         runs = mlflow.search_runs(
-            experiment_ids=[_experiment(job)],
+            experiment_ids=[experiment(job)],
             filter_string=f"tags.`{tag}` = '{value}' and attributes.status = 'FINISHED'",
             max_results=1,
             output_format="list",
@@ -164,17 +159,41 @@ def finished_run(job: str, tag: str, value: str) -> mlflow.entities.Run | None:
 
 
 def finished_training(key: str, content: str) -> mlflow.entities.Run | None:
-    """Return the finished run of job `key`, None where there is none.
-
-    DataContradiction when it trained something else: other recipes, data, seeds or weights have another `content`.
-    """
+    """Return the finished run of job `key`, None where there is none; DataContradiction as in `check_content`."""
     done = finished_run("train", JOB_KEY, key)
-    if done and done.data.tags.get(CONTENT) != content:
+    if done:
+        check_content(done, content)
+    return done
+
+
+def check_content(run: mlflow.entities.Run, content: str) -> None:
+    """Raise DataContradiction when the run of a job key trained, or trains, something else.
+
+    Other recipes, data, seeds or weights have another `content`.
+    """
+    if run.data.tags.get(CONTENT) != content:
         raise DataContradiction(
-            f"job {key} is done in run {done.info.run_id} with another recipe, dataset, seed or weights; "
+            f"job {run.data.tags[JOB_KEY]} has run {run.info.run_id} with another recipe, dataset, seed or weights; "
             "choose another --name"
         )
-    return done
+
+
+def version_of(run_id: str) -> ModelVersion | None:
+    """Return the registered version whose model a run has logged."""
+    found = mlflow.MlflowClient().search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
+    return found[0] if found else None
+
+
+def logged_model(run: mlflow.entities.RunInfo) -> str | None:
+    """Return the id of the model that a run has logged whole; one that was cut off is removed."""
+    client, whole = mlflow.MlflowClient(), None
+    found = client.search_logged_models([run.experiment_id], filter_string=f"source_run_id = '{run.run_id}'")
+    for model in found:
+        if model.status == LoggedModelStatus.READY:
+            whole = str(model.model_id)
+        else:
+            client.delete_logged_model(model.model_id)
+    return whole
 
 
 def set_candidate(version: int) -> None:
@@ -191,14 +210,22 @@ def get(run_id: str) -> mlflow.entities.Run:
 
 def log_input(manifest: Manifest, store: Store, context: str) -> None:
     """Tie the active run to the dataset; MLflow keeps 36 characters of the digest, the tag all 64."""
+    mlflow.log_input(_dataset(manifest, store), context=context)
+    mlflow.set_tag(DIGEST, manifest.digest)
+
+
+def dataset_input(manifest: Manifest, store: Store, context: str) -> DatasetInput:
+    """Return what `log_input` logs, for a run that is not the active one."""
+    entity = Dataset.from_dictionary(_dataset(manifest, store).to_dict())
+    return DatasetInput(cast(Dataset, entity), tags=[InputTag(MLFLOW_DATASET_CONTEXT, context)])
+
+
+def _dataset(manifest: Manifest, store: Store) -> MetaDataset:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
         source = resolve_dataset_source(store.uri if "://" in store.uri else Path(store.uri).absolute().as_uri())
-    dataset = MetaDataset(  # type: ignore[abstract]  # upstream annotates it so
-        source, name="dogbreed", digest=manifest.digest[:DIGEST_LENGTH]
-    )
-    mlflow.log_input(dataset, context=context)
-    mlflow.set_tag(DIGEST, manifest.digest)
+    digest = manifest.digest[:DIGEST_LENGTH]
+    return MetaDataset(source, name="dogbreed", digest=digest)  # type: ignore[abstract]  # upstream annotates it so
 
 
 def resolve(uri: str) -> str:

@@ -9,10 +9,16 @@ from dogbreed.data.split import TRAIN
 from dogbreed.training.recipe import Recipe
 
 
-def training(recipe: Recipe, pipeline: InputPipeline, classes: int, seed: int) -> tf.data.Dataset:
-    """Return uint8 photos, float32 labels [n, classes] and, with class weights, float32 weights [n]."""
-    batches = pipeline.training(recipe.augment, seed, recipe.epochs, decoded=recipe.cache == "decoded")
-    labelled = mixed(one_hot(batches, classes), recipe.augment, seed)
+def training(
+    recipe: Recipe, pipeline: InputPipeline, classes: int, seed: int, begin: tuple[int, int] = (0, 0)
+) -> tf.data.Dataset:
+    """Return uint8 photos, float32 labels [n, classes] and, with class weights, float32 weights [n].
+
+    begin: (epoch, batch) of the first batch.
+    """
+    batches = pipeline.training(recipe.augment, seed, recipe.epochs, recipe.cache == "decoded", begin)
+    number = begin[0] * pipeline.steps(TRAIN) + begin[1]
+    labelled = mixed(one_hot(batches, classes), recipe.augment, seed, number)
     return balanced(labelled, pipeline.counts(TRAIN)) if recipe.class_weights else labelled
 
 
@@ -21,8 +27,8 @@ def one_hot(batches: tf.data.Dataset, classes: int) -> tf.data.Dataset:
     return batches.map(lambda photos, labels: (photos, tf.one_hot(labels, classes)))
 
 
-def mixed(batches: tf.data.Dataset, augment: Augment, seed: int) -> tf.data.Dataset:
-    """Mix and erase photos as `augment` says, each batch a function of (seed, number of the batch)."""
+def mixed(batches: tf.data.Dataset, augment: Augment, seed: int, first: int = 0) -> tf.data.Dataset:
+    """Mix and erase photos as `augment` says, each batch a function of (seed, its number, which begins at `first`)."""
     if not (augment.cutmix or augment.mixup or augment.erase):
         return batches
 
@@ -36,7 +42,7 @@ def mixed(batches: tf.data.Dataset, augment: Augment, seed: int) -> tf.data.Data
         photos, targets = tf.case(ways, default=lambda: batch)
         return erase(photos, augment.erase, own + 2) if augment.erase else photos, targets
 
-    return batches.enumerate().map(one)
+    return batches.enumerate(first).map(one)
 
 
 def balanced(batches: tf.data.Dataset, counts: np.ndarray) -> tf.data.Dataset:

@@ -2,6 +2,7 @@
 
 import resource
 import time
+from collections.abc import Mapping
 
 import tensorflow as tf
 
@@ -9,7 +10,9 @@ import tensorflow as tf
 class Meter:
     """Counts from when it is made: several trainings of one process each have their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Mapping[str, float]) -> None:
+        """before: what `read` gave in an earlier process of the same training, {} for the first."""
+        self._before = before
         self._began, self._cpu = time.monotonic(), _cpu_seconds()
         self._gpus = [f"GPU:{number}" for number, _ in enumerate(tf.config.list_physical_devices("GPU"))]
         for gpu in self._gpus:
@@ -30,7 +33,11 @@ class Meter:
             cost[f"gpu_{number}_peak_mb"] = tf.config.experimental.get_memory_info(gpu)["peak"] / 2**20
         if self._gpus:
             cost["gpu_hours"] = len(self._gpus) * seconds / 3600
-        return cost
+        return {name: self._with_before(name, value) for name, value in cost.items()}
+
+    def _with_before(self, name: str, value: float) -> float:
+        before = self._before.get(name, 0.0)
+        return max(value, before) if name.endswith("peak_mb") or name.startswith("peak") else value + before
 
 
 def _cpu_seconds() -> float:

@@ -1,10 +1,11 @@
-"""One training: build, compile, fit with an Observer, keep the best weights."""
+"""One training: build, compile, run its phases with an Observer, keep the best weights."""
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -16,13 +17,15 @@ from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.split import TRAIN, VALIDATION
 from dogbreed.platform.errors import DataContradiction
 from dogbreed.training import batches, memory, transfer, zoo
-from dogbreed.training.cost import Meter
+from dogbreed.training.checkpoint import Snapshot
+from dogbreed.training.course import MONITOR
+from dogbreed.training.loop import Loop
 from dogbreed.training.optimizer import LayerwiseAdamW, adamw
+from dogbreed.training.phase import Phase
 from dogbreed.training.recipe import Recipe
+from dogbreed.training.saver import Saver
 from dogbreed.training.watcher import Observer, Watcher
 from dogbreed.training.zoo import ends, weights
-
-MONITOR = "val_top1"
 
 log = logging.getLogger(__name__)
 
@@ -51,35 +54,71 @@ def train(
     seed: int,
     observer: Observer,
     begin: weights.Weights | None = None,
+    saver: Saver | None = None,
 ) -> Trained:
-    """Train `recipe`, from `begin` where it is given; DataContradiction when the loss stops being a number."""
+    """Train `recipe`, from `begin` where it is given, going on with the newest checkpoint of `saver`.
+
+    DataContradiction when the loss stops being a number. On Stopped the last whole step is in a checkpoint.
+    """
     for split in (TRAIN, VALIDATION):
         manifest.filled(split)
     if len(manifest.classes) < 2:
         raise DataContradiction("the dataset has one breed only, there is nothing to learn; preprocess more --breeds")
-    meter = Meter()
     keras.utils.set_random_seed(seed)
     model = build(recipe, len(manifest.classes))
     memory.check(memory.plan(model, recipe, pipeline), recipe)
-    heads = recipe.head.epochs if begin else 0
-    whole = recipe.epochs if recipe.unfrozen or not begin else 0
-    watcher = Watcher(heads + whole, observer)
     if begin:
         weights.load(model, begin)
-    if heads:
-        _train_head(model, recipe, pipeline, seed, watcher)
-    head_only = model.get_weights() if heads else []
-    if whole:
-        _train_body(model, recipe, pipeline, seed, watcher, transferred=begin is not None)
-    if heads and whole and _best(watcher.history[:heads]) >= _best(watcher.history[heads:]):
+    loop = Loop(model, Watcher(_epochs(recipe, begin), observer), saver, _saved(saver, observer))
+    try:
+        return _train(loop, model, _phases(recipe, pipeline, model, seed, begin is not None))
+    finally:
+        if saver:
+            saver.wait()
+
+
+def _saved(saver: Saver | None, observer: Observer) -> Snapshot | None:
+    """Return what to go on with, after the observer has its part of it."""
+    saved = saver.checkpoints.newest() if saver else None
+    if saved:
+        log.info("going on after step %d, epoch %d", saved.course.step, len(saved.course.history) + 1)
+        observer.restore(saved.spool)
+    return saved
+
+
+def _train(loop: Loop, model: keras.Model, phases: Sequence[Callable[[], Phase]]) -> Trained:
+    """Run the phases that are left."""
+    course = loop.course
+    for make in phases[course.phase :]:
+        phase = make()
+        loop.run(phase)
+        model.set_weights(loop.best)
+        if course.phase < len(phases) - 1:
+            course.next_phase()
+    heads = course.starts[1] if len(phases) > 1 else len(course.history) * (phase.batch_size is None)
+    if 0 < heads < len(course.history) and _best(course.history[:heads]) >= _best(course.history[heads:]):
         log.warning("no epoch with the body was better than the head alone, which is kept; lower learning_rate")
-        model.set_weights(head_only)
-    hashes = digest(model.get_weights()), digest(watcher.model.optimizer.variables)
-    return Trained(model, tuple(watcher.history), meter.read(), heads, *hashes)
+    hashes = digest(model.get_weights()), digest(phase.learning.optimizer.variables)
+    return Trained(model, tuple(course.history), loop.meter.read(), heads, *hashes)
 
 
-def _train_head(model: keras.Model, recipe: Recipe, pipeline: InputPipeline, seed: int, watcher: Watcher) -> None:
-    """Train the head alone, on features that the body gives once."""
+def _epochs(recipe: Recipe, begin: weights.Weights | None) -> int:
+    heads = recipe.head.epochs if begin else 0
+    return heads + (recipe.epochs if recipe.unfrozen or not begin else 0)
+
+
+def _phases(
+    recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed: int, transferred: bool
+) -> list[Callable[[], Phase]]:
+    """Return what makes each phase of a training; a phase is costly to make, so only those to come are made."""
+    head, body = partial(_head, recipe, pipeline, model, seed), partial(_body, recipe, pipeline, model, seed)
+    if not transferred:
+        return [partial(body, transferred=False)]
+    return [*[head] * (recipe.head.epochs > 0), *[partial(body, transferred=True)] * (recipe.unfrozen > 0)]
+
+
+def _head(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed: int) -> Phase:
+    """Return the phase that trains the head alone, on features that the body gives once."""
     seen, validation = transfer.seen(ends.body(model), recipe, pipeline, seed)
     classes, settings = model.output.shape[-1], recipe.head
     with _precision(policy(recipe.precision)):  # Keras scales the loss of a model of 16 bits only
@@ -87,48 +126,40 @@ def _train_head(model: keras.Model, recipe: Recipe, pipeline: InputPipeline, see
     steps = -(-len(seen.labels) // settings.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps)
     _compile(head, recipe, LayerwiseAdamW(rate, decay=recipe.weight_decay, factors={}))
-    head.fit(
-        seen.values,
-        keras.utils.to_categorical(seen.labels, classes),
-        batch_size=settings.batch_size,
+    return Phase(
+        learning=head,
         epochs=settings.epochs,
-        validation_data=(validation.values, keras.utils.to_categorical(validation.labels, classes)),
-        callbacks=[_keep_best(settings.epochs), watcher],
-        verbose=0,
+        steps=steps,
+        patience=settings.epochs,
+        batches=partial(transfer.batches, seen, classes, settings.batch_size, settings.epochs, seed),
+        validation=transfer.batches(validation, classes, settings.batch_size, 1, seed),
     )
 
 
-def _train_body(
-    model: keras.Model, recipe: Recipe, pipeline: InputPipeline, seed: int, watcher: Watcher, transferred: bool
-) -> None:
-    """Train the whole model or, with transferred weights, the head and the upper part of the body."""
+def _body(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed: int, transferred: bool) -> Phase:
+    """Return the phase of the whole model or, with transferred weights, of the head and the body's upper part."""
     factors: Mapping[str, float] = {}
     if transferred:
         transfer.freeze(model, recipe.unfrozen)
         factors = transfer.factors(model, recipe.layer_decay)
-    watcher.batch_size = recipe.batch_size
     classes, steps = model.output.shape[-1], pipeline.steps(TRAIN)
-    # Keras runs past an epoch's end with a number of batches that does not divide it
+    # a number of batches that does not divide the epoch would run past its end
     block = max(size for size in range(1, recipe.steps_per_execution + 1) if steps % size == 0)
     _compile(model, recipe, adamw(recipe, steps, factors), block)
-    swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.ema else []
-    model.fit(
-        watcher.timed(batches.training(recipe, pipeline, classes, seed)),
-        validation_data=batches.one_hot(pipeline.evaluation(VALIDATION), classes),
-        steps_per_epoch=steps,
+    return Phase(
+        learning=model,
         epochs=recipe.epochs,
-        callbacks=[*swap, _keep_best(recipe.patience), watcher],
-        shuffle=False,  # the pipeline has done it
-        verbose=0,
+        steps=steps,
+        patience=recipe.patience,
+        batches=partial(batches.training, recipe, pipeline, classes, seed),
+        validation=batches.one_hot(pipeline.evaluation(VALIDATION), classes),
+        batch_size=recipe.batch_size,
+        ema=recipe.ema > 0,
     )
 
 
 def _best(history: Sequence[dict[str, float]]) -> float:
     return max(epoch[MONITOR] for epoch in history)
-
-
-def _keep_best(patience: int) -> keras.callbacks.Callback:
-    return keras.callbacks.EarlyStopping(MONITOR, mode="max", patience=patience, restore_best_weights=True)
 
 
 def policy(precision: str) -> str:

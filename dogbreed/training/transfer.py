@@ -42,6 +42,27 @@ def seen(body: keras.Model, recipe: Recipe, pipeline: InputPipeline, seed: int) 
     )
 
 
+def batches(
+    found: Features, classes: int, size: int, epochs: int, seed: int, begin: tuple[int, int] = (0, 0)
+) -> tf.data.Dataset:
+    """Return `epochs` passes of features and float32 labels [n, classes], shuffled by (seed, epoch).
+
+    begin: (epoch, batch) of the first batch.
+    """
+    values, labels = tf.constant(found.values), tf.one_hot(found.labels, classes)
+
+    def one(epoch: tf.Tensor) -> tf.data.Dataset:
+        own = tf.stack([tf.constant(seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(found.labels)), own)
+        passed = tf.where(epoch == begin[0], begin[1] * size, 0)
+        places = tf.data.Dataset.from_tensor_slices(order[passed:]).batch(size)
+        return places.map(lambda chosen: (tf.gather(values, chosen), tf.gather(labels, chosen)))
+
+    steps = -(-len(found.labels) // size)
+    left = tf.data.experimental.assert_cardinality((epochs - begin[0]) * steps - begin[1])
+    return tf.data.Dataset.range(begin[0], epochs).flat_map(one).apply(left).prefetch(2)
+
+
 def freeze(model: keras.Model, unfrozen: float) -> None:
     """Leave the last `unfrozen` share of the body's layers to learn, but no BatchNormalization.
 

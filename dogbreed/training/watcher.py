@@ -7,12 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from dogbreed.platform.errors import DataContradiction
+from dogbreed.training.course import Course
+from dogbreed.training.phase import Phase
 
 WAITING = 0.1  # share of an epoch from which waiting for photos is worth a word
 
@@ -25,25 +26,25 @@ class Observer(Protocol):
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Take the values of one epoch; `step` counts from 1."""
 
+    def state(self) -> bytes:
+        """Return all that was logged since step 0, for a checkpoint."""
 
-class Watcher(keras.callbacks.Callback):
-    """Watches the epochs of all phases of one training; `history` has an entry for each."""
+    def restore(self, state: bytes) -> None:
+        """Take back what `state` gave."""
 
-    def __init__(self, epochs: int, observer: Observer) -> None:
-        super().__init__()
-        self.history: list[dict[str, float]] = []
-        self.batch_size: int | None = None  # of the photos in a batch; None: it holds something else
-        self._epochs, self._observer = epochs, observer
-        self._bar: Any = None
-        self._warned = False
-        self._given = 0.0  # when the model got its last batch
+
+class Clock:
+    """Notes when a model gets its batches."""
+
+    def __init__(self) -> None:
+        self.given = 0.0  # when it got the last one, seconds since 1970
 
     def timed(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """Return the batches, each of which leaves its time when the model takes it."""
 
         def note() -> np.float64:  # tf.timestamp is refused with --deterministic
-            self._given = time.time()
-            return np.float64(self._given)
+            self.given = time.time()
+            return np.float64(self.given)
 
         def one(*batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
             tf.numpy_function(note, [], tf.float64)
@@ -53,24 +54,31 @@ class Watcher(keras.callbacks.Callback):
         ahead.experimental_optimization.inject_prefetch = False  # it would take batches before the model does
         return batches.prefetch(1).map(one).with_options(ahead)
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Start the epoch's clock and bar."""
-        self._began, self._waited = time.monotonic(), 0.0
-        label = f"epoch {len(self.history) + 1}/{self._epochs}"
-        steps = self.params["steps"]
-        self._bar = tqdm(total=steps, desc=label, unit="batch", leave=False, disable=not sys.stderr.isatty())
 
-    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Note when the model asked for a batch."""
-        self._asked = time.time()
+class Watcher:
+    """Watches the epochs of all phases of one training."""
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Move the bar."""
-        self._bar.update(batch + 1 - self._bar.n)  # several at a time with steps_per_execution
-        self._waited += max(0.0, self._given - self._asked)
-        self._require_numbers(logs or {}, f"batch {batch + 1} of epoch {len(self.history) + 1}")
+    def __init__(self, epochs: int, observer: Observer) -> None:
+        self.observer, self.clock = observer, Clock()
+        self._epochs = epochs
+        self._bar: Any = None
+        self._warned = False
 
-    def _require_numbers(self, values: dict[str, float], where: str) -> None:
+    def begin_epoch(self, course: Course, steps: int) -> None:
+        """Show the epoch's bar."""
+        label = f"epoch {len(course.history) + 1}/{self._epochs}"
+        shown = sys.stderr.isatty()
+        self._bar = tqdm(total=steps, initial=course.batch, desc=label, unit="batch", leave=False, disable=not shown)
+
+    def end_step(self, course: Course, values: Mapping[str, float], batches: int) -> None:
+        """Note that the model has learned from `batches` more."""
+        place = f"batch {course.batch + batches} of epoch {len(course.history) + 1}"
+        self._require_numbers(values, place)  # before it counts: no checkpoint shall hold such a step
+        course.batch += batches
+        course.step += batches
+        self._bar.update(batches)
+
+    def _require_numbers(self, values: Mapping[str, float], where: str) -> None:
         wrong = [f"{key} is {value}" for key, value in values.items() if not math.isfinite(value)]
         if wrong:
             raise DataContradiction(
@@ -78,22 +86,18 @@ class Watcher(keras.callbacks.Callback):
                 "Lower the rate, for example --set learning_rate=0.0005"
             )
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Tell log, history and observer the epoch's values."""
+    def end_epoch(self, course: Course, values: dict[str, float], phase: Phase) -> None:
+        """Tell log, course and observer the epoch's values."""
         self._bar.close()
-        number = len(self.history) + 1
-        values = {key: float(value) for key, value in (logs or {}).items()}
+        number = len(course.history) + 1
         self._require_numbers(values, f"epoch {number}")
-        values |= {
-            "learning_rate": float(self.model.optimizer.learning_rate),
-            "seconds": time.monotonic() - self._began,
-        }
-        if self.batch_size:
-            values["photos_per_second"] = self.params["steps"] * self.batch_size / values["seconds"]
-        if self.batch_size and self.model.steps_per_execution == 1:  # else Python does not see each batch asked for
-            values["input_wait"] = self._waited / values["seconds"]
+        values |= {"learning_rate": float(phase.learning.optimizer.learning_rate), "seconds": course.seconds}
+        if phase.batch_size:
+            values["photos_per_second"] = phase.steps * phase.batch_size / course.seconds
+        if phase.batch_size and phase.learning.steps_per_execution == 1:  # else not each batch is seen
+            values["input_wait"] = course.waited / course.seconds
             self._warn_of_waiting(values["input_wait"])
-        self.history.append({"epoch": number, **values})
+        course.end_epoch(values)
         log.info(
             "epoch %d of %d: loss %.3f, top1 %.1f %%, val_loss %.3f, val_top1 %.1f %%, %.0f s",
             number,
@@ -104,7 +108,7 @@ class Watcher(keras.callbacks.Callback):
             100 * values["val_top1"],
             values["seconds"],
         )
-        self._observer.log(number, values)
+        self.observer.log(number, values)
 
     def _warn_of_waiting(self, share: float) -> None:
         if share > WAITING and not self._warned:

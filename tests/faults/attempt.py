@@ -1,13 +1,16 @@
 """One attempt at the job: a process of its own, started, waited for or killed from outside."""
 
 import multiprocessing
+import os
+import signal
 import time
 from dataclasses import dataclass
 from typing import ClassVar
 
 from tests.faults import job
 
-LIMIT = 120.0  # seconds; an attempt takes about one, and what is not over by then hangs
+LIMIT = 300.0  # seconds; only trainings that wait for MLflow take more than a few, and what is not over by then hangs
+END = 30.0  # seconds that a process may take to end after its last call, or to be over after LIMIT
 KILLED = -9
 
 _forked = multiprocessing.get_context("forkserver")
@@ -23,6 +26,7 @@ class Outcome:
     calls: tuple[str, ...]  # to the watched store, for example "put manifest.json"
     moments: tuple[float, ...]  # of these calls, in seconds since the first
     seconds: float  # from the first call to the end
+    first: float  # seconds from the start to the first call
 
 
 class Attempt:
@@ -32,6 +36,8 @@ class Attempt:
 
     def __init__(self, order: job.Order) -> None:
         self._order = order
+        self._calls, self._moments, self._started = list[str](), list[float](), time.monotonic()
+        self._began: float | None = None  # of the first call
         self._pipe, theirs = self.context.Pipe(duplex=False)
         self._process = self.context.Process(target=job.run, args=(order, theirs))  # type: ignore[attr-defined]
         self._process.start()
@@ -39,27 +45,35 @@ class Attempt:
 
     def wait(self) -> Outcome:
         """Wait for its end; whatever hangs is killed."""
-        calls, moments = list[str](), list[float]()
-        self._pipe.poll(LIMIT)
-        began = time.monotonic()
-        try:
-            while self._pipe.poll(max(0.0, began + LIMIT - time.monotonic())):
-                calls.append(self._pipe.recv())
-                moments.append(time.monotonic() - began)
-        except (EOFError, OSError):  # OSError: killed in the middle of a message
-            self._process.join(LIMIT)
+        self.wait_for(None)
+        self._process.join(END)
         code = self._process.exitcode
         self._process.kill()
         self._process.join()
         self._pipe.close()
+        ended, began = time.monotonic(), self._began or self._started
         errors = self._order.stderr.read_text() if self._order.stderr.exists() else ""
-        return Outcome(code, errors, tuple(calls), tuple(moments), time.monotonic() - began)
+        moments = tuple(moment - began for moment in self._moments)
+        return Outcome(code, errors, tuple(self._calls), moments, ended - began, began - self._started)
 
-    def kill_after(self, seconds: float) -> Outcome:
-        """SIGKILL it so long after its first call to a store, unless it has ended by then."""
-        self._pipe.poll(LIMIT)
+    def wait_for(self, calls: int | None) -> "Attempt":
+        """Wait until so many watched calls have begun, or all, or the limit has passed."""
+        until = time.monotonic() + LIMIT
+        try:
+            while (calls is None or len(self._calls) < calls) and self._pipe.poll(max(0.0, until - time.monotonic())):
+                self._calls.append(self._pipe.recv())
+                self._moments.append(time.monotonic())
+                self._began = self._began or self._moments[0]
+        except (EOFError, OSError):  # OSError: killed in the middle of a message
+            pass
+        return self
+
+    def kill_after(self, seconds: float, number: int = signal.SIGKILL) -> Outcome:
+        """Send it a signal so long after its first watched call, unless it has ended by then."""
+        self.wait_for(1)
         self._process.join(seconds)
-        self._process.kill()
+        if self._process.exitcode is None:
+            os.kill(int(self._process.pid or 0), number)
         return self.wait()
 
 

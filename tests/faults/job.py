@@ -1,4 +1,4 @@
-"""jobs.preprocess in a process of its own that tells each call to a store and can kill itself at one of them."""
+"""A job in a process of its own that tells each call to a store and can kill itself at one of them."""
 
 import multiprocessing
 import os
@@ -21,6 +21,7 @@ from dogbreed.platform.storage import FolderStore, S3Store, Store
 from dogbreed.platform.storage import s3 as s3_module
 
 LINKS = "os.link"  # the call inside a folder's put that makes a written file an object
+STEPS = "steps"  # of a training
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Order:
     environment: dict[str, str]
     stderr: Path
     stdout: Path
-    watched: str | None = None  # the URI of the store whose calls count, LINKS, or None for all stores
+    module: str = "jobs.preprocess"
+    watched: str | None = None  # the URI of the store whose calls count, LINKS, STEPS, or None for all stores
     kill: Kill | None = None
     patience: Patience | None = None
 
@@ -80,6 +82,19 @@ class Watch:
         with self._call("link"):
             _link(*arguments, **options)
 
+    def count_steps(self) -> None:
+        """Count the steps of a training instead, each at its end."""
+        from dogbreed.training.watcher import Watcher
+
+        end_step = Watcher.end_step
+
+        @wraps(end_step)
+        def watched(watcher: Watcher, *arguments: Any) -> None:
+            with self._call("step"):
+                end_step(watcher, *arguments)
+
+        Watcher.end_step = watched  # type: ignore[method-assign]
+
     @contextmanager
     def _call(self, text: str) -> Iterator[None]:
         with self._lock:
@@ -100,7 +115,7 @@ class Watch:
 
 
 def run(order: Order, calls: Connection) -> None:
-    """Be the process `python -m jobs.preprocess ...`; each watched call goes into the pipe `calls`."""
+    """Be the process `python -m jobs.NAME ...`; each watched call goes into the pipe `calls`."""
     for path, descriptor in ((order.stdout, 1), (order.stderr, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
     os.environ.update(order.environment)
@@ -110,10 +125,12 @@ def run(order: Order, calls: Connection) -> None:
         watch.put_on(kind)
     if order.watched == LINKS:
         os.link = watch.link
+    if order.watched == STEPS:
+        watch.count_steps()
     if order.patience:
         _shorten(order.patience)
-    sys.argv = ["jobs.preprocess", *order.arguments]
-    runpy.run_module("jobs.preprocess", run_name="__main__", alter_sys=True)
+    sys.argv = [order.module, *order.arguments]
+    runpy.run_module(order.module, run_name="__main__", alter_sys=True)
 
 
 def _shorten(patience: Patience) -> None:

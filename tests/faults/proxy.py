@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 Fault = Callable[["Request"], None]
+NOT_ASKED = {"expect", "transfer-encoding", "content-length"}
 NOT_PASSED_ON = {"connection", "content-length", "transfer-encoding"}
 
 
@@ -61,15 +62,25 @@ class Request(BaseHTTPRequestHandler):
     server: Proxy
 
     def handle_any(self) -> None:
-        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        chunked = self.headers.get("Transfer-Encoding") == "chunked"
+        self.body = self._chunks() if chunked else self.rfile.read(int(self.headers.get("Content-Length", 0)))
         (self.server.fault(f"{self.command} {self.path}") or pass_on)(self)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = handle_any
+
+    def _chunks(self) -> bytes:
+        """Return a body of chunks, as requests sends an empty file."""
+        blocks = []
+        while size := int(self.rfile.readline(), 16):
+            blocks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(blocks)
 
     def upstream_reply(self) -> tuple[int, dict[str, str], bytes, int]:
         """Return the server's status, headers, body and announced length."""
         connection = http.client.HTTPConnection(self.server.upstream.netloc, timeout=60)
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in NOT_ASKED}
         connection.request(self.command, self.path, self.body, headers)
         reply = connection.getresponse()
         body = reply.read()

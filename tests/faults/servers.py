@@ -1,7 +1,8 @@
-"""The S3 server of the long form: the one that is named, versitygw where it is installed, or moto."""
+"""Real servers: for S3 the one that is named, versitygw where it is installed, or moto; and MLflow's."""
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import requests
 import tenacity
 
 NAMED = "DOGBREED_TEST_S3_ENDPOINT"
@@ -59,3 +61,28 @@ def free_port() -> int:
 @tenacity.retry(wait=tenacity.wait_fixed(0.1), stop=tenacity.stop_after_delay(30), reraise=True)
 def _wait_until_it_listens(port: int) -> None:
     socket.create_connection(("127.0.0.1", port), timeout=1).close()
+
+
+@contextmanager
+def mlflow_server(home: Path) -> Iterator[str]:
+    """Yield the address of an MLflow server that keeps mlflow.db and its artifacts in `home`."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    storage = ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts")]
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (home / "log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, *storage], stdout=log, stderr=log, env=environment, cwd=home, start_new_session=True
+        )
+    try:
+        _wait_until_it_is_healthy(f"http://127.0.0.1:{port}", server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)  # the server's own workers too
+        server.wait()
+
+
+@tenacity.retry(wait=tenacity.wait_fixed(0.5), stop=tenacity.stop_after_delay(120), reraise=True)
+def _wait_until_it_is_healthy(address: str, server: subprocess.Popen[bytes]) -> None:
+    assert server.poll() is None, "the MLflow server ended"
+    requests.get(f"{address}/health", timeout=5).raise_for_status()

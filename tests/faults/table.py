@@ -1,12 +1,13 @@
 """The long form: every fault, most of them many times, as a table; exit status 1 when a row failed.
 
-python -m tests.faults.table [--kills 200] [--rounds 20] [--seed 0] [--part kills|writers|store] [--fresh]
+python -m tests.faults.table [--kills 200] [--rounds 20] [--seed 0] [--part kills|writers|store|train|mlflow] [--fresh]
 
-Each attempt imports jobs.preprocess anew: leave the code alone meanwhile, or run this in a clone.
+Each attempt imports its job anew: leave the code alone meanwhile, or run this in a clone.
 """
 
 import multiprocessing
 import os
+import random
 import signal
 import sys
 import tempfile
@@ -21,12 +22,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults import kills, store_faults, writers
+from tests.faults import kills, mlflow_outages, store_faults, training_kills, writers
 from tests.faults.attempt import KILLED, Attempt
 from tests.faults.rows import Row, clean_run
 from tests.faults.servers import s3_server
 from tests.faults.sites import BucketSite, FolderSite, Site
+from tests.faults.training_site import TrainingSite
 
+PARTS = ("kills", "writers", "store", "train", "mlflow")
+STEPS_KILLED, CALLS_KILLED, STOPS = 30, 60, 20
+IMPORTS = 7.0  # seconds that a fresh process takes longer than a forked one
 COLUMNS = ("fault", "attempts", "recovered", "exit codes", "seconds", "also seen")
 PATIENT = replace(store_faults.UNAVAILABLE, name="503 for ever, with the suite's own patience")
 
@@ -41,26 +46,31 @@ PATIENT = replace(store_faults.UNAVAILABLE, name="503 for ever, with the suite's
 )
 @click.option("--rounds", default=20, show_default=True, help="Rounds of concurrent writers.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random moments.")
-@click.option("--part", type=click.Choice(["kills", "writers", "store"]), help="Only this part.  [default: all]")
+@click.option("--part", type=click.Choice(PARTS), help="Only this part.  [default: all]")
 @click.option("--fresh", is_flag=True, help="A fresh interpreter for each attempt: takes five times as long.")
 def main(count: int, rounds: int, seed: int, part: str | None, fresh: bool) -> None:
-    """Hurt jobs.preprocess in every known way and show what became of it."""
+    """Hurt jobs.preprocess and jobs.train in every known way and show what became of them."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server and the temporary folder go as well
     if fresh:
         Attempt.context = multiprocessing.get_context("spawn")
+    rows: list[tuple[Row, float]] = []
     with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder)) as (server, variables):
-        bucket = BucketSite(Path(folder, "s3"), f"dogbreed-faults-{os.getpid()}", variables)
-        parts: dict[str, Callable[[Site], Iterator[Row]]] = {
-            "kills": partial(kill_rows, count=count, seed=seed),
-            "writers": partial(writer_rows, rounds=rounds),
-            "store": store_rows,
-        }
-        rows: list[tuple[Row, float]] = []
-        for site in (FolderSite(Path(folder, "folder")), bucket):
-            for name, make in parts.items():
-                rows += timed(make(site)) if part in (None, name) else []
-        bucket.remove()
-    show(rows, f"jobs.preprocess, {count} random kills, {rounds} rounds, seed {seed}; s3:// is {server}")
+        if part not in ("train", "mlflow"):
+            bucket = BucketSite(Path(folder, "s3"), f"dogbreed-faults-{os.getpid()}", variables)
+            parts: dict[str, Callable[[Site], Iterator[Row]]] = {
+                "kills": partial(kill_rows, count=count, seed=seed),
+                "writers": partial(writer_rows, rounds=rounds),
+                "store": store_rows,
+            }
+            for site in (FolderSite(Path(folder, "folder")), bucket):
+                for name, make in parts.items():
+                    rows += timed(make(site)) if part in (None, name) else []
+            bucket.remove()
+        if part in (None, "train", "mlflow"):
+            training = TrainingSite(Path(folder))
+            rows += timed(train_rows(training, rounds, seed)) if part != "mlflow" else []
+            rows += timed(mlflow_rows(training)) if part != "train" else []
+    show(rows, f"{count} random kills, {rounds} rounds, seed {seed}; s3:// is {server}")
     sys.exit(not all(row.passed for row, _ in rows))
 
 
@@ -96,6 +106,27 @@ def store_rows(site: Site) -> Iterator[Row]:
         yield store_faults.inject(site, PATIENT, patience=None)
         yield store_faults.never_there(site)
         yield store_faults.missing_bucket(site)
+
+
+def train_rows(site: TrainingSite, rounds: int, seed: int) -> Iterator[Row]:
+    """Kill, stop and crowd a training, and damage its checkpoints."""
+    steps, choice = len(site.clean.outcome.calls), random.Random(seed)
+    yield training_kills.at_steps(site, training_kills.random_steps(STEPS_KILLED, steps, seed))
+    yield training_kills.at_steps(site, training_kills.random_steps(STEPS_KILLED, steps // 5, seed), chain=5)
+    yield training_kills.in_checkpoints(site, training_kills.checkpoint_calls(site, CALLS_KILLED, seed))
+    yield training_kills.damaged(site, training_kills.DAMAGES, training_kills.FILES)
+    yield training_kills.two_holders(site, rounds // 4)
+    whole = site.clean.outcome.first + site.clean.outcome.seconds + IMPORTS
+    yield training_kills.terminated(site, [choice.uniform(0, whole) for _ in range(STOPS)])
+    yield training_kills.stopped(site, choice.sample(range(1, steps + 1), STOPS // 2))
+
+
+def mlflow_rows(site: TrainingSite) -> Iterator[Row]:
+    """Let MLflow leave a training."""
+    with mlflow_outages.service(site) as service:
+        for outage in mlflow_outages.OUTAGES:
+            yield mlflow_outages.outage(service, outage)
+        yield mlflow_outages.lost_disk(service)
 
 
 def timed(rows: Iterator[Row]) -> Iterator[tuple[Row, float]]:

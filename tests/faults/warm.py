@@ -24,6 +24,7 @@ HEAVY = (
     "dogbreed.data.sources.stanford_dogs",
     "dogbreed.review.datasets",
     "dogbreed.review.preflight",
+    "dogbreed.review.training_job",
 )
 
 for name, value in {**ENVIRONMENT, **QUIET}.items():

@@ -182,13 +182,6 @@ def test_mlflow_being_down_is_a_warning_when_preprocessing(sketches: Path, tmp_p
     assert "the dataset is complete, but its run in MLflow is not: MLflow at http://127.0.0.1:9" in done.stderr
 
 
-def test_a_training_that_mlflow_could_not_record_is_not_begun(dataset: Path) -> None:
-    options = ("--data", str(dataset), "--recipe", "simple-64", "--set", "size=32")
-    done = run("jobs.train", *options, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    assert done.returncode == 69
-    assert "MLflow at http://127.0.0.1:9 does not answer" in done.stderr
-
-
 def test_a_worker_outside_its_number_of_workers_is_refused(sketches: Path, tmp_path: Path) -> None:
     options = ("--source", "sketches", "--raw", str(sketches), "--out", str(tmp_path / "out"))
     done = run("jobs.preprocess", *options, JOB_COMPLETION_INDEX="3")

@@ -1,12 +1,8 @@
 """Preprocess, train and evaluate as separate processes on drawn photos, with a real MLflow server."""
 
-import contextlib
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,9 +10,9 @@ from typing import Any
 
 import mlflow
 import pytest
-import requests
 
 from bench.jobs import job as run_job
+from tests.faults.servers import mlflow_server
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(900)  # twelve jobs, each of which imports TensorFlow, beside other tests
@@ -25,33 +21,8 @@ pytestmark = pytest.mark.timeout(900)  # twelve jobs, each of which imports Tens
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve MLflow on a free port, with SQLite behind it, and return its address."""
-    home = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    storage = ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts")]
-    with (home / "log").open("w") as log:
-        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-        server = subprocess.Popen(
-            [*command, *storage], stdout=log, stderr=log, env=environment, cwd=home, start_new_session=True
-        )
-        try:
-            wait_for(f"http://127.0.0.1:{port}/health", server)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(server.pid, signal.SIGKILL)  # the server's own workers too
-            server.wait()
-
-
-def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(240):
-        assert server.poll() is None, "the MLflow server ended"
-        with contextlib.suppress(requests.RequestException):
-            if requests.get(address, timeout=5).ok:
-                return
-        time.sleep(0.5)
-    raise AssertionError(f"{address} never answered")
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

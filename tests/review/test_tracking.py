@@ -3,7 +3,7 @@
 import errno
 import http.server
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -236,19 +236,49 @@ def test_an_alias_is_resolved_to_the_version_that_it_names(dataset: Path, traine
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), trained.model.get_weights(), strict=True))
 
 
-def test_a_model_that_mlflow_does_not_take_is_kept_where_the_error_says(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def register(dataset: Path, trained: Trained, tmp_path: Path) -> Callable[[], int]:
+    """Register a tiny model in the active run."""
+    photo = tmp_path / "photo.jpg"
+    keras.utils.save_img(photo, np.zeros((32, 32, 3)))
+    card = classifier.Card(load_manifest(FolderStore(dataset)).classes, 32, "squash", "digest")
+    return lambda: results.register(trained, card, photo.read_bytes())
+
+
+def test_a_model_that_mlflow_does_not_take_is_a_reason_to_try_again(
+    register: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(**_: object) -> None:
         raise MlflowException("away")
 
     monkeypatch.setattr(mlflow.pyfunc, "log_model", away)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    card = classifier.Card(("a", "b", "c", "d"), 32, "squash", "digest")
-    with pytest.raises(TryAgain, match=r"it is kept in .*dogbreed-model-"):
-        results.register(trained, card, b"")
-    (folder,) = tmp_path.glob("dogbreed-model-*")
-    assert classifier.load(folder)[1] == card
+    with tracking.run("train", "test", {}, {}), pytest.raises(TryAgain, match="MLflow did not take the model: away"):
+        register()
+
+
+def test_registering_again_after_being_cut_off_anywhere_gives_one_version(
+    register: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = mlflow.MlflowClient()
+
+    def cut_off(*_: object, **__: object) -> None:
+        raise MlflowException("cut off")
+
+    with tracking.run("train", "test", {}, {}) as run:
+        for target, method in (
+            (mlflow.MlflowClient, "finalize_logged_model"),
+            (mlflow, "register_model"),
+            (mlflow, "set_tags"),
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(target, method, cut_off)
+                with pytest.raises(TryAgain, match="cut off"):
+                    register()
+        assert (register(), register()) == (1, 1)
+    (version,) = client.search_model_versions("name = 'dogbreed'")
+    (model,) = client.search_logged_models([tracking.experiment("train")])
+    assert version.run_id == run.id
+    assert version.source == f"models:/{model.model_id}"
 
 
 def test_a_model_of_other_breeds_contradicts_and_one_of_other_data_is_a_warning(

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -74,6 +75,9 @@ class FolderStore(Store):
                 os.link(temporary.name, target)
             except FileExistsError as error:
                 raise AlreadyThere(f"{target} exists") from error
+            except FileNotFoundError:  # a delete has removed the empty folder meanwhile
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.link(temporary.name, target)
 
     def list(self, prefix: str = "") -> Iterator[str]:
         paths = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith(TEMPORARY))
@@ -85,3 +89,6 @@ class FolderStore(Store):
 
     def delete(self, key: str) -> None:
         (self.root / key).unlink(missing_ok=True)
+        with suppress(OSError):  # it holds other objects, or is not there
+            if "/" in key:
+                (self.root / key).parent.rmdir()

@@ -1,6 +1,6 @@
 """One model of each family at 224 px: two epochs on ten breeds. Real photos where they are, drawn ones elsewhere."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from dogbreed.data.sources.stanford_dogs import StanfordDogs
 from dogbreed.platform.storage import FolderStore
 from dogbreed.training import trainer, zoo
 from dogbreed.training.recipe import Recipe
+from tests.training.listener import Listener
 
 REAL = Path(__file__).parents[4] / "shared" / "stanford-dogs-small"
 FAMILIES = {family: next(members) for family, members in groupby(zoo.ENTRIES, lambda entry: entry.family)}
@@ -38,14 +39,6 @@ def ten_breeds(preprocess: Callable[..., Manifest | None], tmp_path_factory: pyt
     return out
 
 
-class Losses:
-    def __init__(self) -> None:
-        self.found: list[float] = []
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        self.found.append(values["loss"])
-
-
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
     yield
@@ -57,8 +50,8 @@ def test_a_family_trains_two_epochs_at_224_px(family: str, ten_breeds: FolderSto
     manifest = load_manifest(ten_breeds)
     recipe = Recipe(family, FAMILIES[family].name, 224, epochs=2, batch_size=BATCH, warmup_epochs=0, learning_rate=3e-4)
     pipeline = InputPipeline(manifest, ten_breeds, recipe.view, BATCH, Path("unused"))
-    losses = Losses()
-    trained = trainer.train(recipe, manifest, pipeline, 0, losses)
-    assert len(losses.found) == 2
-    assert np.isfinite(losses.found).all()
+    listener = Listener()
+    trained = trainer.train(recipe, manifest, pipeline, 0, listener)
+    assert listener.steps == [1, 2]
+    assert np.isfinite([values["loss"] for values in listener.values]).all()
     assert trained.model.output_shape == (None, 10)

@@ -1,0 +1,53 @@
+"""jobs.train killed, stopped, crowded and cut off from MLflow; `make faults` does it at many more moments."""
+
+import pytest
+
+from tests.faults import mlflow_outages, training_kills
+from tests.faults.mlflow_outages import Outage
+from tests.faults.training_site import TrainingSite
+
+SEED = 0
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> TrainingSite:
+    return TrainingSite(tmp_path_factory.mktemp("training"))
+
+
+def test_killed_five_times_a_training_ends_as_one_that_was_not(site: TrainingSite) -> None:
+    row = training_kills.at_steps(site, training_kills.random_steps(5, 12, SEED), chain=5)
+    assert row.problems == []
+    assert row.seen["steps done twice"] > 0
+
+
+def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(site: TrainingSite) -> None:
+    assert training_kills.in_checkpoints(site, training_kills.checkpoint_calls(site, 2, SEED)).problems == []
+
+
+def test_a_damaged_checkpoint_costs_one_interval(site: TrainingSite) -> None:
+    row = training_kills.damaged(site, training_kills.DAMAGES[1:2], training_kills.FILES[:1])
+    assert row.problems == []
+
+
+def test_a_second_holder_of_a_job_key_is_sent_away(site: TrainingSite) -> None:
+    assert training_kills.two_holders(site, 1).problems == []
+
+
+def test_stopped_in_a_step_it_loses_none(site: TrainingSite) -> None:
+    row = training_kills.stopped(site, [30])
+    assert row.problems == []
+    assert row.seen["steps done twice"] == 0
+
+
+def test_stopped_in_its_imports_it_ends_with_143(site: TrainingSite) -> None:
+    row = training_kills.terminated(site, [3.0])
+    assert row.problems == []
+    assert row.exit_codes[training_kills.STOPPED] == 1
+
+
+def test_mlflow_may_leave_for_a_second_and_a_killed_training_goes_on_from_its_checkpoints_alone(
+    site: TrainingSite,
+) -> None:
+    with mlflow_outages.service(site) as service:
+        assert mlflow_outages.outage(service, Outage("middle", "reset", 1.0)).problems == []
+        assert mlflow_outages.lost_disk(service).problems == []

@@ -1,0 +1,120 @@
+"""Checkpoints: whole or not at all, three kept, whatever is damaged is passed over."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dogbreed.platform.errors import DataContradiction, UnknownName
+from dogbreed.platform.lease import Lease
+from dogbreed.platform.storage import FolderStore, Store
+from dogbreed.training.checkpoint import ARRAYS, COMMIT, SPOOL, STATE, Checkpoints, Snapshot
+from dogbreed.training.course import Course
+from dogbreed.training.saver import Every, Saver
+
+FILES = (ARRAYS, STATE, SPOOL, COMMIT)
+
+
+def snapshot(step: int) -> Snapshot:
+    course = Course(step=step, epoch=1, history=[{"epoch": 1, "val_top1": 0.1 + 0.2}], partial=[1 / 3])
+    return Snapshot(course, {"model/0": np.full(4, step, np.float32), "best/0": np.array([np.pi])}, b"points")
+
+
+def test_what_is_written_is_read_back_bit_for_bit(store: Store) -> None:
+    checkpoints = Checkpoints(store, "content", 1)
+    assert checkpoints.newest() is None
+    checkpoints.write(snapshot(7))
+    found = checkpoints.newest()
+    assert found is not None
+    assert (found.course, found.spool) == (snapshot(7).course, b"points")
+    assert all(np.array_equal(found.arrays[name], array) for name, array in snapshot(7).arrays.items())
+    assert found.arrays["model/0"].dtype == np.float32
+
+
+def test_the_newest_three_are_kept_whoever_wrote_them(store: Store) -> None:
+    for lease, step in ((1, 9), (1, 10), (2, 10), (3, 100)):
+        Checkpoints(store, "content", lease).write(snapshot(step))
+    with pytest.raises(DataContradiction):
+        Checkpoints(store, "content", 3).write(snapshot(100))  # a name of an earlier start is never used again
+    folders = sorted({key.partition("/")[0] for key in store.list()})
+    assert folders == ["00000010-1-1", "00000010-2-1", "00000100-3-1"]
+
+
+def test_steps_and_writes_are_ordered_as_numbers(store: Store) -> None:
+    checkpoints = Checkpoints(store, "content", 1)
+    for step in (*[99_999_999] * 12, 100_000_000):
+        checkpoints.write(snapshot(step))
+    folders = {key.partition("/")[0] for key in store.list()}
+    assert folders == {"99999999-1-11", "99999999-1-12", "100000000-1-13"}
+    found = checkpoints.newest()
+    assert found is not None
+    assert found.course.step == 100_000_000
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 64
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_one_is_passed_over_and_said(
+    name: str, damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints = Checkpoints(FolderStore(tmp_path), "content", 1)
+    checkpoints.write(snapshot(3))
+    checkpoints.write(snapshot(6))
+    damage(tmp_path / "00000006-1-2" / name)
+    found = checkpoints.newest()
+    assert found is not None
+    assert found.course.step == 3
+    assert ("checkpoint 00000006-1-2 is damaged" in caplog.text) or (name, damage) == (COMMIT, Path.unlink)
+
+
+def test_one_of_another_training_contradicts(tmp_path: Path) -> None:
+    Checkpoints(FolderStore(tmp_path), "content", 1).write(snapshot(3))
+    with pytest.raises(DataContradiction, match="choose another --name, or begin anew with --fresh"):
+        Checkpoints(FolderStore(tmp_path), "other", 2).newest()
+
+
+def test_cleared_checkpoints_leave_nothing_but_the_lease(store: Store) -> None:
+    with Lease(store, "job") as lease:
+        checkpoints = Checkpoints(store, "content", lease.number)
+        checkpoints.write(snapshot(3))
+        checkpoints.clear()
+        assert checkpoints.newest() is None
+    assert [key.partition("/")[0] for key in store.list()] == ["lease"]
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "seconds"), [("200", 200, 0), ("90s", 0, 90), ("5m", 0, 300), ("1h", 0, 3600)]
+)
+def test_an_interval_is_steps_or_a_time(text: str, steps: int, seconds: float) -> None:
+    assert Every.of(text) == Every(steps, seconds)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5m", "5 m", "1d", "m"])
+def test_any_other_interval_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(UnknownName, match=r"give steps \(200\) or a time \(90s, 5m, 1h\)"):
+        Every.of(text)
+
+
+def test_a_store_that_fails_costs_a_checkpoint_and_not_the_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "place").write_text("")  # a file where a folder should be
+    store = FolderStore(tmp_path / "place" / "job")
+    saver = Saver(Checkpoints(store, "content", 1), Every(steps=5), Lease(store, "job"))
+    assert not saver.is_due(4)
+    assert saver.is_due(5)
+    saver.save(snapshot(5))
+    saver.wait()
+    assert "no checkpoint of step 5, training goes on" in caplog.text
+    assert "could not be written" in saver.holds()
+    assert not saver.is_due(9)
