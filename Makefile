@@ -52,12 +52,13 @@ e2e: setup  ## images and compose for real: needs an engine; without a registry 
 gpu: setup  ## what a GPU does for training: devices, precisions, photos/s; "not run" without one
 	$(BIN)/python -m bench.gpu
 
-bench: setup  ## ratios against named peers: preprocessing, input, store, memory, fit, precision (RAW, PHOTOS: archives)
+bench: setup  ## ratios against named peers: preprocessing, input, store, memory, fit, checkpoints, precision (RAW, PHOTOS: archives)
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.preprocess $(if $(PHOTOS),--raw $(PHOTOS))
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.input $(if $(PHOTOS),--raw $(PHOTOS))
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.store $(if $(RAW),--raw $(RAW))
 	$(BIN)/python -m bench.memory $(if $(RAW),--raw $(RAW))
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.fit $(if $(RAW),--raw $(RAW))
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.checkpoint
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.precision
 
 ui: setup  ## the runs of MLFLOW_TRACKING_URI, by default the demo's, at http://localhost:5000

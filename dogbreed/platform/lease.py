@@ -29,7 +29,7 @@ class Lease:
     """The right to be the one that works on `what`; a context that renews it on a thread of its own."""
 
     def __init__(self, store: Store, what: str) -> None:
-        self.number = 0  # at which this process got it: no other process ever has the same
+        self.number = 0  # at which this process got it: no other has the same until the work is done
         self._store, self._what = store, what
         self._last = 0
         self._lost: str | None = None
@@ -44,11 +44,15 @@ class Lease:
         threading.Thread(target=self._renew, daemon=True, name="lease").start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Give the lease back, so that the next process need not wait."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Give the lease back, so that the next process need not wait; done work leaves nothing of it."""
         self._ended.set()
         try:
-            self._put(released=True)
+            if kind:
+                self._put(released=True)
+            else:
+                for number in (self._last - 1, self._last):
+                    self._store.delete(_key(number))
         except (DogbreedError, OSError) as failed:
             log.warning("the lease on %s was not given back and ends in %.0f s: %s", self._what, DEAD_AFTER, failed)
 

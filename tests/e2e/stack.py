@@ -106,6 +106,14 @@ class Stack:
         done = docker("logs", self.container(service))
         return done.stdout + done.stderr
 
+    def starts(self, service: str) -> int:
+        """Return how often a job has begun in its container."""
+        return docker("logs", self.container(service), check=False).stderr.count("GPUs:")
+
+    def last_start(self, service: str) -> str:
+        """Return what a job has said since it last began."""
+        return docker("logs", self.container(service), check=False).stderr.rpartition("GPUs:")[2]
+
     def summary(self, service: str) -> dict[str, Any]:
         """Return what a job printed last."""
         parsed: dict[str, Any] = json.loads(docker("logs", self.container(service)).stdout.splitlines()[-1])

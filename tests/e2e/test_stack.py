@@ -172,6 +172,31 @@ def test_a_job_that_was_stopped_or_killed_is_finished_by_the_next_up(stack: Stac
         }, "other objects than those of a run that nobody killed"
 
 
+def test_a_training_that_was_killed_five_times_ends_with_the_weights_of_one_that_was_not(stack: Stack) -> None:
+    settings = {"DOGBREED_TRAIN_EPOCHS": "30", "DOGBREED_TRAIN_DETERMINISTIC": "true"}
+    stack.up(**settings, DOGBREED_TRAIN_NAME="unkilled")
+    clean = stack.summary("train")
+    settings |= {"DOGBREED_TRAIN_NAME": "killed", "DOGBREED_TRAIN_CHECKPOINT_EVERY": "3"}
+    stack.compose("rm", "--force", "--stop", "train", "evaluate")
+    for number in range(5):
+        up = stack.start("up", "--detach", "--no-build", **settings)
+        eventually(lambda number=number: stack.starts("train") > number, f"start {number + 1} of train")
+        eventually(lambda: "checkpoint of step" in stack.last_start("train"), "a checkpoint")
+        docker("kill", "--signal", "KILL", stack.container("train"))
+        assert stack.exit_code("train") == 137
+        up.wait()
+    stack.up(**settings)
+    killed = stack.summary("train")
+    assert stack.starts("train") == 6
+    assert "going on after step" in stack.last_start("train")
+    same = ("weights_sha256", "optimizer_sha256", "val_top1", "epochs")
+    assert {key: killed[key] for key in same} == {key: clean[key] for key in same}
+    run = stack.tracking.get_run(killed["run_id"])
+    assert len(stack.tracking.get_metric_history(run.info.run_id, "val_top1")) == clean["epochs"]
+    runs = [run for run in stack.runs("train") if run.data.tags["dogbreed.job_key"] == "killed"]
+    assert len(runs) == 1
+
+
 def test_a_killed_init_is_finished_by_the_next_up(stack: Stack) -> None:
     before = stack.everything()
     stack.compose("rm", "--force", "--stop", "init", *CHAIN)

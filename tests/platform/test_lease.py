@@ -33,13 +33,19 @@ def hold(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_one_process_after_the_other_holds_a_lease_and_numbers_grow(store: Store) -> None:
-    numbers = []
-    for _ in range(3):
-        with Lease(store, "job x") as lease:
-            numbers.append(lease.number)
-    assert numbers == [1, 3, 5]  # giving it back takes a number too
+def hold_and_fail(store: Store) -> None:
+    with Lease(store, "job x") as lease:
+        raise ValueError(lease.number)
+
+
+def test_numbers_grow_until_the_work_is_done_and_then_nothing_is_left(store: Store) -> None:
+    for number in (1, 3, 5):  # giving it back takes a number too
+        with pytest.raises(ValueError, match=f"^{number}$"):
+            hold_and_fail(store)
     assert len(list(store.list("lease/"))) == 2
+    with Lease(store, "job x") as lease:
+        assert lease.number == 7
+    assert list(store.list()) == []
 
 
 def test_a_live_holder_keeps_it_and_a_killed_one_loses_it_at_once(tmp_path: Path) -> None:
@@ -110,4 +116,4 @@ def test_a_lease_is_renewed_and_one_that_was_taken_over_says_so(
                 continue
         with pytest.raises(TakenOver, match="job x was taken over by elsewhere/1"):
             check_until_it_raises(lease)
-    assert "elsewhere" in store.read(max(store.list("lease/"))).decode()  # not given back: it is another's now
+    assert "elsewhere" in store.read(max(store.list("lease/"))).decode()  # left alone: it is another's now
