@@ -134,7 +134,7 @@ def test_photos_that_a_pretraining_may_have_seen_are_scored_apart(way: dict[str,
 
 def test_the_registered_model_names_the_breed_of_an_encoded_photo(way: dict[str, Any]) -> None:
     code = """
-import sys, mlflow, pandas, tensorflow as tf
+import base64, sys, mlflow, pandas, tensorflow as tf
 from dogbreed.data.dataset import load_manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.view import View
@@ -144,8 +144,10 @@ store = open_store(sys.argv[1])
 photo = InputPipeline(load_manifest(store), store, View(64), 1, Path("unused")).example()
 model = mlflow.pyfunc.load_model("models:/dogbreed@candidate")
 rows = model.predict(pandas.DataFrame({"image": [photo, photo]}))
-assert list(rows.columns) == ["breed", "class", "probability"] and len(rows) == 2, rows
-assert rows["class"].str.startswith("n9000000").all() and rows["probability"].between(0, 1).all(), rows
+assert list(rows.columns) == ["breed", "wordnet_id", "probability", "top5", "error"] and len(rows) == 2, rows
+assert rows["wordnet_id"].str.startswith("n9000000").all() and rows["probability"].between(0, 1).all(), rows
+one = model.predict({"image": base64.b64encode(photo).decode()})
+assert one["breed"][0] == rows["breed"][0] and one["error"].isna().all(), one
 """
     data = Path(way["preprocess"]["manifest"]).parent
     environment = {**os.environ, "MLFLOW_TRACKING_URI": way["tracking"]}
