@@ -44,15 +44,17 @@ SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec("string", "image")]),
     outputs=Schema(
         [
-            ColSpec("string", "breed"),
-            ColSpec("string", "wordnet_id"),
-            ColSpec("double", "probability"),
+            ColSpec("string", "breed", required=False),
+            ColSpec("string", "wordnet_id", required=False),  # photos of one's own have none
+            ColSpec("double", "probability", required=False),
             ColSpec(_PROBABLE, "top5"),
-            ColSpec("string", "error"),
+            ColSpec("string", "error", required=False),
         ]
     ),
 )
 COLUMNS = SIGNATURE.outputs.input_names()
+
+Answer = dict[str, Any]  # column -> value
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ class Classifier(mlflow.pyfunc.PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return one row a photo."""
-        return answers(self._model, self._card, [prepared(data, self._card.view) for data in model_input["image"]])
+        photos = [prepared(data, self._card.view) for data in model_input["image"]]
+        return pd.DataFrame(answers(self._model, self._card, photos), columns=COLUMNS)
 
 
 def prepared(data: object, view: View) -> Pixels | BadPhoto:
@@ -105,7 +108,7 @@ def _from_text(text: object) -> bytes:
         raise BadPhoto(f"not base64 text: {error}") from error
 
 
-def answers(model: keras.Model, card: Card, photos: Sequence[Pixels | BadPhoto]) -> pd.DataFrame:
+def answers(model: keras.Model, card: Card, photos: Sequence[Pixels | BadPhoto]) -> list[Answer]:
     """Return a row for each of `prepared` photos: breed, wordnet_id, probability, top5, error.
 
     probability is rounded to a millionth; top5 is a list of {breed, probability}, the best first. Of a photo that
@@ -114,22 +117,22 @@ def answers(model: keras.Model, card: Card, photos: Sequence[Pixels | BadPhoto])
     squares = [photo for photo in photos if not isinstance(photo, BadPhoto)]
     batches = [np.stack(squares[start : start + BATCH]) for start in range(0, len(squares), BATCH)]
     found = iter([row for batch in batches for row in model.predict_on_batch(batch)])
-    rows = [_error(str(photo)) if isinstance(photo, BadPhoto) else _answer(card, next(found)) for photo in photos]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return [_error(str(photo)) if isinstance(photo, BadPhoto) else _answer(card, next(found)) for photo in photos]
 
 
-def _answer(card: Card, probabilities: np.ndarray) -> tuple[Any, ...]:
+def _answer(card: Card, probabilities: np.ndarray) -> Answer:
     if not np.isfinite(probabilities).all():
         return _error("the model's answer is no number")
     ranked = np.argsort(-probabilities, kind="stable")[:BEST]
     best = [(card.classes[label], round(float(probabilities[label]), 6)) for label in ranked]
     name, probability = best[0]
     top5 = [{"breed": breed_name(name), "probability": probability} for name, probability in best]
-    return breed_name(name), wordnet_id(name), probability, top5, None
+    known = {"breed": breed_name(name), "wordnet_id": wordnet_id(name), "probability": probability}
+    return {**known, "top5": top5, "error": None}
 
 
-def _error(text: str) -> tuple[Any, ...]:
-    return None, None, None, [], text
+def _error(text: str) -> Answer:
+    return {"breed": None, "wordnet_id": None, "probability": None, "top5": [], "error": text}
 
 
 def _load(model: Path, card: Path) -> tuple[keras.Model, Card]:

@@ -181,7 +181,7 @@ def test_an_empty_prefix_has_no_committed_dataset(source: StanfordDogs, tmp_path
 
 
 def test_other_options_need_another_prefix(source: StanfordDogs, dataset: Path, preprocess: Preprocess) -> None:
-    with pytest.raises(DataContradiction, match=r"holds what other options or other photos gave .* choose another --out"):
+    with pytest.raises(DataContradiction, match=r"what other options or other photos gave .* choose another --out"):
         preprocess(source, FolderStore(dataset), margin=0.2)
 
 
