@@ -14,7 +14,7 @@ from dogbreed.training.trainer import Trained
 from tests.review.test_classifier import encoded, flat
 
 SIZE = 32
-TRAINED = {"name": "simple-64", "model": "simple", "size": SIZE, "seed": 0, "weights": "none", "cost": 1}
+TRAINED = {"name": "simple-64", "model": "simple", "size": 64, "seed": 0, "weights": "none", "policy": "float32"}
 
 
 def tiny(bias: float = 0.0) -> keras.Model:
@@ -27,14 +27,14 @@ def tiny(bias: float = 0.0) -> keras.Model:
     return model
 
 
-def register(dataset: Path, model: keras.Model, **params: object) -> int:
+def register(dataset: Path, model: keras.Model, hours: float = 0.5, **params: object) -> int:
     """Register a model that has been trained on `dataset`, as jobs.train does, and return its version."""
     manifest = load_manifest(FolderStore(dataset))
     card = classifier.Card(manifest.classes, SIZE, "squash", manifest.digest)
     described = tracking.flat({**TRAINED, **params, "data": manifest.options})
     with tracking.run("train", "tiny", described, {DIGEST: manifest.digest}) as run:
         scores = {"best_val_top1": 0.5, "best_val_top1_low": 0.25, "best_val_top1_high": 0.75, "best_val_top5": 1.0}
-        run.log(0, {**scores, "best_val_macro_f1": 0.4, "epochs": 12.0, "best_epoch": 9.0, "train_hours": 0.5})
+        run.log(0, {**scores, "best_val_macro_f1": 0.4, "epochs": 12.0, "best_epoch": 9.0, "cpu_hours": hours})
         return results.register(Trained(model, (), {}, 0, "w", "o"), card, encoded(flat(0)))
 
 
