@@ -30,8 +30,8 @@ Run = mlflow.entities.Run
 def evaluations(split: str, digest: str | None, runs: Sequence[str]) -> list[Run]:
     """Return the newest finished evaluation of each model on a split, or the named ones; all on the same dataset.
 
-    digest: of the dataset, None for that of the runs. DataContradiction when they are on another one, or on several;
-    UnknownName when there are none.
+    digest: of the dataset, None for that of the runs. DataContradiction when they are on another one, on several, or on
+    another split; UnknownName when there are none.
     """
     check_server()
     with translated():
@@ -40,6 +40,11 @@ def evaluations(split: str, digest: str | None, runs: Sequence[str]) -> list[Run
         raise UnknownName(
             f"no finished evaluation on {split}{f' of {digest[:12]}' if digest else ''}; run jobs.evaluate"
         )
+    for run in found:
+        if run.data.tags.get("dogbreed.split") != split:
+            raise DataContradiction(
+                f"run {run.info.run_id} is no evaluation on {split}; name others, or another --split"
+            )
     digests = Counter(run.data.tags.get(DIGEST, "none") for run in found)
     if set(digests) != {digest or next(iter(digests))}:
         counted = ", ".join(f"{name[:12]} ({count})" for name, count in digests.most_common())

@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,6 +33,7 @@ def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
             "short": evaluate(short, A, hits=30),
             "tuned": evaluate(tuned, A, hits=75, flip=True),
             "elsewhere": evaluate(first, B, hits=99),
+            "training": str(mlflow.MlflowClient().get_model_version("dogbreed", str(first)).run_id),
             "uri": uri,
         }
 
@@ -80,6 +82,12 @@ def test_runs_on_different_data_are_refused(runs: dict[str, str]) -> None:
         leaderboard.evaluations("test", None, [runs["first"], runs["elsewhere"]])
     with pytest.raises(DataContradiction, match=r"asked for a{12}, found evaluations on dataset b{12} \(1\)"):
         leaderboard.evaluations("test", A, [runs["elsewhere"]])
+
+
+def test_a_run_that_is_no_evaluation_on_that_split_is_refused(runs: dict[str, str]) -> None:
+    for split, run in (("validation", runs["first"]), ("test", runs["training"])):
+        with pytest.raises(DataContradiction, match=f"run {run} is no evaluation on {split}"):
+            leaderboard.evaluations(split, None, [run])
 
 
 def test_chosen_runs_are_compared_with_one_another_only(runs: dict[str, str]) -> None:
