@@ -12,7 +12,7 @@ from PIL import Image
 from dogbreed.platform.errors import DataContradiction, UnknownName
 from dogbreed.platform.storage import FolderStore
 from dogbreed.review import frontier, leaderboard
-from tests.review.registry import evaluate, register, tiny
+from tests.review.registry import evaluate, register
 
 A, B = "a" * 64, "b" * 64
 
@@ -23,9 +23,10 @@ def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
     uri = f"sqlite:///{tmp_path_factory.mktemp('board')}/mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
-        first, second = (register(dataset, tiny(), seed=seed) for seed in (0, 1))
-        short = register(dataset, tiny(), hours=0.25, epochs=20, **{"augment.cutmix": "0.0"})
-        tuned = register(dataset, tiny(), name="mobilenetv2-160", weights="s3://w/mobilenet v2.h5", epochs=6)
+        first, second = (register(dataset, seed=seed) for seed in (0, 1))
+        short = register(dataset, hours=0.25, epochs=20, **{"augment.cutmix": "0.0"})
+        body = {"model": "mobilenetv2", "size": 160, "weights": "s3://w/mobilenet v2.h5"}
+        tuned = register(dataset, name="mobilenetv2-160", **body)
         return {
             "old": evaluate(first, A, hits=10),
             "first": evaluate(first, A, hits=40, top5=0.8),

@@ -8,7 +8,7 @@ import pytest
 from dogbreed.data.dataset import load_manifest
 from dogbreed.platform.storage import FolderStore
 from dogbreed.review import model_card
-from tests.review.registry import evaluate, register, tiny
+from tests.review.registry import evaluate, register
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def card(version: int) -> str:
 
 def test_a_card_tells_data_scores_with_intervals_limits_and_licence(dataset: Path) -> None:
     manifest = load_manifest(FolderStore(dataset))
-    version = register(dataset, tiny())
+    version = register(dataset)
     before = card(version)
     assert "# dogbreed, version 1" in before
     assert f"`{manifest.digest}`: crop box, margin 0.1" in before
@@ -41,7 +41,7 @@ def test_a_card_tells_data_scores_with_intervals_limits_and_licence(dataset: Pat
 
 
 def test_each_evaluation_adds_its_row_and_a_newer_one_takes_its_place(dataset: Path) -> None:
-    version = register(dataset, tiny())
+    version = register(dataset)
     evaluate(version, "a" * 64, hits=20)
     evaluate(version, "a" * 64, hits=40)
     evaluate(version, "a" * 64, hits=60, flip=True)
@@ -56,7 +56,7 @@ def test_each_evaluation_adds_its_row_and_a_newer_one_takes_its_place(dataset: P
 
 
 def test_weights_from_elsewhere_are_said(dataset: Path) -> None:
-    text = card(register(dataset, tiny(), weights="imagenet"))
+    text = card(register(dataset, weights="imagenet"))
     assert "begun with `imagenet`" in text
     assert "the table is optimistic" in text
 

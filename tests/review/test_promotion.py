@@ -25,7 +25,7 @@ def template(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
         assert champion() is None
-        versions = register(dataset, tiny()), register(dataset, tiny(1))
+        versions = register(dataset), register(dataset, tiny(1))
         promote(evaluate(versions[0], "A", hits=50), says(0.5), force=False)
         assert (champion(), versions) == (1, (1, CHALLENGER))
     return path
