@@ -1,10 +1,12 @@
-"""Random views of a photo for training: every one a function of its seed alone."""
+"""Random views of a photo for training: every one a function of the numbers drawn for it, every batch of its seed."""
 
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from dogbreed.platform.errors import UnknownName
+
+DRAWS = 6  # numbers in 0 to 1 that a view takes: four for its region, one to mirror it, one for its margin
 
 
 @dataclass(frozen=True)
@@ -33,31 +35,30 @@ class Augment:
             raise UnknownName("cutmix and mixup are at least 0 and together at most 1; erase is in 0 to 1")
 
 
-def jitter_margin(margin: float, augment: Augment, seed: tf.Tensor) -> tf.Tensor:
-    """Return float32 [], the margin of one deferred crop in box sides, uniform around `margin`."""
-    amount = augment.margin_jitter
-    return margin + tf.random.stateless_uniform([], seed + 1, -amount, amount)
+def jitter_margin(margin: float, augment: Augment, draw: tf.Tensor) -> tf.Tensor:
+    """Return float32 [], the margin of one deferred crop in box sides, uniform around `margin`.
+
+    draw: float32 [DRAWS] in 0 to 1, here and below.
+    """
+    return margin + augment.margin_jitter * (2.0 * draw[5] - 1.0)
 
 
-def random_region(region: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tf.Tensor:
+def random_region(region: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tf.Tensor:
     """Return a random part of `region`, both float32 [top, left, height, width] in pixels.
 
     Area and aspect as in the random resized crop of Szegedy et al. 2015 (arXiv:1409.4842).
     """
-    draw = tf.random.stateless_uniform([4], seed)
     area = augment.min_area + (1.0 - augment.min_area) * draw[0]
     aspect = augment.max_aspect ** (2.0 * draw[1] - 1.0)
-    height = tf.minimum(tf.sqrt(area / aspect), 1.0)
-    width = tf.minimum(tf.sqrt(area * aspect), 1.0)
-    top, left = draw[2] * (1.0 - height), draw[3] * (1.0 - width)
-    y, x, h, w = tf.unstack(region)
-    return tf.stack([y + top * h, x + left * w, height * h, width * w])
+    sides = tf.minimum(tf.sqrt(area * tf.stack([1.0 / aspect, aspect])), 1.0)
+    start = draw[2:4] * (1.0 - sides)
+    return tf.concat([region[:2] + start * region[2:], sides * region[2:]], 0)
 
 
-def random_flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Return uint8 [height, width, 3], mirrored left to right for half of the seeds."""
-    mirrored = tf.random.stateless_uniform([], seed + 2) < 0.5
-    return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)  # a slice [::-1] takes ten times as long
+def random_flip(image: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
+    """Return uint8 [height, width, 3], mirrored left to right for half of the draws."""
+    # a slice [::-1] takes ten times as long
+    return tf.cond(draw[4] < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
 
 
 def cutmix(photos: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dogbreed.data.augment import Augment, jitter_margin, random_flip, random_region
+from dogbreed.data.augment import DRAWS, Augment, jitter_margin, random_flip, random_region
 from dogbreed.data.dataset import Manifest, local_shards
 from dogbreed.data.records import FEATURES
 from dogbreed.data.split import TRAIN
@@ -24,7 +24,7 @@ SHUFFLE_BLOCK = 2048  # encoded photos: 16 MB at 128 px, 50 MB at 224 px
 SHARDS_AT_ONCE = 4  # read side by side, so that a batch mixes shards
 
 Shuffled = Callable[[tf.Tensor], tf.data.Dataset]  # the examples of an epoch in the order of its seed
-Viewed = Callable[[tf.Tensor, Augment, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # example, seed -> photo, label
+Viewed = Callable[[tf.Tensor, Augment, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # example, draw -> photo, label
 
 
 class InputPipeline:
@@ -102,12 +102,9 @@ class InputPipeline:
 
         def one(epoch: tf.Tensor) -> tf.data.Dataset:
             own = tf.stack([tf.constant(seed, tf.int64), epoch])
-            mixed, examples = _mixed(own), shuffled(own).enumerate()
+            examples = tf.data.Dataset.zip(shuffled(own), _draws(own))
             wanted = examples.skip(tf.where(epoch == first, passed, tf.constant(0, tf.int64)))
-            views = wanted.map(
-                lambda index, example: view(example, augment, tf.stack([mixed, index * 3])),
-                num_parallel_calls=self._parallel,
-            )
+            views = wanted.map(lambda example, draw: view(example, augment, draw), num_parallel_calls=self._parallel)
             return self._finish(views, drop=self.records(TRAIN) >= self._batch)
 
         return tf.data.Dataset.range(begin[0], epochs).flat_map(one).prefetch(2)
@@ -135,10 +132,10 @@ class InputPipeline:
             places = tf.range(len(labels))
             return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(places, seed))
 
-        def view(place: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def view(place: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             if augment.moves:
-                return self._shown(photos[place], whole, augment, seed), labels[place]
-            return random_flip(photos[place], seed) if augment.flip else photos[place], labels[place]
+                return self._shown(photos[place], whole, augment, draw), labels[place]
+            return random_flip(photos[place], draw) if augment.flip else photos[place], labels[place]
 
         return shuffled, view
 
@@ -174,16 +171,16 @@ class InputPipeline:
         photo, region, label = self._decode(record, self._manifest.options["margin"])
         return sample(photo, square(region, self._view.shape), self._view.size), label
 
-    def _random(self, record: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        photo, region, label = self._decode(record, jitter_margin(self._manifest.options["margin"], augment, seed))
-        return self._shown(photo, square(region, self._view.shape), augment, seed), label
+    def _random(self, record: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        photo, region, label = self._decode(record, jitter_margin(self._manifest.options["margin"], augment, draw))
+        return self._shown(photo, square(region, self._view.shape), augment, draw), label
 
-    def _shown(self, photo: tf.Tensor, region: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tf.Tensor:
+    def _shown(self, photo: tf.Tensor, region: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tf.Tensor:
         """Return a random view of a region, uint8 [size, size, 3]."""
         if augment.moves:
-            region = random_region(region, augment, seed)
+            region = random_region(region, augment, draw)
         image = sample(photo, region, self._view.size, rough=augment.moves)
-        return random_flip(image, seed) if augment.flip else image
+        return random_flip(image, draw) if augment.flip else image
 
     def _decode(self, record: tf.Tensor, margin: tf.Tensor | float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return the pixels, the region of interest [top, left, height, width] in them, and the label."""
@@ -198,6 +195,18 @@ class InputPipeline:
         if deferred:
             photo, region = cut(photo, region)
         return photo, region, label
+
+
+def _draws(seed: tf.Tensor) -> tf.data.Dataset:
+    """Return endless float32 [DRAWS] in 0 to 1, drawn by the block: a generator for each photo takes as long as a flip.
+
+    They differ from those that shuffle with the same seed.
+    """
+    mixed = _mixed(seed + 1)
+    blocks = tf.data.Dataset.counter()
+    return blocks.map(
+        lambda number: tf.random.stateless_uniform([SHUFFLE_BLOCK, DRAWS], tf.stack([mixed, number]))
+    ).unbatch()
 
 
 def _mixed(seed: tf.Tensor) -> tf.Tensor:
