@@ -1,4 +1,4 @@
-# The image of the jobs: `--target preprocess` (fetch, preprocess) or `--target train` (train, evaluate, preflight).
+# The image of the jobs: `--target preprocess` (fetch, preprocess) or `--target train` (the others).
 # Any base with Python 3.11, pip and TensorFlow 2.21 will do: the GPU runtime, its CPU tag, or your own.
 ARG BASE_IMAGE=tensorflow/tensorflow:2.21.0-gpu
 

@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,30 @@ log = logging.getLogger(__name__)
 @click.option("--split", default="test", help="Split to evaluate: test, validation or train.")
 @uri("--pretraining", "List of the photos behind pretrained weights, as ILSVRC's train_cls.txt: scores by part")
 @click.option("--flip", is_flag=True, help="Take the mean over each photo and its mirror image; twice the time.")
+@click.option("--promote", is_flag=True, help="Make the model champion if it is better than the present one on test.")
+@click.option("--force", is_flag=True, help="With --promote: whatever the scores are, if only the model can be loaded.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, help="Photos at a time.")
 @gpus_option
 @click.option("--fresh", is_flag=True, help="Evaluate again although this model's run on this split is there.")
 def main(**options: Any) -> dict[str, Any]:
     """Evaluate a model on a named split; the figures and pictures go to MLflow. Doing it again changes nothing."""
+    from dogbreed.review import model_card, promotion
+
+    if not options["promote"]:
+        summary = _evaluate(options)
+    else:
+        promotion.check_asked(options["model"], options["split"])
+        with promotion.damage_recorded(options["model"]):
+            summary = _evaluate(options)
+        store = open_store(options["data"])
+        again = partial(promotion.top1_again, summary["model"], store, options["batch_size"], options["flip"])
+        summary |= promotion.promote(summary["run_id"], again, options["force"])
+    model_card.describe(summary["model"])
+    return summary
+
+
+def _evaluate(options: dict[str, Any]) -> dict[str, Any]:
+    """Evaluate, or find the run that has done so, and return the summary."""
     from dogbreed.data.dataset import load_manifest
     from dogbreed.data.leakage import imagenet_names
     from dogbreed.data.pipeline import InputPipeline

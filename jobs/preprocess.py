@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 @click.option("--workers", type=click.IntRange(1), default=1, help="Number of workers N with a fixed share.")
 def main(**options: Any) -> dict[str, Any]:
     """Crop, shard and commit the photos of a raw archive. Doing it again changes nothing."""
-    from dogbreed.data import shards
+    from dogbreed.data import parts
     from dogbreed.data.export import export_folders
     from dogbreed.data.forecast import forecast
     from dogbreed.data.garbage import collect
@@ -65,7 +65,7 @@ def main(**options: Any) -> dict[str, Any]:
     with machine.worker_pool(machine.readers(local=raw.local_path("") is not None)) as pool:
         if options["plan"]:
             return forecast(plan, pool)
-        manifest, rate = shards.committed(plan, out), None
+        manifest, rate = parts.committed(plan, out), None
         if manifest:
             log.info("%s is complete already", out.uri)
         else:
@@ -84,7 +84,8 @@ def _make(
 ) -> tuple[Manifest | None, float | None]:
     """Make this worker's shards and, when no other is missing, the manifest; also return photos per second."""
     from dogbreed.data import shards
-    from dogbreed.data.plan import make_plan, share
+    from dogbreed.data.parts import share
+    from dogbreed.data.plan import make_plan
 
     began = time.monotonic()
     plan = make_plan(plan.source, plan.options, shards.find_copies_once(plan, out, pool))

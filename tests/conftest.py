@@ -86,8 +86,9 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 @pytest.fixture(scope="session")
 def preprocess(pool: ThreadPoolExecutor) -> Preprocess:
     """What jobs.preprocess does: plan, make this worker's shards, finish."""
-    from dogbreed.data import shards
-    from dogbreed.data.plan import make_plan, share
+    from dogbreed.data import parts, shards
+    from dogbreed.data.parts import share
+    from dogbreed.data.plan import make_plan
 
     def run(
         source: Source,
@@ -98,7 +99,7 @@ def preprocess(pool: ThreadPoolExecutor) -> Preprocess:
         **options: Any,
     ) -> Manifest | None:
         plan = make_plan(source, DatasetOptions(**{"size": 32, **options}))
-        if manifest := shards.committed(plan, out):
+        if manifest := parts.committed(plan, out):
             return manifest
         list(shards.make_shards(plan, share(plan, index, workers), out, pool))
         return shards.finish(plan, out, max_quarantined)

@@ -30,7 +30,7 @@ CACHE_LIMIT = 20 << 30  # bytes: forty times the whole dataset at 224 px, half o
 
 @dataclass(frozen=True)
 class Shard:
-    """One TFRecord object: key below the prefix, SHA-256, bytes and number of records."""
+    """One object: key below the prefix, SHA-256, bytes and number of records."""
 
     key: str
     sha256: str
@@ -94,7 +94,7 @@ class Split:
 class Manifest:
     """Everything that determines the dataset's bytes, and nothing else."""
 
-    format: int
+    format: int | str
     options: dict[str, Any]
     source: str  # digest of the raw archives
     versions: dict[str, str]  # of decoder and resizer
@@ -168,13 +168,16 @@ class Manifest:
         return cls(**content, splits=splits, quarantine=quarantine, copies=copies)
 
 
-def config_id(format: int, options: dict[str, Any], source: str, versions: dict[str, str]) -> str:
+def config_id(format: int | str, options: dict[str, Any], source: str, versions: dict[str, str]) -> str:
     """Return 16 hexadecimal digits that name one configuration over one source."""
     return sha256(canonical([format, options, source, versions]))[:16]
 
 
-def load_manifest(store: Store) -> Manifest:
-    """Read manifest.json; MissingManifest when there is none, DamagedData when it cannot be read."""
+def load_manifest(store: Store, format: int | str = FORMAT) -> Manifest:
+    """Read manifest.json; MissingManifest when there is none, DamagedData when it cannot be read.
+
+    DataContradiction when it is of another format.
+    """
     try:
         data = store.read(MANIFEST)
     except MissingObject as error:
@@ -183,20 +186,20 @@ def load_manifest(store: Store) -> Manifest:
         ) from error
     try:
         content = json.loads(data)
-        if content["format"] != FORMAT:  # before a field that another format names otherwise
+        if content["format"] != format:  # before a field that another format names otherwise
             raise DataContradiction(
-                f"{store.at(MANIFEST)} has format {content['format']}, this version reads {FORMAT}; "
-                "preprocess to another --out"
+                f"{store.at(MANIFEST)} has format {content['format']}, this version reads {format} there; "
+                "name another prefix, or preprocess to one"
             )
         return Manifest.from_json(data)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DamagedData(f"{store.at(MANIFEST)} is damaged ({error!r}); preprocess to another --out") from error
+        raise DamagedData(f"{store.at(MANIFEST)} is damaged ({error!r}); write to another --out") from error
 
 
-def commit_shard(store: Store, data: bytes, records: int) -> Shard:
+def commit_shard(store: Store, data: bytes, records: int, suffix: str = "tfrecord") -> Shard:
     """Put a shard under its own hash and return its entry."""
     digest = sha256(data)
-    shard = Shard(f"shards/{digest}.tfrecord", digest, len(data), records)
+    shard = Shard(f"shards/{digest}.{suffix}", digest, len(data), records)
     store.commit(shard.key, data)
     return shard
 

@@ -1,6 +1,5 @@
 """Which photos go into which shard of which split: a function of source and options alone."""
 
-import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -11,6 +10,7 @@ from dogbreed.data import image
 from dogbreed.data.dataset import FORMAT, Copy, Rejected, config_id
 from dogbreed.data.leakage import groups, leaked
 from dogbreed.data.options import DatasetOptions
+from dogbreed.data.parts import part_key
 from dogbreed.data.sources import Photo, Source
 from dogbreed.data.split import SPLITS, TEST, TRAIN, VALIDATION, assign, first_of_each, rank
 from dogbreed.platform.errors import DataContradiction, UnknownName
@@ -44,7 +44,7 @@ class Plan:
 
     def part_key(self, part: int | str) -> str:
         """Return the key of what became of a part of the work: of a shard, by its number, or of the `copies`."""
-        return f"_parts/{self.config_id}/{part}.json"
+        return part_key(self.config_id, part)
 
 
 def make_plan(source: Source, options: DatasetOptions, copies: Sequence[Copy] = ()) -> Plan:
@@ -109,18 +109,3 @@ def _bare(breed: str) -> str:
     """`n02085620-Chihuahua` and `Chihuahua` name the same breed."""
     synset, dash, name = breed.partition("-")
     return (name if dash and synset[1:].isdigit() else breed).lower()
-
-
-def share(plan: Plan, index: int | None, workers: int) -> list[int]:
-    """Return the numbers of the shards that this worker looks after.
-
-    With an `index` the share is fixed; without, it is every shard, from a random one on, so that workers
-    who know nothing of each other rarely meet.
-    """
-    numbers = list(range(len(plan.shards)))
-    if index is None:
-        start = random.randrange(len(numbers))
-        return numbers[start:] + numbers[:start]
-    if not 0 <= index < workers:
-        raise UnknownName(f"worker index {index} is outside 0 to {workers - 1}; set --workers to their number")
-    return numbers[index::workers]

@@ -1,35 +1,30 @@
 """From planned photos to committed shards: make each shard, finish with the manifest."""
 
 import json
-import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
-from typing import TypeVar
 
 from dogbreed.data import image
 from dogbreed.data.crops import crops
-from dogbreed.data.dataset import FORMAT, MANIFEST, Copy, Manifest, Part, Rejected, Split, commit_shard, load_manifest
+from dogbreed.data.dataset import FORMAT, MANIFEST, Copy, Manifest, Part, Rejected
 from dogbreed.data.image import BadPhoto
 from dogbreed.data.leakage import find_copies
+from dogbreed.data.parts import Content, all_parts, make_parts, parsed, splits
 from dogbreed.data.plan import Plan
 from dogbreed.data.records import Record, write_shard
 from dogbreed.data.sealed import canonical, sealed, unsealed
 from dogbreed.data.split import SPLITS, TRAIN
-from dogbreed.platform.errors import DamagedData, DataContradiction, MissingManifest, MissingObject
+from dogbreed.platform.errors import DataContradiction, MissingObject
 from dogbreed.platform.storage import Store
-
-T = TypeVar("T")
-
-log = logging.getLogger(__name__)
 
 
 def find_copies_once(plan: Plan, out: Store, pool: ThreadPoolExecutor) -> list[Copy]:
     """Return the pairs of copies among the plan's photos: what an earlier start has committed, or found now."""
     key = plan.part_key("copies")
     try:
-        return _parsed(out, key, lambda data: [Copy(**entry) for entry in unsealed(data)["copies"]])
+        return parsed(out, key, lambda data: [Copy(**entry) for entry in unsealed(data)["copies"]])
     except MissingObject:
         copies = find_copies(plan.source, plan.photos, pool)
         out.commit(key, sealed({"copies": [asdict(copy) for copy in copies]}))
@@ -37,35 +32,19 @@ def find_copies_once(plan: Plan, out: Store, pool: ThreadPoolExecutor) -> list[C
 
 
 def make_shards(plan: Plan, numbers: Iterable[int], out: Store, pool: ThreadPoolExecutor) -> Iterator[int]:
-    """Read, crop and commit those shards that are not there yet, each with its part.
+    """Read, crop and commit those shards that are not there yet; yields the photos read for each (`make_parts`).
 
-    Yields the number of photos that were read for each shard: 0 for one that was there. While one shard is written the
-    next one's photos are being cropped: two shards are in memory at most. A photo that cannot be used is quarantined.
+    A photo that cannot be used is quarantined.
     """
-    ahead: tuple[int, Iterator[list[Record] | BadPhoto]] | None = None
-    for number in numbers:
-        if _is_made(plan, number, out):
-            yield 0
-            continue
-        cropped = pool.map(partial(crops, plan), plan.shards[number][1])  # begins now
-        if ahead:
-            yield _commit(plan, out, *ahead)
-        ahead = number, cropped
-    if ahead:
-        yield _commit(plan, out, *ahead)
+
+    def begin(number: int) -> Iterator[list[Record] | BadPhoto]:
+        return pool.map(partial(crops, plan), plan.shards[number][1])
+
+    return make_parts(plan, numbers, out, begin, partial(_content, plan))
 
 
-def _is_made(plan: Plan, number: int, out: Store) -> bool:
-    """Tell whether some worker has committed this shard's part, and what the part names is there."""
-    try:
-        part = _parsed(out, plan.part_key(number), Part.from_json)
-    except MissingObject:
-        return False
-    return part.shard is None or out.size(part.shard.key) is not None
-
-
-def _commit(plan: Plan, out: Store, number: int, cropped: Iterator[list[Record] | BadPhoto]) -> int:
-    split, photos = plan.shards[number]
+def _content(plan: Plan, number: int, cropped: Iterator[list[Record] | BadPhoto]) -> Content:
+    _, photos = plan.shards[number]
     records: list[Record] = []
     quarantine = []
     for photo, result in zip(photos, cropped, strict=True):
@@ -73,10 +52,8 @@ def _commit(plan: Plan, out: Store, number: int, cropped: Iterator[list[Record] 
             quarantine.append(Rejected(photo.key, str(result)))
         else:
             records += result
-    shard = commit_shard(out, write_shard(records), len(records)) if records else None
-    part = Part(split, shard, len(photos) - len(quarantine), tuple(quarantine))
-    out.commit(plan.part_key(number), part.to_json())
-    return len(photos)
+    data = write_shard(records) if records else b""
+    return Content(data, len(records), len(photos) - len(quarantine), tuple(quarantine))
 
 
 def finish(plan: Plan, out: Store, max_quarantined: float) -> Manifest | None:
@@ -85,12 +62,9 @@ def finish(plan: Plan, out: Store, max_quarantined: float) -> Manifest | None:
     Raises DataContradiction when more than `max_quarantined` (a fraction of all photos) cannot be used
     or a breed has no photo left to train on.
     """
-    try:
-        parts = [_parsed(out, plan.part_key(number), Part.from_json) for number in range(len(plan.shards))]
-    except MissingObject:
+    parts = all_parts(plan, out)
+    if parts is None:
         return None
-    if len(named := [part.shard.key for part in parts if part.shard]) > len(set(named)):
-        raise DamagedData(f"two parts of {plan.config_id} at {out.uri} name the same shard; delete _parts/ there")
     manifest = _manifest(plan, parts)
     _judge_quarantine(plan, manifest, max_quarantined)
     _judge_breeds(plan, manifest)
@@ -98,19 +72,7 @@ def finish(plan: Plan, out: Store, max_quarantined: float) -> Manifest | None:
     return manifest
 
 
-def _parsed(out: Store, key: str, parse: Callable[[bytes], T]) -> T:
-    data = out.read(key)
-    try:
-        return parse(data)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedData(f"{out.at(key)} is damaged ({error!r}); delete it and run the job again") from error
-
-
 def _manifest(plan: Plan, parts: list[Part]) -> Manifest:
-    splits = {}
-    for name in SPLITS:
-        own = [part for part in parts if part.split == name]
-        splits[name] = Split(sum(p.photos for p in own), tuple(p.shard for p in own if p.shard))
     quarantine = sorted([*plan.quarantine, *(entry for part in parts for entry in part.quarantine)])
     return Manifest(
         format=FORMAT,
@@ -118,7 +80,7 @@ def _manifest(plan: Plan, parts: list[Part]) -> Manifest:
         source=plan.source.digest,
         versions=image.versions(),
         classes=plan.classes,
-        splits=splits,
+        splits=splits(parts, SPLITS),
         quarantine=tuple(quarantine),
         dropped=plan.dropped,
         copies=plan.copies,
@@ -145,24 +107,3 @@ def _judge_breeds(plan: Plan, manifest: Manifest) -> None:
         raise DataContradiction(
             f"no photo to train on for {', '.join(sorted(empty))}; mend the archive or leave it out by --breeds"
         )
-
-
-def committed(plan: Plan, out: Store) -> Manifest | None:
-    """Return the manifest that is already there with all its shards, None where it or one of them is not.
-
-    DataContradiction when the prefix holds another configuration or another source's photos.
-    """
-    try:
-        manifest = load_manifest(out)
-    except MissingManifest:
-        return None
-    if manifest.config_id != plan.config_id:
-        raise DataContradiction(
-            f"{out.uri} holds another dataset (configuration {manifest.config_id}, asked for {plan.config_id}); "
-            "choose another --out"
-        )
-    named = {shard.key for split in manifest.splits.values() for shard in split.shards}
-    if lost := named.difference(out.list("shards/")):
-        log.warning("%d shards of the manifest at %s are not there; they are made again", len(lost), out.uri)
-        return None
-    return manifest

@@ -1,7 +1,9 @@
 """The model that people take away: encoded photos in, breeds out. MLflow loads it from this file (no pickle)."""
 
+import base64
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,25 +17,44 @@ import tensorflow as tf
 from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, Schema
+from mlflow.types.schema import Array, Object, Property
 
 from dogbreed.data import image
+from dogbreed.data.breeds import breed_name, wordnet_id
+from dogbreed.data.image import BadPhoto, Pixels
+from dogbreed.data.sealed import sha256
 from dogbreed.data.view import View, sample, square
-from dogbreed.platform.errors import DataContradiction
-from dogbreed.review.metrics import breed_name
+from dogbreed.platform.errors import DamagedData, DataContradiction
 
-REQUIREMENTS = (  # beside TensorFlow, whose package has another name in the CPU image
+REQUIREMENTS = (  # of this file and its imports, beside TensorFlow, whose package has another name in the CPU image
     "keras",
     "mlflow-skinny",
     "numpy",
     "pandas",
     "pillow",
+    "simplejpeg",
+    "opencv-python-headless",
     "defusedxml",
-    "scikit-learn",
 )
+BATCH = 64  # photos that the model sees at a time, however many are asked about
+BEST = 5
+_PROBABLE = Array(Object([Property("breed", "string"), Property("probability", "double")]))
 SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec("binary", "image")]),
-    outputs=Schema([ColSpec("string", "breed"), ColSpec("string", "class"), ColSpec("double", "probability")]),
+    # A binary column would be decoded by MLflow's server, which refuses the whole batch for one row that is no base64.
+    inputs=Schema([ColSpec("string", "image")]),
+    outputs=Schema(
+        [
+            ColSpec("string", "breed", required=False),
+            ColSpec("string", "wordnet_id", required=False),  # photos of one's own have none
+            ColSpec("double", "probability", required=False),
+            ColSpec(_PROBABLE, "top5"),
+            ColSpec("string", "error", required=False),
+        ]
+    ),
 )
+COLUMNS = SIGNATURE.outputs.input_names()
+
+Answer = dict[str, Any]  # column -> value
 
 
 @dataclass(frozen=True)
@@ -52,7 +73,7 @@ class Card:
 
 
 class Classifier(mlflow.pyfunc.PythonModel):
-    """Takes a column `image` of encoded JPEG or PNG photos; gives breed, class and probability a row."""
+    """Takes a column `image` of encoded photos, bytes or base64 text; gives a row for each (see `answers`)."""
 
     def load_context(self, context: Any) -> None:
         """Load the Keras model and its card from the logged artifacts."""
@@ -60,21 +81,58 @@ class Classifier(mlflow.pyfunc.PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return one row a photo."""
-        photos = np.stack([self._square(data) for data in model_input["image"]])
-        probabilities = self._model.predict_on_batch(photos)
-        best = probabilities.argmax(1)
-        return pd.DataFrame(
-            {
-                "breed": [breed_name(self._card.classes[label]) for label in best],
-                "class": [self._card.classes[label] for label in best],
-                "probability": probabilities.max(1).astype(float),
-            }
-        )
+        photos = [prepared(data, self._card.view) for data in model_input["image"]]
+        return pd.DataFrame(answers(self._model, self._card, photos), columns=COLUMNS)
 
-    def _square(self, data: bytes) -> np.ndarray:
-        photo = tf.constant(image.decode(data))
-        whole = tf.constant([0.0, 0.0, *map(float, photo.shape[:2])])
-        return np.asarray(sample(photo, square(whole, self._card.shape), self._card.size))
+
+def prepared(data: object, view: View) -> Pixels | BadPhoto:
+    """Return a photo as uint8 [size, size, 3], as the model sees it, or why it cannot be used.
+
+    data: the bytes of a JPEG or PNG, or those as base64 text, which may be a data: URI.
+    """
+    try:
+        photo = tf.constant(image.upright(data if isinstance(data, bytes) else _from_text(data)))
+    except BadPhoto as error:
+        return error
+    whole = tf.constant([0.0, 0.0, *map(float, photo.shape[:2])])
+    return np.asarray(sample(photo, square(whole, view.shape), view.size))
+
+
+def _from_text(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise BadPhoto(f"neither bytes nor base64 text but {type(text).__name__}")
+    encoded = text.partition(",")[2] if text.startswith("data:") else text
+    try:
+        return base64.b64decode("".join(encoded.split()), validate=True)
+    except ValueError as error:
+        raise BadPhoto(f"not base64 text: {error}") from error
+
+
+def answers(model: keras.Model, card: Card, photos: Sequence[Pixels | BadPhoto]) -> list[Answer]:
+    """Return a row for each of `prepared` photos: breed, wordnet_id, probability, top5, error.
+
+    probability is rounded to a millionth; top5 is a list of {breed, probability}, the best first. Of a photo that
+    cannot be used `error` says why, and the other columns are empty.
+    """
+    squares = [photo for photo in photos if not isinstance(photo, BadPhoto)]
+    batches = [np.stack(squares[start : start + BATCH]) for start in range(0, len(squares), BATCH)]
+    found = iter([row for batch in batches for row in model.predict_on_batch(batch)])
+    return [_error(str(photo)) if isinstance(photo, BadPhoto) else _answer(card, next(found)) for photo in photos]
+
+
+def _answer(card: Card, probabilities: np.ndarray) -> Answer:
+    if not np.isfinite(probabilities).all():
+        return _error("the model's answer is no number")
+    ranked = np.argsort(-probabilities, kind="stable")[:BEST]
+    best = [(card.classes[label], round(float(probabilities[label]), 6)) for label in ranked]
+    name, probability = best[0]
+    top5 = [{"breed": breed_name(name), "probability": probability} for name, probability in best]
+    known = {"breed": breed_name(name), "wordnet_id": wordnet_id(name), "probability": probability}
+    return {**known, "top5": top5, "error": None}
+
+
+def _error(text: str) -> Answer:
+    return {"breed": None, "wordnet_id": None, "probability": None, "top5": [], "error": text}
 
 
 def _load(model: Path, card: Path) -> tuple[keras.Model, Card]:
@@ -84,11 +142,17 @@ def _load(model: Path, card: Path) -> tuple[keras.Model, Card]:
 
 
 def load(folder: Path) -> tuple[keras.Model, Card]:
-    """Return the Keras model and the card inside a downloaded MLflow model, or where `save` put them."""
+    """Return the Keras model and the card inside a downloaded MLflow model, or where `save` put them.
+
+    DataContradiction when they are not there or cannot be read.
+    """
     model, card = _files(folder)
     if not (model.exists() and card.exists()):
         raise DataContradiction(f"{folder} holds no dogbreed model (artifacts/model.keras and card.json)")
-    return _load(model, card)
+    try:
+        return _load(model, card)
+    except Exception as error:  # Keras raises whatever its parts do: zipfile, h5py, json, TypeError
+        raise DamagedData(f"the model at {folder} cannot be loaded ({error}); train it again") from error
 
 
 def keras_file(folder: Path) -> Path:
@@ -108,12 +172,17 @@ def save(model: keras.Model, card: Card, folder: Path) -> tuple[Path, Path]:
     return weights, text
 
 
+def digest(folder: Path) -> str:
+    """Return the SHA-256 of the model and the card in a downloaded MLflow model."""
+    return sha256(b"".join(path.read_bytes() for path in _files(folder)))
+
+
 def _files(folder: Path) -> tuple[Path, Path]:
     return folder / "artifacts" / "model.keras", folder / "artifacts" / "card.json"
 
 
 def log_model(model: keras.Model, card: Card, example: bytes) -> ModelInfo:
-    """Log the model to the active run."""
+    """Log the model to the active run; `example` is an encoded photo."""
     with tempfile.TemporaryDirectory() as folder:
         weights, text = save(model, card, Path(folder))
         info = mlflow.pyfunc.log_model(
@@ -122,7 +191,7 @@ def log_model(model: keras.Model, card: Card, example: bytes) -> ModelInfo:
             artifacts={"model": str(weights), "card": str(text)},
             code_paths=[str(Path(__file__).parents[1])],
             signature=SIGNATURE,
-            input_example=pd.DataFrame({"image": [example]}),
+            input_example=pd.DataFrame({"image": [base64.b64encode(example).decode()]}),
             pip_requirements=[f"tensorflow=={tf.__version__}", *(f"{name}=={version(name)}" for name in REQUIREMENTS)],
         )
     return cast(ModelInfo, info)

@@ -1,6 +1,5 @@
 """Metrics of a classifier from its labels and probabilities: numbers for MLflow and a table by breed."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +8,10 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
 
+from dogbreed.data.breeds import breed_name as breed_name
+
 Labels = npt.NDArray[np.integer[Any]]
 Probabilities = npt.NDArray[np.float32]
-
-_SYNSET = re.compile(r"^n\d{8}-")  # the WordNet id before a Stanford Dogs class name
 
 
 def scores(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
@@ -37,6 +36,17 @@ def scores(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
     }
 
 
+def interval(hits: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the share of hits, bool [N] with N > 0: lower and upper end.
+
+    Percentiles of 10,000 resamplings of the photos with a fixed seed; drawing N of N yes-or-no answers with replacement
+    is drawing their number from a binomial distribution.
+    """
+    shares = np.random.default_rng(0).binomial(len(hits), hits.mean(), 10_000) / len(hits)
+    low, high = np.percentile(shares, [2.5, 97.5])
+    return float(low), float(high)
+
+
 def per_breed(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> pd.DataFrame:
     """Return one row a class, in class order, of how well its photos (argmax of the row) are recognised.
 
@@ -59,11 +69,6 @@ def per_breed(labels: Labels, probabilities: Probabilities, classes: Sequence[st
     ]
     columns = {"breed": breeds, "photos": photos, "precision": precision, "recall": recall, "f1": f1}
     return pd.DataFrame({**columns, "most_confused_with": mistaken_for, "confused": confused})
-
-
-def breed_name(class_name: str) -> str:
-    """Return the name for people: "n02088466-black-and-tan_coonhound" is "black-and-tan coonhound"."""
-    return _SYNSET.sub("", class_name).replace("_", " ")
 
 
 def confusion_counts(labels: Labels, predicted: Labels, classes: int) -> npt.NDArray[np.int64]:

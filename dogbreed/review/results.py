@@ -47,7 +47,9 @@ def log_evaluation(run: Run, split: str, predictions: Predictions, manifest: Man
     """Log scores and pictures of a split and return the scores: top1, top5, macro_f1, loss."""
     labels, probabilities, photos = predictions
     scores = metrics.scores(labels, probabilities)
-    run.log(0, {f"{split}_{name}": value for name, value in scores.items()})
+    low, high = metrics.interval(probabilities.argmax(axis=1) == labels)
+    logged = {**scores, "top1_low": low, "top1_high": high}
+    run.log(0, {f"{split}_{name}": value for name, value in logged.items()})
     run.predictions(split, labels, probabilities, manifest.classes, photos)
     return scores
 

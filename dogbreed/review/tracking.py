@@ -229,8 +229,12 @@ def _dataset(manifest: Manifest, store: Store) -> MetaDataset:
 
 
 def resolve(uri: str) -> str:
-    """Return `models:/NAME@ALIAS` as `models:/NAME/VERSION`, and any other name of a model as it is."""
-    check_server()
+    """Return `models:/NAME@ALIAS` as `models:/NAME/VERSION`, and any other name of a model as it is.
+
+    ServiceUnreachable when MLflow is needed and does not answer.
+    """
+    if re.match(r"(models|runs):/", uri):
+        check_server()
     match = re.fullmatch(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)", uri)
     if match is None:
         return uri

@@ -17,7 +17,7 @@ from dogbreed.platform.errors import ServiceUnreachable, TryAgain
 from dogbreed.platform.lease import Lease
 from dogbreed.platform.log import configure
 from dogbreed.platform.storage import Store, open_store
-from dogbreed.review import classifier, results, tracking
+from dogbreed.review import classifier, model_card, results, tracking
 from dogbreed.review.tracking import Run
 from dogbreed.review.training_run import Description, TrainingRun
 from dogbreed.training import trainer
@@ -72,7 +72,9 @@ def train(work: Work, seed: int, name: str | None) -> dict[str, Any]:
             trained = trainer.train(recipe, work.manifest, pipeline, seed, run, work.begin, saver)
             done = _deliver(work, trained, pipeline, run, saver)
         checkpoints.clear()  # all is in MLflow
-    return results.of_training(done)
+    summary = results.of_training(done)
+    model_card.describe(f"models:/{tracking.MODEL}/{summary['model_version']}")
+    return summary
 
 
 def _deliver(

@@ -130,7 +130,7 @@ def test_without_manifest_the_job_that_writes_it_is_named(store: Store) -> None:
 )
 def test_a_damaged_manifest_is_damaged_data(tmp_path: Path, data: bytes) -> None:
     (tmp_path / MANIFEST).write_bytes(data)
-    with pytest.raises(DamagedData, match="preprocess to another --out") as error:
+    with pytest.raises(DamagedData, match="write to another --out") as error:
         load_manifest(FolderStore(tmp_path))
     assert error.value.exit_code == 65
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dogbreed.data import parts, shards
 from dogbreed.data import plan as plans
-from dogbreed.data import shards
 from dogbreed.data.annotation import Box
 from dogbreed.data.dataset import Manifest, load_manifest
 from dogbreed.data.export import export_folders
@@ -20,7 +20,8 @@ from dogbreed.data.forecast import forecast
 from dogbreed.data.garbage import collect
 from dogbreed.data.options import DatasetOptions
 from dogbreed.data.overview import breeds_sheet, photos_by_breed
-from dogbreed.data.plan import make_plan, share
+from dogbreed.data.parts import share
+from dogbreed.data.plan import make_plan
 from dogbreed.data.records import Record, read_shard
 from dogbreed.data.sources import Photo, open_source
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
@@ -156,7 +157,7 @@ def test_a_finished_dataset_leaves_nothing_to_do(source: StanfordDogs, dataset: 
     plan = make_plan(source, DatasetOptions(size=32))
     before = contents(out)
     digest = load_manifest(out).digest
-    assert done(shards.committed(plan, out)).digest == digest
+    assert done(parts.committed(plan, out)).digest == digest
     assert done(shards.finish(plan, out, 0)).digest == digest
     assert contents(out) == before
 
@@ -166,9 +167,9 @@ def test_a_shard_that_was_lost_is_noticed_and_made_again(
 ) -> None:
     out, plan = FolderStore(tmp_path / "out"), make_plan(source, DatasetOptions(size=32))
     manifest = done(preprocess(source, out))
-    assert shards.committed(plan, out) == manifest
+    assert parts.committed(plan, out) == manifest
     out.delete(manifest.split("test").shards[0].key)
-    assert shards.committed(plan, out) is None
+    assert parts.committed(plan, out) is None
     assert "1 shards of the manifest" in caplog.text
     assert done(preprocess(source, out)) == manifest
     assert contents(out) == contents(FolderStore(dataset))
@@ -176,11 +177,11 @@ def test_a_shard_that_was_lost_is_noticed_and_made_again(
 
 def test_an_empty_prefix_has_no_committed_dataset(source: StanfordDogs, tmp_path: Path) -> None:
     plan = make_plan(source, DatasetOptions(size=32))
-    assert shards.committed(plan, FolderStore(tmp_path)) is None
+    assert parts.committed(plan, FolderStore(tmp_path)) is None
 
 
 def test_other_options_need_another_prefix(source: StanfordDogs, dataset: Path, preprocess: Preprocess) -> None:
-    with pytest.raises(DataContradiction, match=r"holds another dataset .* choose another --out"):
+    with pytest.raises(DataContradiction, match=r"what other options or other photos gave .* choose another --out"):
         preprocess(source, FolderStore(dataset), margin=0.2)
 
 

@@ -39,10 +39,11 @@ class Place:
         log = self.folder / f"attempt-{next(self.site.numbers)}"
         own = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.database}"}
         return Order(
-            arguments=("--source", "sketches", "--raw", self.site.raw, "--out", self.out, *OPTIONS, *options),
+            arguments=(*self.site.arguments, "--out", self.out, *options),
             environment={**self.site.environment, **own, **(environment or {})},
             stderr=log.with_suffix(".stderr"),
             stdout=log.with_suffix(".stdout"),
+            module=self.site.module,
             **details,
         )
 
@@ -63,13 +64,25 @@ class Clean:
 
 
 class Site(ABC):
-    """A kind of store that holds the archives and gives each scenario a place of its own."""
+    """A kind of store that holds what a job reads and gives each scenario a place of its own."""
+
+    module = "jobs.preprocess"
+    other: tuple[str, ...] = ("--size", "16")  # options that ask for something else
 
     def __init__(self, name: str, work: Path, raw: str, environment: dict[str, str]) -> None:
         self.name, self.work, self.raw, self.environment = name, work, raw, environment
         self.numbers = itertools.count()
-        for key, data in archives().items():
+        for key, data in self.inputs().items():
             self.write(raw, key, data)
+
+    def inputs(self) -> dict[str, bytes]:
+        """Return what the job reads, by key below `raw`."""
+        return archives()
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The job's options but for --out."""
+        return ("--source", "sketches", "--raw", self.raw, *OPTIONS)
 
     def place(self, tracked: bool = False) -> Place:
         """Return an empty place; only if `tracked` does MLflow lack the dataset's run, whose pictures take a while."""
@@ -87,7 +100,7 @@ class Site(ABC):
     def template(self) -> Path:
         """An MLflow database with all tables, which take a second to make, and the run of another dataset."""
         place = self._unused()
-        self.undisturbed(place, "--size", "16")
+        self.undisturbed(place, *self.other)
         return place.database
 
     @cached_property

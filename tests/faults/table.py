@@ -1,6 +1,6 @@
 """The long form: every fault, most of them many times, as a table; exit status 1 when a row failed.
 
-python -m tests.faults.table [--kills 200] [--rounds 20] [--seed 0] [--part kills|writers|store|train|mlflow] [--fresh]
+python -m tests.faults.table [--kills 200] [--rounds 20] [--seed 0] [--part PART] [--fresh]
 
 Each attempt imports its job anew: leave the code alone meanwhile, or run this in a clone.
 """
@@ -24,12 +24,13 @@ from rich.table import Table
 
 from tests.faults import kills, mlflow_outages, store_faults, training_kills, writers
 from tests.faults.attempt import KILLED, Attempt
+from tests.faults.prediction_site import PredictionSite, killed_three_times
 from tests.faults.rows import Row, clean_run
 from tests.faults.servers import s3_server
 from tests.faults.sites import BucketSite, FolderSite, Site
 from tests.faults.training_site import TrainingSite
 
-PARTS = ("kills", "writers", "store", "train", "mlflow")
+PARTS = ("kills", "writers", "store", "train", "mlflow", "predict")
 STEPS_KILLED, CALLS_KILLED, STOPS = 30, 60, 20
 IMPORTS = 7.0  # seconds that a fresh process takes longer than a forked one
 COLUMNS = ("fault", "attempts", "recovered", "exit codes", "seconds", "also seen")
@@ -49,13 +50,13 @@ PATIENT = replace(store_faults.UNAVAILABLE, name="503 for ever, with the suite's
 @click.option("--part", type=click.Choice(PARTS), help="Only this part.  [default: all]")
 @click.option("--fresh", is_flag=True, help="A fresh interpreter for each attempt: takes five times as long.")
 def main(count: int, rounds: int, seed: int, part: str | None, fresh: bool) -> None:
-    """Hurt jobs.preprocess and jobs.train in every known way and show what became of them."""
+    """Hurt jobs.preprocess, jobs.train and jobs.predict in every known way and show what became of them."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server and the temporary folder go as well
     if fresh:
         Attempt.context = multiprocessing.get_context("spawn")
     rows: list[tuple[Row, float]] = []
     with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder)) as (server, variables):
-        if part not in ("train", "mlflow"):
+        if part not in ("train", "mlflow", "predict"):
             bucket = BucketSite(Path(folder, "s3"), f"dogbreed-faults-{os.getpid()}", variables)
             parts: dict[str, Callable[[Site], Iterator[Row]]] = {
                 "kills": partial(kill_rows, count=count, seed=seed),
@@ -70,6 +71,8 @@ def main(count: int, rounds: int, seed: int, part: str | None, fresh: bool) -> N
             training = TrainingSite(Path(folder))
             rows += timed(train_rows(training, rounds, seed)) if part != "mlflow" else []
             rows += timed(mlflow_rows(training)) if part != "train" else []
+        if part in (None, "predict"):
+            rows += timed(predict_rows(PredictionSite(Path(folder, "predict"), 2000, 8), seed))
     show(rows, f"{count} random kills, {rounds} rounds, seed {seed}; s3:// is {server}")
     sys.exit(not all(row.passed for row, _ in rows))
 
@@ -127,6 +130,12 @@ def mlflow_rows(site: TrainingSite) -> Iterator[Row]:
         for outage in mlflow_outages.OUTAGES:
             yield mlflow_outages.outage(service, outage)
         yield mlflow_outages.lost_disk(service)
+
+
+def predict_rows(site: PredictionSite, seed: int) -> Iterator[Row]:
+    """Kill a batch prediction around every commit and three times in a row."""
+    yield kills.at_calls(site, kills.commits(site))
+    yield killed_three_times(site, seed)
 
 
 def timed(rows: Iterator[Row]) -> Iterator[tuple[Row, float]]:

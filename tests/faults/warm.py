@@ -23,6 +23,7 @@ HEAVY = (
     "dogbreed.data.shards",
     "dogbreed.data.sources.stanford_dogs",
     "dogbreed.review.datasets",
+    "dogbreed.review.predictions",
     "dogbreed.review.preflight",
     "dogbreed.review.training_job",
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-JOBS = ("fetch", "preprocess", "train", "evaluate", "preflight")
+JOBS = ("fetch", "preprocess", "train", "evaluate", "predict", "compare", "preflight")
 ROOT = Path(__file__).parents[2]
 
 

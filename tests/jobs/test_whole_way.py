@@ -1,4 +1,4 @@
-"""Preprocess, train and evaluate as separate processes on drawn photos, with a real MLflow server."""
+"""Preprocess, train, evaluate, predict and compare as separate processes on drawn photos, with a real MLflow server."""
 
 import os
 import subprocess
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas
 import pytest
 
 from bench.jobs import job as run_job
 from tests.faults.servers import mlflow_server
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.timeout(900)  # twelve jobs, each of which imports TensorFlow, beside other tests
+pytestmark = pytest.mark.timeout(1200)  # sixteen jobs, each of which imports TensorFlow, beside other tests
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +28,19 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def way(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Run the four jobs once and return their summaries and the tracking URI."""
+    """Run the jobs once and return their summaries and the tracking URI."""
     home = tmp_path_factory.mktemp("way")
 
     job = partial(run_job, MLFLOW_TRACKING_URI=tracking)
     raw, data = str(home / "raw"), str(home / "data")
     listing = home / "train_cls.txt"
     listing.write_text("\n".join(f"n90000001/n90000001_{number} {number}" for number in range(1500)))
+    export = ("--export", str(home / "photos"))
     train = ("--data", data, "--recipe", "simple-64", "--epochs", "2", "--batch-size", "16", "--deterministic")
     return {
         "tracking": tracking,
         "fetch": job("fetch", "--source", "sketches", "--breeds", "3", "--per-breed", "40", "--raw", raw),
-        "preprocess": job("preprocess", "--source", "sketches", "--raw", raw, "--out", data, "--size", "64"),
+        "preprocess": job("preprocess", "--source", "sketches", "--raw", raw, "--out", data, "--size", "64", *export),
         "train": job("train", *train),
         "again": job("train", *train),
         "fresh": job("train", *train, "--fresh"),
@@ -48,6 +50,10 @@ def way(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
         "evaluate_again": job("evaluate", "--data", data),
         "evaluate_fresh": job("evaluate", "--data", data, "--fresh"),
         "evaluate_parts": job("evaluate", "--data", data, "--pretraining", str(listing)),
+        "promote": job("evaluate", "--data", data, "--promote"),
+        "promote_again": job("evaluate", "--data", data, "--promote"),
+        "predict": job("predict", "--photos", str(home / "photos"), "--out", str(home / "rows.csv")),
+        "compare": job("compare", "--data", data, "--out", str(home / "board")),
     }
 
 
@@ -132,9 +138,39 @@ def test_photos_that_a_pretraining_may_have_seen_are_scored_apart(way: dict[str,
     )
 
 
+def test_the_first_model_that_asks_becomes_champion_and_asking_again_changes_nothing(way: dict[str, Any]) -> None:
+    summary, client = way["promote"], mlflow.MlflowClient(way["tracking"])
+    assert (summary["promoted"], summary["champion"], summary["model"]) == (True, 2, "models:/dogbreed/2")
+    assert summary["reason"].endswith("there was no champion")
+    assert way["promote_again"] == summary
+    version = client.get_model_version_by_alias("dogbreed", "champion")
+    assert (int(version.version), version.tags["dogbreed.promotion"]) == (2, summary["reason"])
+    assert f"| test | `{way['preprocess']['digest'][:12]}` | {summary['top1']:.1%} |" in version.description
+
+
+def test_the_champion_gives_each_photo_a_row(way: dict[str, Any]) -> None:
+    summary = way["predict"]
+    assert (summary["rows"], summary["errors"]) == (120, 0)
+    shards = list(Path(summary["out"]).glob("shards/*.csv"))
+    rows = pandas.concat(pandas.read_csv(shard) for shard in shards)
+    assert len(set(rows["photo"])) == len(rows) == 120
+    client = mlflow.MlflowClient(way["tracking"])
+    (run,) = client.search_runs([client.get_experiment_by_name("dogbreed/predict").experiment_id])
+    assert (run.data.params["model"], run.data.params["format"]) == ("models:/dogbreed/2", "csv")
+    assert run.data.metrics["rows"] == 120
+
+
+def test_the_leaderboard_has_the_evaluated_model_with_the_command_behind_it(way: dict[str, Any]) -> None:
+    summary = way["compare"]
+    assert (summary["rows"], summary["best"]) == (1, "models:/dogbreed/2")
+    assert summary["top1"] == way["promote"]["top1"]
+    text = Path(summary["out"], "leaderboard.md").read_text()
+    assert "--recipe simple-64 --set epochs=2 --set batch_size=16`" in text
+
+
 def test_the_registered_model_names_the_breed_of_an_encoded_photo(way: dict[str, Any]) -> None:
     code = """
-import sys, mlflow, pandas, tensorflow as tf
+import base64, sys, mlflow, pandas, tensorflow as tf
 from dogbreed.data.dataset import load_manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.view import View
@@ -144,8 +180,10 @@ store = open_store(sys.argv[1])
 photo = InputPipeline(load_manifest(store), store, View(64), 1, Path("unused")).example()
 model = mlflow.pyfunc.load_model("models:/dogbreed@candidate")
 rows = model.predict(pandas.DataFrame({"image": [photo, photo]}))
-assert list(rows.columns) == ["breed", "class", "probability"] and len(rows) == 2, rows
-assert rows["class"].str.startswith("n9000000").all() and rows["probability"].between(0, 1).all(), rows
+assert list(rows.columns) == ["breed", "wordnet_id", "probability", "top5", "error"] and len(rows) == 2, rows
+assert rows["wordnet_id"].str.startswith("n9000000").all() and rows["probability"].between(0, 1).all(), rows
+one = model.predict({"image": base64.b64encode(photo).decode()})
+assert one["breed"][0] == rows["breed"][0] and one["error"].isna().all(), one
 """
     data = Path(way["preprocess"]["manifest"]).parent
     environment = {**os.environ, "MLFLOW_TRACKING_URI": way["tracking"]}

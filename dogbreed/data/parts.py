@@ -1,0 +1,154 @@
+"""Work in parts, a shard each: any number of workers, each killed at any moment, leave the same objects."""
+
+import logging
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from dogbreed.data.dataset import FORMAT, Manifest, Part, Rejected, Split, commit_shard, load_manifest
+from dogbreed.platform.errors import DamagedData, DataContradiction, MissingManifest, MissingObject, UnknownName
+from dogbreed.platform.storage import Store
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Planned(Protocol):
+    """Work whose shards follow from what was asked alone, never from the workers."""
+
+    @property
+    def config_id(self) -> str:
+        """Name of what was asked; parts are kept below it."""
+
+    @property
+    def shards(self) -> Sequence[tuple[str, Sequence[object]]]:
+        """Split and photos of each shard."""
+
+    def part_key(self, part: int | str) -> str:
+        """Return the key of what became of a shard, by its number."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a worker has made of one planned shard."""
+
+    data: bytes  # of the object; empty when there is no record
+    records: int
+    photos: int  # that it holds
+    quarantine: tuple[Rejected, ...]
+
+
+def part_key(config_id: str, part: int | str) -> str:
+    """Return the key of a part of the work that `config_id` names."""
+    return f"_parts/{config_id}/{part}.json"
+
+
+def share(plan: Planned, index: int | None, workers: int) -> list[int]:
+    """Return the numbers of the shards that this worker looks after.
+
+    With an `index` the share is fixed; without, it is every shard, from a random one on, so that workers
+    who know nothing of each other rarely meet.
+    """
+    numbers = list(range(len(plan.shards)))
+    if index is None:
+        start = random.randrange(len(numbers))
+        return numbers[start:] + numbers[:start]
+    if not 0 <= index < workers:
+        raise UnknownName(f"worker index {index} is outside 0 to {workers - 1}; set --workers to their number")
+    return numbers[index::workers]
+
+
+def make_parts(
+    plan: Planned,
+    numbers: Iterable[int],
+    out: Store,
+    begin: Callable[[int], T],
+    end: Callable[[int, T], Content],
+    suffix: str = "tfrecord",
+) -> Iterator[int]:
+    """Make and commit those shards that are not there yet, each with its part.
+
+    `begin` starts the work on a shard on other threads, `end` waits for it: while one shard is written the next one is
+    being worked on, so two are in memory at most. Yields the number of planned photos for each shard, 0 for one that
+    was there.
+    """
+    ahead: tuple[int, T] | None = None
+
+    def commit(number: int, begun: T) -> int:
+        split, photos = plan.shards[number]
+        content = end(number, begun)
+        shard = commit_shard(out, content.data, content.records, suffix) if content.records else None
+        out.commit(plan.part_key(number), Part(split, shard, content.photos, content.quarantine).to_json())
+        return len(photos)
+
+    for number in numbers:
+        if _is_made(plan, number, out):
+            yield 0
+            continue
+        begun = begin(number)
+        if ahead:
+            yield commit(*ahead)
+        ahead = number, begun
+    if ahead:
+        yield commit(*ahead)
+
+
+def _is_made(plan: Planned, number: int, out: Store) -> bool:
+    """Tell whether some worker has committed this shard's part, and what the part names is there."""
+    try:
+        part = parsed(out, plan.part_key(number), Part.from_json)
+    except MissingObject:
+        return False
+    return part.shard is None or out.size(part.shard.key) is not None
+
+
+def parsed(out: Store, key: str, parse: Callable[[bytes], T]) -> T:
+    """Return what `parse` makes of an object; DamagedData when it cannot, MissingObject when there is none."""
+    data = out.read(key)
+    try:
+        return parse(data)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedData(f"{out.at(key)} is damaged ({error!r}); delete it and run the job again") from error
+
+
+def all_parts(plan: Planned, out: Store) -> list[Part] | None:
+    """Return the parts in the order of the plan, None while one is missing."""
+    try:
+        parts = [parsed(out, plan.part_key(number), Part.from_json) for number in range(len(plan.shards))]
+    except MissingObject:
+        return None
+    if len(named := [part.shard.key for part in parts if part.shard]) > len(set(named)):
+        raise DamagedData(f"two parts of {plan.config_id} at {out.uri} name the same shard; delete _parts/ there")
+    return parts
+
+
+def splits(parts: Iterable[Part], names: Iterable[str]) -> dict[str, Split]:
+    """Return what the parts of each split hold together."""
+    own = {name: [part for part in parts if part.split == name] for name in names}
+    return {
+        name: Split(sum(part.photos for part in found), tuple(part.shard for part in found if part.shard))
+        for name, found in own.items()
+    }
+
+
+def committed(plan: Planned, out: Store, format: int | str = FORMAT) -> Manifest | None:
+    """Return the manifest that is already there with all its shards, None where it or one of them is not.
+
+    DataContradiction when the prefix holds something else than what `plan` asks for.
+    """
+    try:
+        manifest = load_manifest(out, format)
+    except MissingManifest:
+        return None
+    if manifest.config_id != plan.config_id:
+        raise DataContradiction(
+            f"{out.uri} holds what other options or other photos gave (configuration {manifest.config_id}, "
+            f"asked for {plan.config_id}); choose another --out"
+        )
+    named = {shard.key for split in manifest.splits.values() for shard in split.shards}
+    if lost := named.difference(out.list("shards/")):
+        log.warning("%d shards of the manifest at %s are not there; they are made again", len(lost), out.uri)
+        return None
+    return manifest

@@ -1,0 +1,165 @@
+"""Evaluated models of one dataset side by side: how accurate, at what cost, by which command."""
+
+import dataclasses
+import io
+import re
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import mlflow
+import pandas as pd
+
+from dogbreed.platform.errors import DataContradiction, UnknownName
+from dogbreed.platform.storage import Store
+from dogbreed.review import frontier, tracking
+from dogbreed.review.server import ABSENT, check_server, translated
+from dogbreed.review.tracking import DIGEST, MODEL
+from dogbreed.training.recipes import RECIPES, begun
+
+COLUMNS = (
+    "recipe", "command", "seed", "begun_with", "mirrored", "top1", "low", "high", "top5", "macro_f1", "hours",
+    "processor", "epochs", "model", "run",
+)  # fmt: skip
+UNSEEN = ("name", "seed", "policy", "weights")  # parameters of a training that are no settings of its recipe
+
+Run = mlflow.entities.Run
+
+
+def evaluations(split: str, digest: str | None, runs: Sequence[str]) -> list[Run]:
+    """Return the newest finished evaluation of each model on a split, or the named ones; all on the same dataset.
+
+    digest: of the dataset, None for that of the runs. DataContradiction when they are on another one, on several, or on
+    another split; UnknownName when there are none.
+    """
+    check_server()
+    with translated():
+        found = [tracking.get(run) for run in runs] if runs else _finished(split, digest)
+    if not found:
+        raise UnknownName(
+            f"no finished evaluation on {split}{f' of {digest[:12]}' if digest else ''}; run jobs.evaluate"
+        )
+    for run in found:
+        if run.data.tags.get("dogbreed.split") != split:
+            raise DataContradiction(
+                f"run {run.info.run_id} is no evaluation on {split}; name others, or another --split"
+            )
+    digests = Counter(run.data.tags.get(DIGEST, "none") for run in found)
+    if set(digests) != {digest or next(iter(digests))}:
+        counted = ", ".join(f"{name[:12]} ({count})" for name, count in digests.most_common())
+        asked = f"asked for {digest[:12]}, " if digest else ""
+        raise DataContradiction(
+            f"{asked}found evaluations on dataset {counted}: scores on different photos cannot be compared; "
+            "name one dataset by --data, or --runs on the same one"
+        )
+    newest: dict[tuple[str, bool], Run] = {}
+    for run in found:
+        newest.setdefault((run.data.params["model"], _mirrored(run)), run)
+    return list(newest.values())
+
+
+def _finished(split: str, digest: str | None) -> list[Run]:
+    asked = f"tags.`dogbreed.split` = '{split}' and attributes.status = 'FINISHED'"
+    if digest:
+        asked += f" and tags.`{DIGEST}` = '{digest}'"
+    found = mlflow.search_runs(
+        experiment_ids=[tracking.experiment("evaluate")], filter_string=asked, output_format="list"
+    )
+    return list(found)
+
+
+def _mirrored(run: Run) -> bool:
+    return bool(run.data.params.get("flip") == "True")
+
+
+def table(evaluated: Sequence[Run]) -> pd.DataFrame:
+    """Return the columns of COLUMNS, a row an evaluation, the most accurate first.
+
+    top1 with the ends of its 95 % interval, top5 and macro_f1 are fractions; hours are of GPUs where the training had
+    some, of CPU cores elsewhere, without what went into weights that it began with.
+    """
+    rows = [_row(run, _training(run.data.params["model"])) for run in evaluated]
+    found = pd.DataFrame(rows, columns=list(COLUMNS))
+    return found.sort_values(["top1", "model"], ascending=[False, True], ignore_index=True)
+
+
+def _row(run: Run, trained: Run | None) -> dict[str, Any]:
+    split = run.data.tags["dogbreed.split"]
+    names = {"top1": "top1", "low": "top1_low", "high": "top1_high", "top5": "top5", "macro_f1": "macro_f1"}
+    scores = {column: run.data.metrics.get(f"{split}_{name}") for column, name in names.items()}
+    known = {"mirrored": _mirrored(run), "model": run.data.params["model"], "run": run.info.run_id}
+    if trained is None:  # a model from a folder
+        return {**known, **scores, "recipe": run.data.params["model"]}
+    params, cost = trained.data.params, trained.data.metrics
+    processor = "GPU" if "gpu_hours" in cost else "CPU"
+    return {
+        **known,
+        **scores,
+        "recipe": params["name"],
+        "command": command(params),
+        "seed": params["seed"],
+        "begun_with": params.get("weights", "none"),
+        "hours": cost.get("gpu_hours", cost.get("cpu_hours")),
+        "processor": processor,
+        "epochs": cost.get("epochs"),
+    }
+
+
+def _training(model: str) -> Run | None:
+    """Return the run that has made a model, None for one that no run has made or whose run was deleted."""
+    version = re.fullmatch(rf"models:/{MODEL}/(\d+)", model)
+    named = re.match(r"runs:/([^/]+)/", model)
+    try:
+        if version:
+            run_id = mlflow.MlflowClient().get_model_version(MODEL, version[1]).run_id
+            return mlflow.get_run(str(run_id))
+        return mlflow.get_run(named[1]) if named else None
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code in ABSENT:
+            return None
+        raise
+
+
+def command(params: dict[str, str]) -> str:
+    """Return the options of jobs.train, but for data and seed, that a training's parameters come from."""
+    name, weights = params["name"], params.get("weights", "none")
+    words = ["--recipe", name]
+    if weights != "none":
+        words += ["--weights", weights]
+    if name in RECIPES:
+        usual = tracking.flat(dataclasses.asdict(begun(name, weights)))
+        changed = [key for key, value in usual.items() if key in params and params[key] != str(value)]
+        words += [word for key in changed if key not in UNSEEN for word in ("--set", f"{key}={params[key]}")]
+    return shlex.join(words)
+
+
+def markdown(board: pd.DataFrame, split: str) -> str:
+    """Return the table for a page, seeds of one command in one row: their mean, lowest and highest top-1."""
+    lines = [
+        f"| recipe | {split} top-1 | between | top-5 | macro F1 | hours | command |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    groups = board.fillna({"command": ""}).groupby(["recipe", "command", "mirrored"], sort=False)
+    for (recipe, options, mirrored), group in sorted(groups, key=lambda item: -item[1]["top1"].mean()):
+        seeds = len(group)
+        low, high = (group["top1"].min(), group["top1"].max()) if seeds > 1 else group[["low", "high"]].iloc[0]
+        name = f"{recipe}{f', mean of {seeds} seeds' if seeds > 1 else ''}{', with mirror images' if mirrored else ''}"
+        between = f"{low:.1%} to {high:.1%}" if pd.notna(low) else ""
+        hours, processor = group["hours"].mean(), group["processor"].iloc[0]
+        cost = f"{hours:.2g} {processor}" if pd.notna(hours) else ""
+        done = f"`python -m jobs.train --data DATA {options}`" if options else ""
+        scores = f"{group['top1'].mean():.1%} | {between} | {group['top5'].mean():.1%} | {group['macro_f1'].mean():.3f}"
+        lines.append(f"| {name} | {scores} | {cost} | {done} |")
+    return "\n".join(lines) + "\n"
+
+
+def write(board: pd.DataFrame, text: str, split: str, out: Store) -> None:
+    """Write the leaderboard as Markdown, CSV and a picture over an earlier one."""
+    picture = io.BytesIO()
+    frontier.accuracy_against_cost(board, split).savefig(picture, format="png")
+    files = {"md": text.encode(), "csv": board.to_csv(index=False).encode(), "png": picture.getvalue()}
+    for ending, data in files.items():
+        key = f"leaderboard.{ending}"
+        out.delete(key)  # a view of what MLflow holds: the one thing that the suite overwrites
+        out.put(key, data)

@@ -1,0 +1,90 @@
+"""Name the breed on each photo below a prefix, in rows that people and programs read."""
+
+import logging
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dogbreed.data.dataset import Manifest
+from dogbreed.data.tables import WRITERS
+from dogbreed.platform import machine
+from dogbreed.platform.log import progress
+from dogbreed.platform.storage import Store, open_store
+from jobs._cli import gpus_option, job, uri
+
+if TYPE_CHECKING:  # --help imports no TensorFlow
+    from dogbreed.review.predictions import Prediction
+
+log = logging.getLogger(__name__)
+
+
+@job("predict")
+@click.option(
+    "--model",
+    default="models:/dogbreed@champion",
+    help="models:/dogbreed@ALIAS, models:/dogbreed/VERSION, runs:/RUN/model or a folder.",
+)
+@uri("--photos", "Where the photos are, .jpg or .png, at any depth", required=True)
+@uri("--out", "Where the rows go", required=True)
+@click.option(
+    "--format", "kind", type=click.Choice(list(WRITERS)), envvar="DOGBREED_PREDICT_FORMAT",
+    help="What the rows are written as.  [default: the ending of --out, or parquet]",
+)  # fmt: skip
+@click.option("--shards", type=click.IntRange(1), help="Number of files of rows, about.  [default: 256 photos each]")
+@click.option("--worker-index", type=int, envvar="JOB_COMPLETION_INDEX", help="This worker's fixed share: 0 to N-1.")
+@click.option("--workers", type=click.IntRange(1), default=1, help="Number of workers N with a fixed share.")
+@gpus_option
+def main(**options: Any) -> dict[str, Any]:
+    """Name the breed on each photo below --photos, a row a photo. Doing it again changes nothing."""
+    from dogbreed.data.parts import committed
+    from dogbreed.review import predictions, preflight, tracking
+
+    photos, out = open_store(options["photos"]), open_store(options["out"])
+    preflight.before_job(photos, out, gpus=options["gpus"])
+    model, kind = tracking.resolve(options["model"]), options["kind"] or _ending(out.uri)
+    with (
+        tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch,
+        machine.worker_pool(machine.readers(local=photos.local_path("") is not None)) as pool,
+    ):
+        folder = tracking.download(model, Path(scratch) / "model")
+        asked = predictions.prediction(photos, folder, kind, options["shards"], pool)
+        manifest, rate = committed(asked, out, predictions.FORMAT), None
+        if manifest:
+            log.info("%s is complete already", out.uri)
+        else:
+            manifest, rate = _make(asked, out, options, pool)
+    if manifest is None:
+        log.info("this worker's share is done; other workers' parts are missing, the last one writes the manifest")
+        return {"manifest": None, "out": out.uri}
+    params = {"model": model, "model_sha256": asked.digest, "photos": photos.uri, "out": out.uri, "format": kind}
+    predictions.log_predictions(manifest, params, rate)
+    return {**predictions.counts(manifest), "out": out.uri, "manifest": out.at("manifest.json")}
+
+
+def _make(
+    asked: "Prediction", out: Store, options: dict[str, Any], pool: ThreadPoolExecutor
+) -> tuple[Manifest | None, float | None]:
+    """Make this worker's rows and, when no others are missing, the manifest; also return photos per second."""
+    from dogbreed.data.parts import share
+    from dogbreed.review import predictions
+
+    began, numbers = time.monotonic(), share(asked, options["worker_index"], options["workers"])
+    log.info("looking after %d of %d shards at %s", len(numbers), len(asked.shards), out.uri)
+    made = predictions.make_rows(asked, numbers, out, pool)
+    read = sum(progress(made, "predict", len(numbers), unit="shard"))
+    rate = read / (time.monotonic() - began) if read else None
+    return predictions.finish(asked, out), rate
+
+
+def _ending(uri: str) -> str:
+    """Return the kind of file that the end of --out names, parquet where it names none."""
+    ending = uri.rpartition(".")[2]
+    return ending if ending in WRITERS else "parquet"
+
+
+if __name__ == "__main__":
+    main()
