@@ -96,8 +96,11 @@ def train(work: Work, seed: int, name: str | None) -> dict[str, Any]:
 
 
 def follow(work: Work, seed: int, content: str, key: str, store: Store) -> dict[str, Any]:
-    """Train as one of several workers that write nothing, and return the summary once the chief has delivered."""
-    done, workers, checkpoints = None, work.distribution, Checkpoints(store, content, 0)
+    """Train as one of several workers that write nothing, and return the summary once the chief has delivered.
+
+    Its hashes are those of this worker's own weights and optimizer.
+    """
+    done, own, workers, checkpoints = None, dict[str, str](), work.distribution, Checkpoints(store, content, 0)
     with spared("the question whether this job is done"):  # a chief that is done does not come any more
         done = None if work.fresh else tracking.finished_training(key, content)
     if done is None:
@@ -105,14 +108,15 @@ def follow(work: Work, seed: int, content: str, key: str, store: Store) -> dict[
             workers.join()
             workers.agree(content)
             saved = _shared(checkpoints, workers.told(count=3))
-            trainer.train(
+            trained = trainer.train(
                 work.recipe, work.manifest, work.pipeline(), seed, Unheard(), work.begin, None, saved, workers
             )
             workers.meet()
+        own = {"weights_sha256": trained.weights_sha256, "optimizer_sha256": trained.optimizer_sha256}
         done = tracking.finished_training(key, content)
     if done is None:
         raise TryAgain(f"worker 0 has delivered, but MLflow shows no finished run of job {key}; run the same again")
-    return results.of_training(done)
+    return results.of_training(done) | own
 
 
 def _shared(checkpoints: Checkpoints, numbers: list[int]) -> Snapshot | None:

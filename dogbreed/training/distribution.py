@@ -176,6 +176,8 @@ class Distribution:
 
 def chosen(strategy: str, cluster: Cluster) -> Distribution:
     """Return what `--strategy` stands for here; UnknownName or ImpossibleHere when it makes no sense."""
+    if strategy not in STRATEGIES:
+        raise UnknownName(f"unknown strategy {strategy!r}; known are {', '.join(STRATEGIES)}")
     several, gpus = len(cluster.hosts) > 1, len(tf.config.list_physical_devices("GPU"))
     if strategy == "auto":
         strategy = "multiworker" if several else "mirrored" if gpus > 1 else "single"
