@@ -90,13 +90,20 @@ def mixup(photos: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Te
     return tf.cast(blended, tf.uint8), (1 - share) * targets + share * targets[::-1]
 
 
-def erase(photos: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
+def erase(photos: tf.Tensor, share: float, seed: tf.Tensor, own: tf.Tensor | None = None) -> tf.Tensor:
     """Return uint8 [n, size, size, 3]; a `share` of the photos has a rectangle of 2 to 33 % of its area in noise.
 
+    own: bool [m], where the photos are n of a batch of m: which; None where they are the whole batch.
     Zhong et al. 2017, arXiv:1708.04896, with sides of 0.3 to 3.3 to one another.
     """
-    count, size = tf.shape(photos)[0], tf.cast(tf.shape(photos)[1], tf.float32)
-    chosen, area, aspect, top, left = tf.unstack(tf.random.stateless_uniform([5, count], seed))
+    count = tf.shape(photos if own is None else own)[0]
+    size = tf.cast(tf.shape(photos)[1], tf.float32)
+
+    def mine(drawn: tf.Tensor, axis: int) -> tf.Tensor:
+        return drawn if own is None else tf.boolean_mask(drawn, own, axis=axis)
+
+    draws = mine(tf.random.stateless_uniform([5, count], seed), axis=1)
+    chosen, area, aspect, top, left = tf.unstack(draws)
     sides = tf.sqrt(0.02 + 0.31 * area) * size
     stretch = tf.sqrt(0.3 * tf.pow(3.3 / 0.3, aspect))
     height, width = tf.minimum(sides * stretch, size), tf.minimum(sides / stretch, size)
@@ -108,5 +115,6 @@ def erase(photos: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
 
     rows = covered(top, tf.where(chosen < share, height, 0.0))
     mask = rows[:, :, tf.newaxis] & covered(left, width)[:, tf.newaxis]
-    noise = tf.random.stateless_uniform(tf.shape(photos), seed + 1, 0, 256, tf.int32)
+    whole = tf.concat([[count], tf.shape(photos)[1:]], 0)
+    noise = mine(tf.random.stateless_uniform(whole, seed + 1, 0, 256, tf.int32), axis=0)
     return tf.where(mask[..., tf.newaxis], tf.cast(noise, tf.uint8), photos)

@@ -5,6 +5,7 @@ Every model does its own rescaling inside its graph.
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,28 @@ Shuffled = Callable[[tf.Tensor], tf.data.Dataset]  # the examples of an epoch in
 Viewed = Callable[[tf.Tensor, Augment, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # example, draw -> photo, label
 
 
+@dataclass(frozen=True)
+class Share:
+    """The part of each training batch that one of several workers learns from.
+
+    Photo i of a batch of n may be mixed with photo n - 1 - i (augment.cutmix), so both are the same worker's.
+    """
+
+    index: int = 0
+    workers: int = 1
+
+    def has(self, place: tf.Tensor, batch: int) -> tf.Tensor:
+        """Say, as bool [...], which places of a batch of `batch` photos, a multiple of 2 * workers, are in it."""
+        outer = tf.minimum(place, batch - 1 - place)  # the place nearer to an end of the batch
+        return outer // (batch // 2 // self.workers) == self.index
+
+
 class InputPipeline:
     """Batches of one dataset as one view shows them."""
 
-    def __init__(self, manifest: Manifest, store: Store, view: View, batch_size: int, cache: Path) -> None:
+    def __init__(
+        self, manifest: Manifest, store: Store, view: View, batch_size: int, cache: Path, share: Share | None = None
+    ) -> None:
         """Copies of remote shards go to the folder `cache`; DataContradiction when photos are smaller than the view."""
         size = int(manifest.options["size"])
         if size < view.size:
@@ -44,6 +63,7 @@ class InputPipeline:
                 "use --set shape=squash, or run jobs.preprocess without --square to another prefix"
             )
         self._manifest, self._view, self._batch = manifest, view, batch_size
+        self.share = share or Share()  # of the training batches
         self._store, self._cache = store, cache
         self._parallel = machine.cores()
         self._local: dict[str, list[str]] = {}
@@ -69,7 +89,7 @@ class InputPipeline:
     def evaluation(self, split: str) -> tf.data.Dataset:
         """Return every record of `split` once, in a fixed order."""
         records = self._read(tf.constant(self._paths(split), tf.string))
-        batches = self._finish(records.map(self._still, num_parallel_calls=self._parallel), drop=False)
+        batches = self._finish(records.map(self._still, num_parallel_calls=self._parallel), False, self._batch)
         # without a length, Keras warns that the data ran out
         return batches.apply(tf.data.experimental.assert_cardinality(math.ceil(self.records(split) / self._batch)))
 
@@ -96,18 +116,30 @@ class InputPipeline:
         Each epoch leaves out a different remainder smaller than one batch. With `decoded` all train photos are kept in
         memory as the view shows them, and random views are cut from those. ImpossibleHere when they would not fit.
         begin: (epoch, batch) of the first batch that is wanted; records before it are passed over, not decoded.
+        Of each batch only this worker's share is decoded and returned.
         """
         shuffled, view = self._from_memory() if decoded else self._from_shards()
-        first, passed = tf.constant(begin[0], tf.int64), tf.constant(begin[1] * self._batch, tf.int64)
+        size = self._batch // self.share.workers
+        first, passed = tf.constant(begin[0], tf.int64), tf.constant(begin[1] * size, tf.int64)
 
         def one(epoch: tf.Tensor) -> tf.data.Dataset:
             own = tf.stack([tf.constant(seed, tf.int64), epoch])
-            examples = tf.data.Dataset.zip(shuffled(own), _draws(own))
+            examples = self._shared(tf.data.Dataset.zip(shuffled(own), _draws(own)))
             wanted = examples.skip(tf.where(epoch == first, passed, tf.constant(0, tf.int64)))
             views = wanted.map(lambda example, draw: view(example, augment, draw), num_parallel_calls=self._parallel)
-            return self._finish(views, drop=self.records(TRAIN) >= self._batch)
+            return self._finish(views, self.records(TRAIN) >= self._batch, size)
 
         return tf.data.Dataset.range(begin[0], epochs).flat_map(one).prefetch(2)
+
+    def _shared(self, examples: tf.data.Dataset) -> tf.data.Dataset:
+        """Return this worker's share of the examples of an epoch."""
+        if self.share.workers == 1:
+            return examples
+        whole = self.steps(TRAIN) * self._batch  # a share of the rest would be a batch of its own
+        numbered = examples.enumerate().filter(
+            lambda number, example: (number < whole) & self.share.has(number % self._batch, self._batch)
+        )
+        return numbered.map(lambda number, example: example)
 
     def _from_shards(self) -> tuple[Shuffled, Viewed]:
         """Return how the train records of an epoch are shuffled, and how one becomes a random view."""
@@ -164,8 +196,8 @@ class InputPipeline:
             tf.data.TFRecordDataset, cycle_length=SHARDS_AT_ONCE, num_parallel_calls=2, deterministic=True
         )
 
-    def _finish(self, examples: tf.data.Dataset, drop: bool) -> tf.data.Dataset:
-        return examples.batch(self._batch, drop_remainder=drop).prefetch(2)
+    def _finish(self, examples: tf.data.Dataset, drop: bool, size: int) -> tf.data.Dataset:
+        return examples.batch(size, drop_remainder=drop).prefetch(2)
 
     def _still(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         photo, region, label = self._decode(record, self._manifest.options["margin"])
