@@ -15,8 +15,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from dogbreed.data.dataset import Manifest
 from dogbreed.data.leakage import is_listed
 from dogbreed.platform.errors import DataContradiction, TryAgain, UnknownName
-from dogbreed.review import classifier, figures, metrics, tracking
+from dogbreed.review import classifier, metrics, tracking
 from dogbreed.review.classifier import Card
+from dogbreed.review.figures import curves
 from dogbreed.review.tracking import Run
 from dogbreed.training.recipe import Recipe
 from dogbreed.training.trainer import Trained
@@ -109,7 +110,7 @@ def bring_weights(recipe: Recipe, folder: Path) -> Weights | None:
 def log_training(run: Run, trained: Trained, validation: Predictions, manifest: Manifest) -> None:
     """Log the learning curves, the kept epoch, the hashes, the memory and what validation looks like."""
     history = pd.DataFrame(trained.history)
-    run.picture("learning_curves", figures.learning_curves(history, trained.head_epochs))
+    run.picture("learning_curves", curves.learning_curves(history, trained.head_epochs))
     run.text("tables/history.csv", history.to_csv(index=False))
     log_evaluation(run, "best_val", validation, manifest)
     run.log(0, {"best_epoch": trained.best["epoch"], "epochs": float(len(history)), **trained.cost})
