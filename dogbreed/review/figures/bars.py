@@ -56,16 +56,42 @@ def class_histogram(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@rc_context(STYLE)
+def box_bars(table: pd.DataFrame, top1: float) -> Figure:
+    """Return a bar a group of photos by the size of the dog's box, with its 95 % interval; a panel a measure.
+
+    table: as `answers.by_box` makes it; top1: of all photos, 0-1, the dashed line.
+    """
+    measures = list(dict.fromkeys(table["measure"]))
+    figure = new_figure(11, 4.6, "Top-1 accuracy by how large the dog is")
+    for axes, measure in zip(figure.subplots(1, len(measures), sharey=True), measures, strict=True):
+        group = table[table["measure"] == measure]
+        places = np.arange(len(group))
+        spread = [group["top1"] - group["low"], group["high"] - group["top1"]]
+        axes.bar(places, group["top1"], color=BLUE, width=0.7, yerr=spread, capsize=4)
+        axes.axhline(top1, color="black", linestyle="--", lw=1.2)
+        names = [
+            f"{name}\n{counted(photos, 'photo')}" for name, photos in zip(group["group"], group["photos"], strict=True)
+        ]
+        axes.set_xticks(places, names, fontsize=8)
+        axes.set_title(f"{measure} (dashed: all photos)", fontsize=12)
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.grid(axis="y")
+    return figure
+
+
 def _bars(axes: Axes, table: pd.DataFrame, mean: float, rows: int) -> None:
     places = np.arange(len(table))
     axes.barh(places, table["recall"], color=np.where(table["recall"] < mean, VERMILLION, BLUE), height=0.7)
+    axes.plot(table["precision"], places, "D", color="black", markersize=3, markerfacecolor="white")
     axes.axvline(mean, color="black", linestyle="--", lw=1.2)
     axes.set_yticks(places, [short(breed) for breed in table["breed"]], fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(rows - 0.5, -0.5)  # the best on top; a short last panel keeps the bars' thickness
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_xlabel("recall (dashed: macro mean)")
+    axes.set_xlabel("bar: recall (dashed: macro mean), diamond: precision")
     axes.grid(axis="x")
     heading = "recall, most often mistaken for"
     axes.text(1.01, 1, heading, transform=axes.transAxes, va="bottom", fontsize=7)
