@@ -74,7 +74,5 @@ def _downloaded(model: str, name: str) -> keras.Model:
 def _load_file(whole: keras.Model, uri: str, folder: Path) -> None:
     path = folder / f"head-{uri.rpartition('/')[2]}"
     path.write_bytes(read_uri(uri))
-    try:
+    with weights.filled(whole, f"{whole.name} with 1,000 classes", uri):
         whole.load_weights(path)
-    except (ValueError, TypeError, OSError) as error:
-        raise DataContradiction(f"{uri} holds no weights of {whole.name} with 1,000 classes: {error}") from error
