@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import keras
+import mlflow
 import numpy as np
 from matplotlib.figure import Figure
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from dogbreed.data.dataset import Manifest, load_manifest
 from dogbreed.data.pipeline import InputPipeline
@@ -111,6 +113,7 @@ def leave(run: Run, subject: Subject, found: Findings, origin: Origin | None) ->
         picture = drawn(figure)
         run.picture(f"{name}_{split}", picture)
         pictures[name] = report.embedded(picture)
+    mlflow.set_tag(MLFLOW_RUN_NOTE, report.note(found, origin))
     run.text("report.html", report.render(run.id, subject, found, origin, pictures))
 
 

@@ -75,6 +75,15 @@ def render(run_id: str, subject: Subject, found: Findings, origin: Origin | None
     )
 
 
+def note(found: Findings, origin: Origin | None) -> str:
+    """Return the description of the run, Markdown: what MLflow shows of it first."""
+    words = ", ".join(f"**{card['title']} {card['value']}** ({card['range']})" for card in _cards(found)[:3])
+    photos = f"{len(found.answers.labels):,} photos of {len(found.answers.classes)} breeds"
+    begun = origin.weights if origin else "none"
+    caveat = "" if begun == "none" else f"\n\nThe training began with {begun}, which may have seen these photos."
+    return f"{words} on {photos}.{caveat}\n\nAll on one page: `report.html` among the artifacts."
+
+
 def _share(value: float) -> str:
     return f"{100 * value:.1f} %"
 
