@@ -1,54 +1,23 @@
 """What the pictures hold, and that they are drawn for the smallest and the oddest inputs."""
 
-from io import BytesIO
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
-from PIL import Image
 
 from dogbreed.review import style
 from dogbreed.review.figures import bars, confusion, curves, photos
-from dogbreed.review.metrics import Labels, Probabilities, per_breed
-
-
-def drawn(figure: Figure) -> Figure:
-    """Return the figure after it was saved as a picture of its size, without a warning (pytest's setting)."""
-    figure.savefig(file := BytesIO(), dpi=20)
-    width, height = figure.get_size_inches()
-    assert Image.open(file).size == (int(width * 20), int(height * 20))
-    return figure
-
-
-def certain(predicted: list[int], classes: int) -> Probabilities:
-    probabilities: Probabilities = np.eye(classes, dtype=np.float32)[np.array(predicted, dtype=int)]
-    return probabilities
-
-
-def guesses(photos: int, classes: int) -> tuple[Labels, Probabilities]:
-    random = np.random.default_rng(0)
-    probabilities = random.dirichlet(np.ones(classes), photos).astype(np.float32)
-    return random.integers(0, classes, photos), probabilities
+from dogbreed.review.metrics import per_breed
+from tests.review.drawing import certain, drawn, guesses, images, labels_of, texts
 
 
 def history(epochs: int) -> pd.DataFrame:
     epoch = np.arange(1, epochs + 1)
     curves = {"loss": 3 / epoch, "val_loss": 1 + (epoch - 3) ** 2, "top1": epoch / 10, "val_top1": epoch / 20}
     return pd.DataFrame({"epoch": epoch, **curves})
-
-
-def texts(axes: Axes) -> list[str]:
-    return [text.get_text() for text in axes.texts]
-
-
-def labels_of(ticks: Any) -> list[str]:
-    return [tick.get_text() for tick in ticks]
 
 
 def test_learning_curves_mark_the_best_epoch_of_each_panel() -> None:
@@ -148,10 +117,6 @@ def test_recall_bars_of_120_breeds_stand_in_two_panels() -> None:
 def test_recall_bars_without_any_photo_are_drawn(rows: int) -> None:
     table = per_breed(np.array([0]), certain([0], 2), ["a", "b"]).assign(photos=0).iloc[:rows]
     assert drawn(bars.recall_bars(table)).get_suptitle() == f"Recall of {rows} breeds, no photos"
-
-
-def images(count: int) -> npt.NDArray[np.uint8]:
-    return np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
 
 
 def test_sample_takes_half_right_ones_over_the_split_and_half_the_most_confident_errors() -> None:

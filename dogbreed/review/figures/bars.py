@@ -84,8 +84,8 @@ def box_bars(table: pd.DataFrame, top1: float) -> Figure:
 def _bars(axes: Axes, table: pd.DataFrame, mean: float, rows: int) -> None:
     places = np.arange(len(table))
     axes.barh(places, table["recall"], color=np.where(table["recall"] < mean, VERMILLION, BLUE), height=0.7)
-    axes.plot(table["precision"], places, "D", color="black", markersize=3, markerfacecolor="white")
     axes.axvline(mean, color="black", linestyle="--", lw=1.2)
+    axes.plot(table["precision"], places, "D", color="black", markersize=3, markerfacecolor="white")
     axes.set_yticks(places, [short(breed) for breed in table["breed"]], fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(rows - 0.5, -0.5)  # the best on top; a short last panel keeps the bars' thickness
