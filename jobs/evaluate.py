@@ -63,7 +63,7 @@ def main(**options: Any) -> dict[str, Any]:
         seen = (store, card.view, options["batch_size"], scratch / "cache")
         subject = Subject(model, manifest, InputPipeline(manifest, *seen), split, options["flip"])
         against = evaluation.against(options["against"], manifest, *seen)
-        floor = evaluation.floor(options["imagenet_head"], model.name, card, scratch)
+        floor = evaluation.untrained(options["imagenet_head"], model.name, card, scratch)
         with tracking.run("evaluate", f"{model.name}-{split}", params, tags) as run:
             tracking.log_input(manifest, store, split)
             found = evaluation.measure(subject, names, floor, against)

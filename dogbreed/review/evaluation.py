@@ -1,7 +1,6 @@
 """An evaluation, from a model's answers to everything that its run in MLflow holds."""
 
 import dataclasses
-import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +32,6 @@ SHOWN = 24  # photos a sheet
 EXPLAINED = 8  # right ones, and as many wrong ones
 PAIRS = 8
 
-log = logging.getLogger(__name__)
-
 
 def against(
     uri: str | None, manifest: Manifest, store: Store, view: View, batch: int, cache: Path
@@ -60,7 +57,7 @@ def against(
     return uri, InputPipeline(found, other, view, batch, cache)
 
 
-def floor(head: str | None, model: str, card: Card, scratch: Path) -> keras.Model | None:
+def untrained(head: str | None, model: str, card: Card, scratch: Path) -> keras.Model | None:
     """Return the design of `model` with ImageNet's own head, as `imagenet.untrained` does; None without a head."""
     return imagenet.untrained(model, card.size, card.classes, head, scratch) if head else None
 
@@ -81,8 +78,8 @@ def measure(
     rate = len(found.labels) / (time.monotonic() - began)
     floors = {"majority": answers.majority(found.labels, len(found.classes))}
     if floor:
-        untrained = subject.ask(model=floor)
-        floors["untrained"] = metrics.scores(untrained.labels, untrained.probabilities)
+        said = subject.ask(model=floor)
+        floors["untrained"] = metrics.scores(said.labels, said.probabilities)
     return Findings(
         answers=found,
         scores=metrics.scores(found.labels, found.probabilities),
@@ -98,7 +95,8 @@ def measure(
 def leave(run: Run, subject: Subject, found: Findings, origin: Origin | None) -> None:
     """Give the run every metric, table and picture, and the report that holds them all."""
     split = subject.split
-    run.log(0, {f"{split}_{name}": value for name, value in found.flat()})
+    scores = {f"{split}_{name}": value for name, value in found.flat()}
+    run.log(0, {**scores, "photos_per_second": found.photos_per_second})
     tables = {
         "per_breed": metrics.per_breed(found.answers.labels, found.answers.probabilities, found.answers.classes),
         "predictions": answers.table(found.answers),

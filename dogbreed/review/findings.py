@@ -65,12 +65,11 @@ class Findings:
         return calibration.expected_error(self.reliability)
 
     def flat(self) -> Iterator[tuple[str, float]]:
-        """Yield the name and value of every metric: top1, top1_low, top1_high, majority_top1, seen_top1, …"""
+        """Yield the name and value of each metric of the split: top1, top1_low, top1_high, majority_top1, …"""
         yield from self.scores.items()
         for name, (low, high) in self.intervals.items():
             yield from ((f"{name}_low", low), (f"{name}_high", high))
         yield "ece", self.calibration_error
-        yield "photos_per_second", self.photos_per_second
         for group, scores in {**self.floors, **self.parts}.items():
             yield from ((f"{group}_{name}", value) for name, value in scores.items())
         if self.against:
