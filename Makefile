@@ -25,7 +25,7 @@ demo: setup  ## the whole way on drawn photos: fetch, preprocess, train, evaluat
 test: setup  ## the tests (about ten minutes on two cores)
 	$(BIN)/pytest -n auto --dist loadfile
 
-test-long: setup  ## the tests that take minutes each
+test-long: setup  ## the tests that take minutes each; with Chromium and its driver also MLflow's pages
 	$(BIN)/pytest -m long
 
 faults: setup  ## hostile archives, then kills at every store call and at random, writers, a failing store: tables

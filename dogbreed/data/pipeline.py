@@ -4,10 +4,9 @@ Every model does its own rescaling inside its graph.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -95,18 +94,30 @@ class InputPipeline:
 
     def keys(self, split: str) -> list[str]:
         """Return the keys of the records in the order of `evaluation`."""
-        return [key.decode() for key in self._column(split, "image/key")]
+        return [key.decode() for key in self.column(split, "image/key")]
 
     def counts(self, split: str) -> np.ndarray:
         """Return int64 [classes], the records of each class."""
-        return np.bincount(list(self._column(split, "label")), minlength=len(self._manifest.classes))
+        return np.bincount(self.column(split, "label"), minlength=len(self._manifest.classes))
 
-    def _column(self, split: str, name: str) -> Iterator[Any]:
-        """Yield one feature of all records in the order of `evaluation`."""
+    def column(self, split: str, name: str) -> np.ndarray:
+        """Return one of `records.FEATURES` of all records, [n] or [n, k], in the order of `evaluation`."""
         feature = {name: FEATURES[name]}
-        records = self._read(tf.constant(self._paths(split), tf.string)).batch(SHUFFLE_BLOCK)
-        found = records.map(lambda block: tf.io.parse_example(block, feature)[name]).unbatch()
-        return iter(found.as_numpy_iterator())
+        blocks = self._read(tf.constant(self._paths(split), tf.string)).batch(SHUFFLE_BLOCK)
+        found = blocks.map(lambda block: tf.io.parse_example(block, feature)[name])
+        return np.concatenate(list(found.as_numpy_iterator()))
+
+    def photos(self, split: str, places: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return some records' photos, uint8 [len(places), size, size, 3]; a place counts in the order of `evaluation`.
+
+        Only these are decoded.
+        """
+        wanted = tf.constant(np.unique(places), tf.int64)
+        records = self._read(tf.constant(self._paths(split), tf.string)).enumerate()
+        chosen = records.filter(lambda place, _: tf.reduce_any(place == wanted))
+        found = {int(place): self._still(record)[0].numpy() for place, record in chosen}
+        blank = np.empty((0, self._view.size, self._view.size, 3), np.uint8)
+        return np.stack([found[int(place)] for place in places]) if len(places) else blank
 
     def training(
         self, augment: Augment, seed: int, epochs: int, decoded: bool = False, begin: tuple[int, int] = (0, 0)

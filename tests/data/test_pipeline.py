@@ -94,6 +94,15 @@ def test_an_evaluation_image_is_the_record_resized(sketches_32: InputPipeline, d
         assert np.abs(image.astype(int) - wanted).mean() < 3  # measured: 1.3, from the faster DCT
 
 
+def test_single_photos_and_columns_stand_in_the_order_of_the_evaluation(sketches_32: InputPipeline) -> None:
+    images, labels = arrays(sketches_32.evaluation("test"))
+    places = [9, 2, 9, 15]
+    assert np.array_equal(sketches_32.photos("test", places), images[places])
+    assert sketches_32.photos("test", []).shape == (0, 32, 32, 3)
+    assert sketches_32.column("test", "label").tolist() == labels.tolist()
+    assert sketches_32.column("test", "box").shape == (16, 4)
+
+
 def test_the_example_is_the_first_train_photo(sketches_32: InputPipeline, dataset: Path) -> None:
     store = FolderStore(dataset)
     first = next(iter(read_shard(store.read(load_manifest(store).split("train").shards[0].key))))

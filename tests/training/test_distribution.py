@@ -60,7 +60,9 @@ def test_a_share_begins_in_the_middle_of_an_epoch(dataset: Path) -> None:
     whole, later = (training(dataset, recipe(), Share(1, 2), begin) for begin in ((0, 0), (0, 1)))
     assert len(later) == 3
     assert all(
-        np.array_equal(*pair) for ours, theirs in zip(later, whole[1:], strict=True) for pair in zip(ours, theirs)
+        np.array_equal(*pair)
+        for ours, theirs in zip(later, whole[1:], strict=True)
+        for pair in zip(ours, theirs, strict=True)
     )
 
 
