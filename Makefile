@@ -73,7 +73,8 @@ k8s-check: setup .venv-checkov/ready  ## Kubernetes manifests: render everything
 	touch $@
 
 e2e-k8s: setup  ## the Kubernetes jobs in containers as their manifests say, or in the cluster of KUBECONFIG
-	tests/e2e/run.sh tests/e2e/k8s
+	if [ -n "$$KUBECONFIG" ]; then $(BIN)/pytest -m e2e -v --timeout 3600 tests/e2e/test_kubernetes.py; \
+	else tests/e2e/run.sh -k kubernetes; fi
 
 gpu: setup  ## what a GPU does for training: devices, precisions, photos/s; "not run" without one
 	$(BIN)/python -m bench.gpu

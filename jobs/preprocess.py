@@ -87,8 +87,10 @@ def _make(
     from dogbreed.data.plan import make_plan, share
 
     began = time.monotonic()
-    plan = make_plan(plan.source, plan.options, shards.find_copies_once(plan, out, pool))
-    numbers = share(plan, options["worker_index"], options["workers"])
+    index, workers = options["worker_index"], options["workers"]
+    share(plan, index, workers)  # a wrong index ends the job here, before any work
+    plan = make_plan(plan.source, plan.options, shards.find_copies_once(plan, out, pool, index, workers))
+    numbers = share(plan, index, workers)
     log.info("looking after %d of %d shards at %s", len(numbers), len(plan.shards), out.uri)
     made = shards.make_shards(plan, numbers, out, pool)
     photos = sum(progress(made, "preprocess", len(numbers), unit="shard"))

@@ -1,7 +1,7 @@
 """Submit a job to Kubernetes, wait for its end, follow its logs: `make submit`, `make wait`, `make logs`.
 
-A job is rendered from k8s/jobs with the changes of an overlay and gets a name of its own, so that any number of them may
-be there at a time. Everything else is plain kubectl.
+A job is rendered from k8s/jobs with the changes of an overlay and gets a name of its own, so that any number of them
+may be there at a time. Everything else is plain kubectl.
 """
 
 import json

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import random
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -12,12 +13,14 @@ from dogbreed.data import image
 from dogbreed.data.crops import crops
 from dogbreed.data.dataset import FORMAT, MANIFEST, Copy, Manifest, Part, Rejected, Split, commit_shard, load_manifest
 from dogbreed.data.image import BadPhoto
-from dogbreed.data.leakage import find_copies
-from dogbreed.data.plan import Plan
+from dogbreed.data.leakage import Fingerprint, copies_among, fingerprints
+from dogbreed.data.plan import PHOTOS_PER_SHARD, Plan
 from dogbreed.data.records import Record, write_shard
 from dogbreed.data.sealed import canonical, sealed, unsealed
+from dogbreed.data.sources import Photo
 from dogbreed.data.split import SPLITS, TRAIN
 from dogbreed.platform.errors import DamagedData, DataContradiction, MissingManifest, MissingObject
+from dogbreed.platform.log import progress
 from dogbreed.platform.storage import Store
 
 T = TypeVar("T")
@@ -25,15 +28,50 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def find_copies_once(plan: Plan, out: Store, pool: ThreadPoolExecutor) -> list[Copy]:
-    """Return the pairs of copies among the plan's photos: what an earlier start has committed, or found now."""
+def find_copies_once(
+    plan: Plan, out: Store, pool: ThreadPoolExecutor, index: int | None = None, workers: int = 1
+) -> list[Copy]:
+    """Return the pairs of copies among the plan's photos: what an earlier start has committed, or found now.
+
+    All workers look at the photos together: each begins at another part of them and passes over what others have done.
+    """
     key = plan.part_key("copies")
     try:
         return _parsed(out, key, lambda data: [Copy(**entry) for entry in unsealed(data)["copies"]])
     except MissingObject:
-        copies = find_copies(plan.source, plan.photos, pool)
+        copies = copies_among(plan.source, plan.photos, _fingerprints_of_all(plan, out, pool, index, workers))
         out.commit(key, sealed({"copies": [asdict(copy) for copy in copies]}))
         return copies
+
+
+def _fingerprints_of_all(
+    plan: Plan, out: Store, pool: ThreadPoolExecutor, index: int | None, workers: int
+) -> dict[str, Fingerprint]:
+    """Return key -> fingerprint of all photos, from parts that some worker has committed or that are made now."""
+    photos = plan.photos
+    parts = [photos[start : start + PHOTOS_PER_SHARD] for start in range(0, len(photos), PHOTOS_PER_SHARD)]
+    first = random.randrange(len(parts)) if index is None else len(parts) * index // workers
+    numbers = [*range(first, len(parts)), *range(first)]
+    found = {
+        number: _fingerprints(plan, number, parts[number], out, pool)
+        for number in progress(numbers, "compare", len(numbers), unit="part")
+    }
+    return {key: print_ for number in range(len(parts)) for key, print_ in found[number].items()}
+
+
+def _fingerprints(
+    plan: Plan, number: int, photos: list[Photo], out: Store, pool: ThreadPoolExecutor
+) -> dict[str, Fingerprint]:
+    def parse(data: bytes) -> dict[str, Fingerprint]:
+        return {name: Fingerprint(**entry) for name, entry in unsealed(data)["prints"].items()}
+
+    key = plan.part_key(f"prints-{number}")
+    try:
+        return _parsed(out, key, parse)
+    except MissingObject:
+        prints = fingerprints(plan.source, photos, pool)
+        out.commit(key, sealed({"prints": {key: asdict(found) for key, found in prints.items()}}))
+        return prints
 
 
 def make_shards(plan: Plan, numbers: Iterable[int], out: Store, pool: ThreadPoolExecutor) -> Iterator[int]:

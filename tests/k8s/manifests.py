@@ -107,6 +107,15 @@ def containers(owner: Object) -> list[Object]:
     return [*spec.get("initContainers", []), *spec["containers"]]
 
 
+def consequence(job: Object, code: int) -> str:
+    """Return what Kubernetes does when a pod ends with this code: the action of the first rule that fits, or Count."""
+    for rule in job["spec"]["podFailurePolicy"]["rules"]:
+        codes = rule.get("onExitCodes")
+        if codes and codes["containerName"] == "job" and codes["operator"] == "In" and code in codes["values"]:
+            return str(rule["action"])
+    return "Count"
+
+
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     shutil.rmtree(out, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Who may talk to whom: NetworkPolicies as https://kubernetes.io/docs/concepts/services-networking/network-policies/ reads them."""
+"""Who may talk to whom, by https://kubernetes.io/docs/concepts/services-networking/network-policies/."""
 
 from ipaddress import ip_address, ip_network
 
@@ -10,7 +10,8 @@ Peer = Labels | str  # a pod of the namespace, or an address outside the cluster
 
 def matches(selector: Object, labels: Labels) -> bool:
     assert not set(selector) - {"matchLabels"}, "only matchLabels are in use"
-    return selector.get("matchLabels", {}).items() <= labels.items()
+    wanted: Labels = selector.get("matchLabels", {})
+    return wanted.items() <= labels.items()
 
 
 def allowed(objects: list[Object], source: Labels, target: Peer, port: int) -> bool:
@@ -33,10 +34,7 @@ def _permits(objects: list[Object], direction: str, own: Labels, other: Peer, po
 
 def _is(peer: Object, other: Peer) -> bool:
     if isinstance(other, str):
-        block = peer.get("ipBlock")
-        address = ip_address(other)
-        return bool(block) and (
-            address in ip_network(block["cidr"])
-            and not any(address in ip_network(hole) for hole in block.get("except", []))
-        )
+        block, address = peer.get("ipBlock", {"cidr": "0.0.0.0/32"}), ip_address(other)
+        holes = [ip_network(hole) for hole in block.get("except", [])]
+        return address in ip_network(block["cidr"]) and not any(address in hole for hole in holes)
     return "podSelector" in peer and "namespaceSelector" not in peer and matches(peer["podSelector"], other)

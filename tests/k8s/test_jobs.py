@@ -6,7 +6,19 @@ import re
 import pytest
 
 from dogbreed.platform.errors import DogbreedError
-from tests.k8s.manifests import COMPONENTS, JOBS, OVERLAYS, ROOT, SETS, Manifests, Object, of_kind, one, pod
+from tests.k8s.manifests import (
+    COMPONENTS,
+    JOBS,
+    OVERLAYS,
+    ROOT,
+    SETS,
+    Manifests,
+    Object,
+    consequence,
+    of_kind,
+    one,
+    pod,
+)
 
 FAIL = {2, 65, 77, 78}  # trying again cannot help
 SUFFIX = "-1231-235959-ffff-999"  # what `make submit` appends to a name, and the longest index
@@ -34,15 +46,6 @@ def options(name: str) -> dict[str, str]:
     return {o.envvar or f"DOGBREED_{name}_{o.name}".upper(): o.opts[0] for o in main.params}
 
 
-def action(job: Object, code: int) -> str:
-    """Return what Kubernetes does when the job ends with this code: the first rule that fits, or it counts."""
-    for rule in job["spec"]["podFailurePolicy"]["rules"]:
-        codes = rule.get("onExitCodes")
-        if codes and codes["containerName"] == "job" and codes["operator"] == "In" and code in codes["values"]:
-            return str(rule["action"])
-    return "Count"
-
-
 def every_code() -> set[int]:
     """Return the exit codes of all errors, and those in the table of the docs."""
     classes, codes = [DogbreedError], set()
@@ -59,7 +62,7 @@ def every_code() -> set[int]:
 def test_every_exit_code_has_its_consequence(manifests: Manifests, job: str) -> None:
     rendered = manifests.component_jobs[()][job]
     assert every_code() == {0, 1, 2, 65, 69, 70, 75, 77, 78, 130, 143}
-    decided = {code: action(rendered, code) for code in every_code() | {137}}
+    decided = {code: consequence(rendered, code) for code in every_code() | {137}}
     assert {code for code, what in decided.items() if what == "FailJob"} == FAIL
     assert {code for code, what in decided.items() if what == "Ignore"} == {143}
     assert rendered["spec"]["podFailurePolicy"]["rules"][0] == {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.k8s.manifests import JOBS, OVERLAYS, Manifests, Object, containers, of_kind, one, pod
-from tests.k8s.network import Labels, allowed, matches
+from tests.k8s.network import Labels, Peer, allowed, matches
 
 PLACE = re.compile(r"(?P<scheme>[a-z0-9+]+)://(?:[^@/]*@)?(?P<host>[A-Za-z0-9.-]+)(?::(?P<port>\d+))?")
 PORTS = {"http": 80, "https": 443, "postgresql+psycopg": 5432}
@@ -53,7 +53,7 @@ def test_every_place_that_a_pods_settings_name_may_be_reached(manifests: Manifes
             service = services.get(host)
             if service is None:
                 assert "." in host, f"{host} is neither a Service nor a name of the internet"
-                targets = [INTERNET]
+                targets: list[Peer] = [INTERNET]
             else:
                 assert port in [entry["port"] for entry in service["ports"]], (host, port)
                 targets = [labels(o) for o in owners if matches({"matchLabels": service["selector"]}, labels(o))]

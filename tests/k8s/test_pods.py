@@ -117,12 +117,14 @@ def test_the_stack_is_the_one_of_compose(manifests: Manifests) -> None:
 def test_every_setting_credential_and_volume_that_is_named_exists(manifests: Manifests, overlay: str) -> None:
     objects = manifests.overlays[overlay]
     there = {(o["kind"], o["metadata"]["name"]): o.get("data", {}) for o in objects}
+    kinds = dict.fromkeys(("configMapRef", "configMapKeyRef"), "ConfigMap")
+    kinds |= dict.fromkeys(("secretRef", "secretKeyRef"), "Secret")
     jobs = list(manifests.overlay_jobs[overlay].values())
     for owner in of_kind(objects, "Deployment") + jobs:
         for container in containers(owner):
             for entry in container.get("envFrom", []):
                 [(kind, reference)] = entry.items()
-                assert there[{"configMapRef": "ConfigMap", "secretRef": "Secret"}[kind], reference["name"]]
+                assert there[kinds[kind], reference["name"]]
             for variable in container.get("env", []):
                 for kind, reference in variable.get("valueFrom", {}).items():
                     if kind != "fieldRef":
