@@ -1,4 +1,4 @@
-"""Every command of docs/kubernetes.md: rendered, run, or checked against what it names."""
+"""Every command of docs/kubernetes.md, and of the README on Kubernetes: rendered, run, or checked against what it names."""
 
 import re
 import shlex
@@ -13,8 +13,9 @@ from tests.k8s.test_jobs import module, options
 from tests.k8s.test_submit import rendered
 
 TEXT = (ROOT / "docs" / "kubernetes.md").read_text()
-BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)]
-COMMANDS = sorted({command for block in BLOCKS for command in block})
+README = (ROOT / "README.md").read_text().split("## On Kubernetes")[1].split("\n## ")[0]
+BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", TEXT + README, re.DOTALL)]
+COMMANDS = sorted({re.sub(r" {2,}#.*", "", command) for block in BLOCKS for command in block})
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
