@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.stack import docker
+from tests.e2e.stack import VERSION, docker
 from tests.k8s.manifests import Object, consequence, one, pod
 
 JOB_NAME = {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
@@ -87,24 +87,25 @@ class Executor:
     def _start(self, job: Object, index: int, attempt: int) -> Pod:
         name, spec = job["metadata"]["name"], pod(job)["spec"]
         [container] = spec["containers"]
-        host, own = f"{name}-{index}", container["securityContext"]
+        host, own, limits = f"{name}-{index}", container["securityContext"], container["resources"]["limits"]
         options = ["--name", f"{host}-{attempt}", "--hostname", host, "--network", self.network]
         options += ["--network-alias", f"{host}.{spec['subdomain']}"] if "subdomain" in spec else []
         options += ["--user", str(spec["securityContext"]["runAsUser"])]
         options += ["--read-only"] if own["readOnlyRootFilesystem"] else []
         options += [f"--cap-drop={capability}" for capability in own["capabilities"]["drop"]]
         options += [] if own["allowPrivilegeEscalation"] else ["--security-opt", "no-new-privileges"]
-        # 8Gi is Docker's 8G: its units are powers of 1024
-        options += ["--memory", container["resources"]["limits"]["memory"][:-1]]
-        options += (
-            ["--cpus", container["resources"]["limits"]["cpu"]] if "cpu" in container["resources"]["limits"] else []
-        )
+        options += [
+            "--memory",
+            limits["memory"][:-1],
+            *(["--cpus", limits["cpu"]] if "cpu" in limits else []),
+        ]  # 8Gi: 8G
         options += ["--entrypoint", container["command"][0]] if "command" in container else []
         variables = self._environment(job, container, index)
         options += [f"--env={variable}={value}" for variable, value in variables.items()]
         for volume in spec["volumes"]:
             options += self._mount(volume, f"{host}-{attempt}", container["volumeMounts"])
-        docker("run", "--detach", *options, container["image"], *container.get("command", [])[1:], *container["args"])
+        image = f"{container['image'].rpartition(':')[0]}:{VERSION}"
+        docker("run", "--detach", *options, image, *container.get("command", [])[1:], *container["args"])
         return Pod(index, attempt, f"{host}-{attempt}")
 
     def _mount(self, volume: Object, owner: str, mounts: list[Object]) -> list[str]:
