@@ -38,12 +38,11 @@ class Pod:
     def said(self) -> str:
         return docker("logs", self.container, check=False).stderr
 
+    def runs(self) -> bool:
+        return docker("inspect", "--format", "{{.State.Running}}", self.container).stdout.strip() == "true"
+
     def kill(self, signal: str = "KILL") -> None:
         docker("kill", "--signal", signal, self.container, check=False)
-
-
-def undisturbed(pods: list[Pod]) -> None:
-    """Let everything run."""
 
 
 class Executor:
@@ -53,7 +52,7 @@ class Executor:
         self.objects, self.network = objects, network
         self.volumes = Path(tempfile.mkdtemp(prefix="dogbreed-pods-"))
 
-    def run(self, job: Object, disturb: Callable[[list[Pod]], None] = undisturbed) -> Ended:
+    def run(self, job: Object, disturb: Callable[[list[Pod]], None] = lambda pods: None) -> Ended:
         """Run a Job to its end; `disturb` sees the running pods again and again and may kill some."""
         spec, ended = job["spec"], Ended(succeeded=False)
         waiting, attempts, failures = list(range(spec.get("completions", 1))), Counter[int](), Counter[int]()
@@ -65,7 +64,7 @@ class Executor:
                     running.append(self._start(job, index, attempts[index]))
                     attempts[index] += 1
                 disturb(running)
-                for pod_ in [p for p in running if not _is_running(p)]:
+                for pod_ in [p for p in running if not p.runs()]:
                     running.remove(pod_)
                     code = self._end(pod_, ended)
                     what = consequence(job, code) if code else "Complete"
@@ -142,10 +141,6 @@ class Executor:
         docker("rm", pod_.container)
         shutil.rmtree(self.volumes / pod_.container)
         return code
-
-
-def _is_running(pod_: Pod) -> bool:
-    return docker("inspect", "--format", "{{.State.Running}}", pod_.container).stdout.strip() == "true"
 
 
 def _too_many(spec: Object, failures: Counter[int], index: int) -> bool:

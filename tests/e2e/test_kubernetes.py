@@ -9,7 +9,7 @@ import pytest
 
 from bench.jobs import job
 from tests.e2e.cluster import Cluster, kubectl
-from tests.e2e.executor import Ended, Executor, undisturbed
+from tests.e2e.executor import Ended, Executor
 from tests.e2e.stack import CANARIES, ROOT, Stack
 from tests.k8s.manifests import Manifests
 from tests.k8s.test_submit import rendered
@@ -48,7 +48,7 @@ def machine(worker: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
 def submit(machine: Executor | Cluster) -> Submit:
     """Run what `make submit` creates to its end."""
 
-    def run(name: str, arguments: str = "", disturb: Callable[[list[Any]], None] = undisturbed) -> Ended:
+    def run(name: str, arguments: str = "", disturb: Callable[[list[Any]], None] = lambda pods: None) -> Ended:
         return machine.run(rendered(JOB=name, ARGS=arguments), disturb)
 
     return run

@@ -1,4 +1,4 @@
-"""Every command of docs/kubernetes.md, and of the README on Kubernetes: rendered, run, or checked against what it names."""
+"""Every command of docs/kubernetes.md and of the README's part on it: rendered, run, or checked by what it names."""
 
 import re
 import shlex
