@@ -47,17 +47,6 @@ def macro_f1(labels: Labels, predicted: Labels, classes: int) -> float:
     return float(np.mean(2 * hits / np.maximum(both, 1)))
 
 
-def interval(hits: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the share of hits, bool [N] with N > 0: lower and upper end.
-
-    Percentiles of 10,000 resamplings of the photos with a fixed seed; drawing N of N yes-or-no answers with replacement
-    is drawing their number from a binomial distribution.
-    """
-    shares = np.random.default_rng(0).binomial(len(hits), hits.mean(), 10_000) / len(hits)
-    low, high = np.percentile(shares, [2.5, 97.5])
-    return float(low), float(high)
-
-
 def per_breed(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> pd.DataFrame:
     """Return one row a class, in class order, of how well its photos (argmax of the row) are recognised.
 

@@ -14,7 +14,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from dogbreed.data.dataset import Manifest
 from dogbreed.platform.errors import DataContradiction, TryAgain, UnknownName
-from dogbreed.review import classifier, metrics, tracking
+from dogbreed.review import classifier, intervals, metrics, tracking
 from dogbreed.review.classifier import Card
 from dogbreed.review.figures import curves
 from dogbreed.review.tracking import Run
@@ -47,7 +47,7 @@ def log_evaluation(run: Run, split: str, predictions: Predictions, manifest: Man
     """Log scores and pictures of a split and return the scores: top1, top5, macro_f1, loss."""
     labels, probabilities, photos = predictions
     scores = metrics.scores(labels, probabilities)
-    low, high = metrics.interval(probabilities.argmax(axis=1) == labels)
+    low, high = intervals.of_mean((probabilities.argmax(axis=1) == labels).astype(float))
     logged = {**scores, "top1_low": low, "top1_high": high}
     run.log(0, {f"{split}_{name}": value for name, value in logged.items()})
     run.predictions(split, labels, probabilities, manifest.classes, photos)
