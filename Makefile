@@ -7,10 +7,11 @@ DEMO_TRACKING := sqlite:///$(abspath $(DEMO))/mlflow.db
 LOCK := docker/requirements-dev.lock
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate --no-header --quiet $(UPGRADE)
 
-.PHONY: help setup demo test test-long faults check images e2e gpu bench ui lock clean
+.PHONY: help setup demo test test-long faults check images e2e gpu bench ui lock clean \
+	k8s-secrets submit wait logs k8s-check e2e-k8s
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready  ## make .venv with all that jobs and tests need
 
@@ -25,7 +26,7 @@ demo: setup  ## the whole way on drawn photos: fetch, preprocess, train, evaluat
 test: setup  ## the tests (about ten minutes on two cores)
 	$(BIN)/pytest -n auto --dist loadfile
 
-test-long: setup  ## the tests that take minutes each
+test-long: setup  ## the tests that take minutes each; with Chromium and its driver also MLflow's pages
 	$(BIN)/pytest -m long
 
 faults: setup  ## hostile archives, then kills at every store call and at random, writers, a failing store: tables
@@ -49,6 +50,32 @@ images:  ## build the images of the jobs and of MLflow (BASE_IMAGE, CA_CERT, PIP
 e2e: setup  ## images and compose for real: needs an engine; without a registry also root, mmdebstrap and Go
 	tests/e2e/run.sh
 
+k8s-secrets:  ## draw the credentials of the Kubernetes stack, into files that git ignores
+	k8s/secrets.sh
+
+submit: setup  ## create a Kubernetes Job: JOB=train [ARGS='--recipe …'] [AFTER=preprocess] [WORKERS=4] [OVERLAY=local] [DRY_RUN=1]
+	@$(BIN)/python k8s/submit.py submit
+
+wait: setup  ## wait for the end of the newest Kubernetes Job of a kind, or of one by name: JOB=train
+	@$(BIN)/python k8s/submit.py wait
+
+logs: setup  ## follow what its pods say: JOB=train
+	@$(BIN)/python k8s/submit.py logs
+
+k8s-check: setup .venv-checkov/ready  ## Kubernetes manifests: render everything, schemas of 1.33 to the newest, meaning, checkov
+	$(BIN)/pytest -n auto --dist loadfile tests/k8s
+	$(BIN)/python -m tests.k8s.manifests build/k8s
+	.venv-checkov/bin/checkov --config-file k8s/checkov.yaml
+
+.venv-checkov/ready: docker/requirements-checkov.lock
+	$(BIN)/python -m venv .venv-checkov
+	.venv-checkov/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	touch $@
+
+e2e-k8s: setup  ## the Kubernetes jobs in containers as their manifests say, or in the cluster of KUBECONFIG
+	if [ -n "$$KUBECONFIG" ]; then $(BIN)/pytest -m e2e -v --timeout 3600 tests/e2e/test_kubernetes.py; \
+	else tests/e2e/run.sh -k kubernetes; fi
+
 gpu: setup  ## what a GPU does for training: devices, precisions, photos/s; "not run" without one
 	$(BIN)/python -m bench.gpu
 
@@ -69,7 +96,8 @@ lock:  ## renew the locks from pyproject.toml (needs uv; UPGRADE=--upgrade takes
 	$(COMPILE) pyproject.toml --group dev -o $(LOCK)
 	$(COMPILE) pyproject.toml --constraint $(LOCK) --no-emit-package tensorflow -o docker/requirements-jobs.lock
 	$(COMPILE) --group mlflow-server --constraint $(LOCK) -o docker/requirements-mlflow.lock
+	$(COMPILE) --group checkov -o docker/requirements-checkov.lock
 	$(COMPILE) --group cudnn --no-deps -o docker/requirements-cudnn.lock
 
 clean:  ## remove .venv, the demo and caches
-	rm -rf .venv $(DEMO) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-checkov $(DEMO) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -44,6 +44,12 @@ def serial(folder: Path, boxes: dict[str, Box], out: Path) -> None:
         photo.resize(shape, Image.Resampling.LANCZOS, box=sides).save(out / name, "JPEG", quality=QUALITY)
 
 
+def threads(folder: Path, boxes: dict[str, Box], out: Path, pool: ThreadPoolExecutor) -> None:
+    """The script on as many threads as there are cores: what these cores give together."""
+    cores, items = machine.cores(), list(boxes.items())
+    list(pool.map(lambda first: serial(folder, dict(items[first::cores]), out), range(cores)))
+
+
 def ours(plan: Plan, out: Path, pool: ThreadPoolExecutor) -> None:
     """Crop every photo and commit the shards, as jobs.preprocess does."""
     list(shards.make_shards(plan, range(len(plan.shards)), FolderStore(out), pool))
@@ -100,7 +106,7 @@ def _file(key: str) -> str:
 
 
 def measure(raw: Path, pool: ThreadPoolExecutor) -> list[Row]:
-    """Return a row for each way to resample, and one for Lanczos with the search for copies."""
+    """Return a row for each way to resample, one with the search for copies, one for the script on all cores."""
     source = StanfordDogs(FolderStore(raw))
     plans = {
         way: make_plan(source, DatasetOptions(size=SIZE, margin=MARGIN, resample=way, split="stratified", shards=4))
@@ -114,6 +120,7 @@ def measure(raw: Path, pool: ThreadPoolExecutor) -> list[Row]:
             (folder / _file(photo.key)).write_bytes(source.read(photo))
         ways: dict[str, Callable[[Path], None]] = {
             "script": lambda out: serial(folder, boxes, out),
+            "threads": lambda out: threads(folder, boxes, out, pool),
             "lanczos": lambda out: ours(plans["lanczos"], out, pool),
             "area": lambda out: ours(plans["area"], out, pool),
             "copies": lambda out: with_copies(plans["lanczos"], out, pool),
@@ -125,6 +132,7 @@ def measure(raw: Path, pool: ThreadPoolExecutor) -> list[Row]:
         Row(f"Lanczos, {same['lanczos']:.0f} dB against the script's crops", best["script"], best["lanczos"], 2.0),
         Row(f"--resample area, {same['area']:.0f} dB", best["script"], best["area"], 3.5),
         Row("Lanczos and the search for copies", best["script"], best["copies"]),
+        Row("the script itself on a thread a core", best["script"], best["threads"]),
     ]
 
 

@@ -23,6 +23,12 @@ log = logging.getLogger(__name__)
 @uri("--data", "Dataset made by jobs.preprocess", required=True)
 @click.option("--split", default="test", help="Split to evaluate: test, validation or train.")
 @uri("--pretraining", "List of the photos behind pretrained weights, as ILSVRC's train_cls.txt: scores by part")
+@uri("--against", "Another dataset of the same photos to compare with, or whole: this one's whole photos")
+@click.option(
+    "--imagenet-head",
+    metavar="imagenet|URI",
+    help="Weights of this design with ImageNet's 1,000 classes, from Keras or a file .h5: untrained, they are a floor.",
+)
 @click.option("--flip", is_flag=True, help="Take the mean over each photo and its mirror image; twice the time.")
 @click.option("--promote", is_flag=True, help="Make the model champion if it is better than the present one on test.")
 @click.option("--force", is_flag=True, help="With --promote: whatever the scores are, if only the model can be loaded.")
@@ -51,8 +57,8 @@ def _evaluate(options: dict[str, Any]) -> dict[str, Any]:
     from dogbreed.data.dataset import load_manifest
     from dogbreed.data.leakage import imagenet_names
     from dogbreed.data.pipeline import InputPipeline
-    from dogbreed.review import classifier, preflight, results, tracking
-    from dogbreed.training.prediction import predict
+    from dogbreed.review import classifier, evaluation, origin, preflight, results, tracking
+    from dogbreed.review.findings import Subject
 
     store, split = open_store(options["data"]), options["split"]
     preflight.before_job(store, gpus=options["gpus"], tracked=False)
@@ -60,24 +66,28 @@ def _evaluate(options: dict[str, Any]) -> dict[str, Any]:
     manifest.filled(split)
     names = imagenet_names(read_uri(options["pretraining"])) if options["pretraining"] else frozenset()
     uri = tracking.resolve(options["model"])
-    key = results.evaluation_key(uri, manifest, split, options["flip"], names)
+    beside = {name: options[name] for name in ("flip", "against", "imagenet_head")}
+    key = results.evaluation_key(uri, manifest, split, beside, names)
     tags = {"dogbreed.split": split, tracking.EVALUATION: key}
     done = results.finished_evaluation(uri, key)
     if done and not options["fresh"]:
         log.info("done already in run %s; --fresh evaluates again", done.info.run_id)
         return results.of_evaluation(done, manifest)
-    with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch:
-        model, card = classifier.load(tracking.download(uri, Path(scratch) / "model"))
+    with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
+        scratch = Path(folder)
+        downloaded = tracking.download(uri, scratch / "model")
+        model, card = classifier.load(downloaded)
         results.check_card(card, manifest)
-        asked = {"model": uri, "split": split, "flip": options["flip"]}
+        asked = {"model": uri, "split": split, **beside}
         params = {**asked, "model_dataset": card.dataset_digest, "data": manifest.options}
-        pipeline = InputPipeline(manifest, store, card.view, options["batch_size"], Path(scratch) / "cache")
+        seen = (store, card.view, options["batch_size"], scratch / "cache")
+        subject = Subject(model, manifest, InputPipeline(manifest, *seen), split, options["flip"])
+        against = evaluation.against(options["against"], manifest, *seen)
+        floor = evaluation.untrained(options["imagenet_head"], model.name, card, scratch)
         with tracking.run("evaluate", f"{model.name}-{split}", params, tags) as run:
             tracking.log_input(manifest, store, split)
-            predictions = predict(model, pipeline, split, flip=options["flip"])
-            results.log_evaluation(run, split, predictions, manifest)
-            if names:
-                results.log_parts(run, split, predictions, pipeline.keys(split), names)
+            found = evaluation.measure(subject, names, floor, against)
+            evaluation.leave(run, subject, found, origin.of(downloaded, scratch))
     return results.of_evaluation(tracking.get(run.id), manifest)
 
 

@@ -84,12 +84,15 @@ def _make(
 ) -> tuple[Manifest | None, float | None]:
     """Make this worker's shards and, when no other is missing, the manifest; also return photos per second."""
     from dogbreed.data import shards
+    from dogbreed.data.copies import find_copies_once
     from dogbreed.data.parts import share
     from dogbreed.data.plan import make_plan
 
     began = time.monotonic()
-    plan = make_plan(plan.source, plan.options, shards.find_copies_once(plan, out, pool))
-    numbers = share(plan, options["worker_index"], options["workers"])
+    index, workers = options["worker_index"], options["workers"]
+    share(plan, index, workers)  # a wrong index ends the job here, before any work
+    plan = make_plan(plan.source, plan.options, find_copies_once(plan, out, pool, index, workers))
+    numbers = share(plan, index, workers)
     log.info("looking after %d of %d shards at %s", len(numbers), len(plan.shards), out.uri)
     made = shards.make_shards(plan, numbers, out, pool)
     photos = sum(progress(made, "preprocess", len(numbers), unit="shard"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from dogbreed.platform import machine
 from dogbreed.platform.log import progress
 from dogbreed.platform.storage import open_store
 from jobs._cli import SEED, alone, gpus_option, job, name_of_job, uri
@@ -59,6 +60,13 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
     "[default: the recipe's, none]",
 )
 @gpus_option
+@click.option(
+    "--strategy",
+    metavar="NAME",
+    default="auto",
+    help="single (one device), mirrored (all GPUs of this machine), multiworker (several processes, named by TF_CONFIG "
+    "or DOGBREED_WORKERS), or auto: what this machine and the environment call for.",
+)
 @click.option("--deterministic", is_flag=True, help="Bit-for-bit repeatable, slower.")
 @uri("--checkpoints", "Where a stopped training is kept, by job key.  [default: checkpoints, beside the dataset]")
 @click.option(
@@ -83,6 +91,7 @@ def main(**options: Any) -> dict[str, Any]:
 
     from dogbreed.data.dataset import load_manifest
     from dogbreed.review import preflight, results, tracking, training_job
+    from dogbreed.training.distribution import chosen
     from dogbreed.training.recipe import override
     from dogbreed.training.recipes import begun
     from dogbreed.training.saver import Every
@@ -90,20 +99,25 @@ def main(**options: Any) -> dict[str, Any]:
     if options["deterministic"]:
         tf.config.experimental.enable_op_determinism()
     recipe = override(begun(options["recipe"], options["weights"]), _settings(options))
+    distribution = chosen(options["strategy"], machine.cluster())
+    distribution.check(recipe, one_seed=not options["seeds"])
     every = Every.of(options["checkpoint_every"])
     checkpoints = (options["checkpoints"] or _beside(options["data"])).rstrip("/")
     store = open_store(options["data"])
     manifest = load_manifest(store)
-    preflight.before_job(store, gpus=options["gpus"], tracked=False)
+    preflight.before_job(store, gpus=options["gpus"], tracked=False, alone=distribution.workers == 1)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
         scratch = Path(folder)
         begin = results.bring_weights(recipe, scratch)
-        work = training_job.Work(recipe, begin, manifest, store, scratch, checkpoints, every, options["fresh"])
+        work = training_job.Work(
+            recipe, begin, manifest, store, scratch, checkpoints, every, options["fresh"], distribution
+        )
         if options["seeds"]:
             summary = training_job.train_all(work, options["seeds"], options["name"])
         else:
             summary = training_job.train(work, options["seed"], options["name"])
-    tracking.set_candidate(summary["model_version"])  # also when it was done: another may have been the last one
+    if distribution.chief:
+        tracking.set_candidate(summary["model_version"])  # also when it was done: another may have been the last one
     return summary
 
 

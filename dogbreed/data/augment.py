@@ -1,10 +1,12 @@
-"""Random views of a photo for training: every one a function of its seed alone."""
+"""Random views of a photo for training: every one a function of the numbers drawn for it, every batch of its seed."""
 
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from dogbreed.platform.errors import UnknownName
+
+DRAWS = 6  # numbers in 0 to 1 that a view takes: four for its region, one to mirror it, one for its margin
 
 
 @dataclass(frozen=True)
@@ -33,31 +35,30 @@ class Augment:
             raise UnknownName("cutmix and mixup are at least 0 and together at most 1; erase is in 0 to 1")
 
 
-def jitter_margin(margin: float, augment: Augment, seed: tf.Tensor) -> tf.Tensor:
-    """Return float32 [], the margin of one deferred crop in box sides, uniform around `margin`."""
-    amount = augment.margin_jitter
-    return margin + tf.random.stateless_uniform([], seed + 1, -amount, amount)
+def jitter_margin(margin: float, augment: Augment, draw: tf.Tensor) -> tf.Tensor:
+    """Return float32 [], the margin of one deferred crop in box sides, uniform around `margin`.
+
+    draw: float32 [DRAWS] in 0 to 1, here and below.
+    """
+    return margin + augment.margin_jitter * (2.0 * draw[5] - 1.0)
 
 
-def random_region(region: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tf.Tensor:
+def random_region(region: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tf.Tensor:
     """Return a random part of `region`, both float32 [top, left, height, width] in pixels.
 
     Area and aspect as in the random resized crop of Szegedy et al. 2015 (arXiv:1409.4842).
     """
-    draw = tf.random.stateless_uniform([4], seed)
     area = augment.min_area + (1.0 - augment.min_area) * draw[0]
     aspect = augment.max_aspect ** (2.0 * draw[1] - 1.0)
-    height = tf.minimum(tf.sqrt(area / aspect), 1.0)
-    width = tf.minimum(tf.sqrt(area * aspect), 1.0)
-    top, left = draw[2] * (1.0 - height), draw[3] * (1.0 - width)
-    y, x, h, w = tf.unstack(region)
-    return tf.stack([y + top * h, x + left * w, height * h, width * w])
+    sides = tf.minimum(tf.sqrt(area * tf.stack([1.0 / aspect, aspect])), 1.0)
+    start = draw[2:4] * (1.0 - sides)
+    return tf.concat([region[:2] + start * region[2:], sides * region[2:]], 0)
 
 
-def random_flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Return uint8 [height, width, 3], mirrored left to right for half of the seeds."""
-    mirrored = tf.random.stateless_uniform([], seed + 2) < 0.5
-    return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)  # a slice [::-1] takes ten times as long
+def random_flip(image: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
+    """Return uint8 [height, width, 3], mirrored left to right for half of the draws."""
+    # a slice [::-1] takes ten times as long
+    return tf.cond(draw[4] < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
 
 
 def cutmix(photos: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -89,13 +90,20 @@ def mixup(photos: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Te
     return tf.cast(blended, tf.uint8), (1 - share) * targets + share * targets[::-1]
 
 
-def erase(photos: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
+def erase(photos: tf.Tensor, share: float, seed: tf.Tensor, own: tf.Tensor | None = None) -> tf.Tensor:
     """Return uint8 [n, size, size, 3]; a `share` of the photos has a rectangle of 2 to 33 % of its area in noise.
 
+    own: bool [m], where the photos are n of a batch of m: which; None where they are the whole batch.
     Zhong et al. 2017, arXiv:1708.04896, with sides of 0.3 to 3.3 to one another.
     """
-    count, size = tf.shape(photos)[0], tf.cast(tf.shape(photos)[1], tf.float32)
-    chosen, area, aspect, top, left = tf.unstack(tf.random.stateless_uniform([5, count], seed))
+    count = tf.shape(photos if own is None else own)[0]
+    size = tf.cast(tf.shape(photos)[1], tf.float32)
+
+    def mine(drawn: tf.Tensor, axis: int) -> tf.Tensor:
+        return drawn if own is None else tf.boolean_mask(drawn, own, axis=axis)
+
+    draws = mine(tf.random.stateless_uniform([5, count], seed), axis=1)
+    chosen, area, aspect, top, left = tf.unstack(draws)
     sides = tf.sqrt(0.02 + 0.31 * area) * size
     stretch = tf.sqrt(0.3 * tf.pow(3.3 / 0.3, aspect))
     height, width = tf.minimum(sides * stretch, size), tf.minimum(sides / stretch, size)
@@ -107,5 +115,6 @@ def erase(photos: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
 
     rows = covered(top, tf.where(chosen < share, height, 0.0))
     mask = rows[:, :, tf.newaxis] & covered(left, width)[:, tf.newaxis]
-    noise = tf.random.stateless_uniform(tf.shape(photos), seed + 1, 0, 256, tf.int32)
+    whole = tf.concat([[count], tf.shape(photos)[1:]], 0)
+    noise = mine(tf.random.stateless_uniform(whole, seed + 1, 0, 256, tf.int32), axis=0)
     return tf.where(mask[..., tf.newaxis], tf.cast(noise, tf.uint8), photos)

@@ -1,7 +1,5 @@
 """From one photo to its records: decode, choose boxes, crop, encode."""
 
-from PIL import Image
-
 from dogbreed.data import image
 from dogbreed.data.annotation import Box, choose_boxes
 from dogbreed.data.image import BadPhoto, Pixels
@@ -28,7 +26,7 @@ def crops(plan: Plan, photo: Photo) -> list[Record] | BadPhoto:
     return records
 
 
-def _crop(pixels: Pixels, box: Box, options: DatasetOptions) -> Image.Image:
+def _crop(pixels: Pixels, box: Box, options: DatasetOptions) -> Pixels:
     """Return the box with its margin, or the whole photo, resized as the options say.
 
     A deferred crop keeps the whole photo at the scale that the crop would have had, so that cropping

@@ -25,12 +25,11 @@ from dogbreed.data.dataset import Copy
 from dogbreed.data.image import BadPhoto
 from dogbreed.data.sources import Photo, Source
 from dogbreed.platform.errors import DataContradiction
-from dogbreed.platform.log import progress
 
 # bits of 64 that may differ; every pair at or under both was a copy in the small archive, docs/data.md
 PERCEPTUAL, GRADIENT = 10, 8
 SIDE = 96  # pixels to which a JPEG is reduced while it is decoded: three times what the hashes look at
-BLOCK = 256  # rows of the table of all pairs that are compared at a time: 42 MB for 20,580 photos
+PAIRS = 1 << 22  # pairs that are compared at a time: 34 MB, whatever the number of photos
 
 IMAGENET_NAME = re.compile(r"n\d{8}_\d+")
 WHOLE_BREED = re.compile(r"^(n\d{8})(?:-.*)?$", re.MULTILINE)
@@ -63,8 +62,17 @@ def _bits(found: imagehash.ImageHash) -> int:
 
 def find_copies(source: Source, photos: list[Photo], pool: ThreadPoolExecutor) -> list[Copy]:
     """Return every pair of copies among the photos, in order."""
+    return copies_among(source, photos, fingerprints(source, photos, pool))
+
+
+def fingerprints(source: Source, photos: Sequence[Photo], pool: ThreadPoolExecutor) -> dict[str, Fingerprint]:
+    """Read the photos and return key -> fingerprint, in their order."""
     read = pool.map(lambda photo: fingerprint(source.read(photo)), photos)
-    prints = {photo.key: found for photo, found in progress(zip(photos, read, strict=True), "compare", len(photos))}
+    return {photo.key: found for photo, found in zip(photos, read, strict=True)}
+
+
+def copies_among(source: Source, photos: Sequence[Photo], prints: Mapping[str, Fingerprint]) -> list[Copy]:
+    """Return every pair of copies by the photos' fingerprints, in order; photos that look alike are read once more."""
     by_key = {photo.key: photo for photo in photos}
     exact = [
         Copy(a, b, "file")
@@ -99,10 +107,10 @@ def _near(prints: Mapping[str, Fingerprint]) -> Iterator[tuple[str, str]]:
     keys = sorted(key for key, found in prints.items() if found.perceptual is not None)
     perceptual = np.array([prints[key].perceptual for key in keys], np.uint64)
     gradient = np.array([prints[key].gradient for key in keys], np.uint64)
-    for start in range(0, len(keys), BLOCK):
-        differing = np.bitwise_count(perceptual[start : start + BLOCK, None] ^ perceptual)
-        rows, columns = np.nonzero(differing <= PERCEPTUAL)
-        rows += start
+    block = max(1, PAIRS // max(1, len(keys)))
+    for start in range(0, len(keys), block):
+        differing = np.bitwise_count(perceptual[start : start + block, None] ^ perceptual[start:])
+        rows, columns = (found + start for found in np.nonzero(differing <= PERCEPTUAL))
         chosen = (rows < columns) & (np.bitwise_count(gradient[rows] ^ gradient[columns]) <= GRADIENT)
         yield from ((keys[a], keys[b]) for a, b in zip(rows[chosen], columns[chosen], strict=True))
 

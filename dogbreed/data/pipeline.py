@@ -4,14 +4,14 @@ Every model does its own rescaling inside its graph.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from dogbreed.data.augment import Augment, jitter_margin, random_flip, random_region
+from dogbreed.data.augment import DRAWS, Augment, jitter_margin, random_flip, random_region
 from dogbreed.data.dataset import Manifest, local_shards
 from dogbreed.data.records import FEATURES
 from dogbreed.data.split import TRAIN
@@ -24,13 +24,31 @@ SHUFFLE_BLOCK = 2048  # encoded photos: 16 MB at 128 px, 50 MB at 224 px
 SHARDS_AT_ONCE = 4  # read side by side, so that a batch mixes shards
 
 Shuffled = Callable[[tf.Tensor], tf.data.Dataset]  # the examples of an epoch in the order of its seed
-Viewed = Callable[[tf.Tensor, Augment, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # example, seed -> photo, label
+Viewed = Callable[[tf.Tensor, Augment, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # example, draw -> photo, label
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of each training batch that one of several workers learns from.
+
+    Photo i of a batch of n may be mixed with photo n - 1 - i (augment.cutmix), so both are the same worker's.
+    """
+
+    index: int = 0
+    workers: int = 1
+
+    def has(self, place: tf.Tensor, batch: int) -> tf.Tensor:
+        """Say, as bool [...], which places of a batch of `batch` photos, a multiple of 2 * workers, are in it."""
+        outer = tf.minimum(place, batch - 1 - place)  # the place nearer to an end of the batch
+        return outer // (batch // 2 // self.workers) == self.index
 
 
 class InputPipeline:
     """Batches of one dataset as one view shows them."""
 
-    def __init__(self, manifest: Manifest, store: Store, view: View, batch_size: int, cache: Path) -> None:
+    def __init__(
+        self, manifest: Manifest, store: Store, view: View, batch_size: int, cache: Path, share: Share | None = None
+    ) -> None:
         """Copies of remote shards go to the folder `cache`; DataContradiction when photos are smaller than the view."""
         size = int(manifest.options["size"])
         if size < view.size:
@@ -44,6 +62,7 @@ class InputPipeline:
                 "use --set shape=squash, or run jobs.preprocess without --square to another prefix"
             )
         self._manifest, self._view, self._batch = manifest, view, batch_size
+        self.share = share or Share()  # of the training batches
         self._store, self._cache = store, cache
         self._parallel = machine.cores()
         self._local: dict[str, list[str]] = {}
@@ -69,24 +88,36 @@ class InputPipeline:
     def evaluation(self, split: str) -> tf.data.Dataset:
         """Return every record of `split` once, in a fixed order."""
         records = self._read(tf.constant(self._paths(split), tf.string))
-        batches = self._finish(records.map(self._still, num_parallel_calls=self._parallel), drop=False)
+        batches = self._finish(records.map(self._still, num_parallel_calls=self._parallel), False, self._batch)
         # without a length, Keras warns that the data ran out
         return batches.apply(tf.data.experimental.assert_cardinality(math.ceil(self.records(split) / self._batch)))
 
     def keys(self, split: str) -> list[str]:
         """Return the keys of the records in the order of `evaluation`."""
-        return [key.decode() for key in self._column(split, "image/key")]
+        return [key.decode() for key in self.column(split, "image/key")]
 
     def counts(self, split: str) -> np.ndarray:
         """Return int64 [classes], the records of each class."""
-        return np.bincount(list(self._column(split, "label")), minlength=len(self._manifest.classes))
+        return np.bincount(self.column(split, "label"), minlength=len(self._manifest.classes))
 
-    def _column(self, split: str, name: str) -> Iterator[Any]:
-        """Yield one feature of all records in the order of `evaluation`."""
+    def column(self, split: str, name: str) -> np.ndarray:
+        """Return one of `records.FEATURES` of all records, [n] or [n, k], in the order of `evaluation`."""
         feature = {name: FEATURES[name]}
-        records = self._read(tf.constant(self._paths(split), tf.string)).batch(SHUFFLE_BLOCK)
-        found = records.map(lambda block: tf.io.parse_example(block, feature)[name]).unbatch()
-        return iter(found.as_numpy_iterator())
+        blocks = self._read(tf.constant(self._paths(split), tf.string)).batch(SHUFFLE_BLOCK)
+        found = blocks.map(lambda block: tf.io.parse_example(block, feature)[name])
+        return np.concatenate(list(found.as_numpy_iterator()))
+
+    def photos(self, split: str, places: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return some records' photos, uint8 [len(places), size, size, 3]; a place counts in the order of `evaluation`.
+
+        Only these are decoded.
+        """
+        wanted = tf.constant(np.unique(places), tf.int64)
+        records = self._read(tf.constant(self._paths(split), tf.string)).enumerate()
+        chosen = records.filter(lambda place, _: tf.reduce_any(place == wanted))
+        found = {int(place): self._still(record)[0].numpy() for place, record in chosen}
+        blank = np.empty((0, self._view.size, self._view.size, 3), np.uint8)
+        return np.stack([found[int(place)] for place in places]) if len(places) else blank
 
     def training(
         self, augment: Augment, seed: int, epochs: int, decoded: bool = False, begin: tuple[int, int] = (0, 0)
@@ -96,21 +127,30 @@ class InputPipeline:
         Each epoch leaves out a different remainder smaller than one batch. With `decoded` all train photos are kept in
         memory as the view shows them, and random views are cut from those. ImpossibleHere when they would not fit.
         begin: (epoch, batch) of the first batch that is wanted; records before it are passed over, not decoded.
+        Of each batch only this worker's share is decoded and returned.
         """
         shuffled, view = self._from_memory() if decoded else self._from_shards()
-        first, passed = tf.constant(begin[0], tf.int64), tf.constant(begin[1] * self._batch, tf.int64)
+        size = self._batch // self.share.workers
+        first, passed = tf.constant(begin[0], tf.int64), tf.constant(begin[1] * size, tf.int64)
 
         def one(epoch: tf.Tensor) -> tf.data.Dataset:
             own = tf.stack([tf.constant(seed, tf.int64), epoch])
-            mixed, examples = _mixed(own), shuffled(own).enumerate()
+            examples = self._shared(tf.data.Dataset.zip(shuffled(own), _draws(own)))
             wanted = examples.skip(tf.where(epoch == first, passed, tf.constant(0, tf.int64)))
-            views = wanted.map(
-                lambda index, example: view(example, augment, tf.stack([mixed, index * 3])),
-                num_parallel_calls=self._parallel,
-            )
-            return self._finish(views, drop=self.records(TRAIN) >= self._batch)
+            views = wanted.map(lambda example, draw: view(example, augment, draw), num_parallel_calls=self._parallel)
+            return self._finish(views, self.records(TRAIN) >= self._batch, size)
 
         return tf.data.Dataset.range(begin[0], epochs).flat_map(one).prefetch(2)
+
+    def _shared(self, examples: tf.data.Dataset) -> tf.data.Dataset:
+        """Return this worker's share of the examples of an epoch."""
+        if self.share.workers == 1:
+            return examples
+        whole = self.steps(TRAIN) * self._batch  # a share of the rest would be a batch of its own
+        numbered = examples.enumerate().filter(
+            lambda number, example: (number < whole) & self.share.has(number % self._batch, self._batch)
+        )
+        return numbered.map(lambda number, example: example)
 
     def _from_shards(self) -> tuple[Shuffled, Viewed]:
         """Return how the train records of an epoch are shuffled, and how one becomes a random view."""
@@ -135,10 +175,10 @@ class InputPipeline:
             places = tf.range(len(labels))
             return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(places, seed))
 
-        def view(place: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def view(place: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             if augment.moves:
-                return self._shown(photos[place], whole, augment, seed), labels[place]
-            return random_flip(photos[place], seed) if augment.flip else photos[place], labels[place]
+                return self._shown(photos[place], whole, augment, draw), labels[place]
+            return random_flip(photos[place], draw) if augment.flip else photos[place], labels[place]
 
         return shuffled, view
 
@@ -167,23 +207,23 @@ class InputPipeline:
             tf.data.TFRecordDataset, cycle_length=SHARDS_AT_ONCE, num_parallel_calls=2, deterministic=True
         )
 
-    def _finish(self, examples: tf.data.Dataset, drop: bool) -> tf.data.Dataset:
-        return examples.batch(self._batch, drop_remainder=drop).prefetch(2)
+    def _finish(self, examples: tf.data.Dataset, drop: bool, size: int) -> tf.data.Dataset:
+        return examples.batch(size, drop_remainder=drop).prefetch(2)
 
     def _still(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         photo, region, label = self._decode(record, self._manifest.options["margin"])
         return sample(photo, square(region, self._view.shape), self._view.size), label
 
-    def _random(self, record: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        photo, region, label = self._decode(record, jitter_margin(self._manifest.options["margin"], augment, seed))
-        return self._shown(photo, square(region, self._view.shape), augment, seed), label
+    def _random(self, record: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        photo, region, label = self._decode(record, jitter_margin(self._manifest.options["margin"], augment, draw))
+        return self._shown(photo, square(region, self._view.shape), augment, draw), label
 
-    def _shown(self, photo: tf.Tensor, region: tf.Tensor, augment: Augment, seed: tf.Tensor) -> tf.Tensor:
+    def _shown(self, photo: tf.Tensor, region: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tf.Tensor:
         """Return a random view of a region, uint8 [size, size, 3]."""
         if augment.moves:
-            region = random_region(region, augment, seed)
+            region = random_region(region, augment, draw)
         image = sample(photo, region, self._view.size, rough=augment.moves)
-        return random_flip(image, seed) if augment.flip else image
+        return random_flip(image, draw) if augment.flip else image
 
     def _decode(self, record: tf.Tensor, margin: tf.Tensor | float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return the pixels, the region of interest [top, left, height, width] in them, and the label."""
@@ -198,6 +238,18 @@ class InputPipeline:
         if deferred:
             photo, region = cut(photo, region)
         return photo, region, label
+
+
+def _draws(seed: tf.Tensor) -> tf.data.Dataset:
+    """Return endless float32 [DRAWS] in 0 to 1, drawn by the block: a generator for each photo takes as long as a flip.
+
+    They differ from those that shuffle with the same seed.
+    """
+    mixed = _mixed(seed + 1)
+    blocks = tf.data.Dataset.counter()
+    return blocks.map(
+        lambda number: tf.random.stateless_uniform([SHUFFLE_BLOCK, DRAWS], tf.stack([mixed, number]))
+    ).unbatch()
 
 
 def _mixed(seed: tf.Tensor) -> tf.Tensor:

@@ -8,27 +8,15 @@ from functools import partial
 
 from dogbreed.data import image
 from dogbreed.data.crops import crops
-from dogbreed.data.dataset import FORMAT, MANIFEST, Copy, Manifest, Part, Rejected
+from dogbreed.data.dataset import FORMAT, MANIFEST, Manifest, Part, Rejected
 from dogbreed.data.image import BadPhoto
-from dogbreed.data.leakage import find_copies
-from dogbreed.data.parts import Content, all_parts, make_parts, parsed, splits
+from dogbreed.data.parts import Content, all_parts, make_parts, splits
 from dogbreed.data.plan import Plan
 from dogbreed.data.records import Record, write_shard
-from dogbreed.data.sealed import canonical, sealed, unsealed
+from dogbreed.data.sealed import canonical
 from dogbreed.data.split import SPLITS, TRAIN
-from dogbreed.platform.errors import DataContradiction, MissingObject
+from dogbreed.platform.errors import DataContradiction
 from dogbreed.platform.storage import Store
-
-
-def find_copies_once(plan: Plan, out: Store, pool: ThreadPoolExecutor) -> list[Copy]:
-    """Return the pairs of copies among the plan's photos: what an earlier start has committed, or found now."""
-    key = plan.part_key("copies")
-    try:
-        return parsed(out, key, lambda data: [Copy(**entry) for entry in unsealed(data)["copies"]])
-    except MissingObject:
-        copies = find_copies(plan.source, plan.photos, pool)
-        out.commit(key, sealed({"copies": [asdict(copy) for copy in copies]}))
-        return copies
 
 
 def make_shards(plan: Plan, numbers: Iterable[int], out: Store, pool: ThreadPoolExecutor) -> Iterator[int]:

@@ -32,6 +32,7 @@ def configure(job: str) -> None:
         "PIL",
         "h5py",
         "alembic",
+        "tensorflow",
         "mlflow.system_metrics",
     ):
         logging.getLogger(chatty).setLevel(logging.WARNING)

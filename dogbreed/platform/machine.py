@@ -1,24 +1,84 @@
-"""What this machine or container gives a job: memory, GPUs, scratch space.
+"""What this machine or container gives a job: memory, GPUs, scratch space, a place among workers.
 
 The one library module that reads the environment: what a container was given stands nowhere else.
 """
 
+import json
 import os
 import re
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
 import psutil
 
-from dogbreed.platform.errors import ImpossibleHere, TryAgain
+from dogbreed.platform.errors import ImpossibleHere, TryAgain, UnknownName
 
 GIB = 1 << 30
 REMOTE_READERS = 16  # most of the time of a small request is waiting
 PROBE = b"\0" * (1 << 20)  # one block of any file system is smaller
+WORKER_PORT = 2222  # at which workers of one training meet, as in TensorFlow's own examples
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The workers of one training, each a process, mostly on a machine of its own."""
+
+    hosts: tuple[str, ...]  # host:port of each; the first is the chief
+    index: int  # of this one
+
+
+def cluster() -> Cluster:
+    """Return the workers that the environment names, one where it names none; UnknownName for what makes no sense.
+
+    TF_CONFIG counts first. Otherwise DOGBREED_WORKERS says how many there are, JOB_COMPLETION_INDEX which one this
+    is, and worker i is at <DOGBREED_WORKER_JOB>-<i>.<DOGBREED_WORKER_SERVICE>: an Indexed Job and a headless Service.
+    """
+    if text := os.environ.get("TF_CONFIG"):
+        return _of_tf_config(text)
+    count = _number("DOGBREED_WORKERS", 1)
+    if count == 1:
+        return Cluster(("localhost",), 0)
+    job, service = (_word(name) for name in ("DOGBREED_WORKER_JOB", "DOGBREED_WORKER_SERVICE"))
+    index = _number("JOB_COMPLETION_INDEX", None)
+    if index >= count:
+        raise UnknownName(
+            f"JOB_COMPLETION_INDEX is {index}, DOGBREED_WORKERS {count}; give the Job {count} completions"
+        )
+    return Cluster(tuple(f"{job}-{number}.{service}:{WORKER_PORT}" for number in range(count)), index)
+
+
+def _of_tf_config(text: str) -> Cluster:
+    try:
+        told = json.loads(text)
+        jobs = {name: list(told["cluster"].get(name, [])) for name in ("chief", "worker")}
+        hosts, task = (*jobs["chief"], *jobs["worker"]), told["task"]
+        index = int(task["index"]) + (len(jobs["chief"]) if task["type"] == "worker" else 0)
+        if task["type"] not in jobs or not 0 <= int(task["index"]) < len(jobs[task["type"]]):
+            raise ValueError("its task is none of its workers")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        example = '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
+        raise UnknownName(f"TF_CONFIG={text} names no worker ({error}); it should be like {example}") from error
+    return Cluster(tuple(map(str, hosts)), index)
+
+
+def _number(name: str, default: int | None) -> int:
+    text = os.environ.get(name, "")
+    if not text and default is not None:
+        return default
+    if not text.isdigit() or (default and int(text) < default):
+        raise UnknownName(f"{name}={text!r} is no number of the kind that DOGBREED_WORKERS needs; set it in the Job")
+    return int(text)
+
+
+def _word(name: str) -> str:
+    if not os.environ.get(name):
+        raise UnknownName(f"DOGBREED_WORKERS names several workers, but {name} is not set; set it, or TF_CONFIG")
+    return os.environ[name]
 
 
 def memory_limit() -> int:

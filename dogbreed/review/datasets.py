@@ -13,7 +13,8 @@ from dogbreed.data.plan import Plan, make_plan
 from dogbreed.data.split import SPLITS
 from dogbreed.platform.errors import DogbreedError
 from dogbreed.platform.storage import Store
-from dogbreed.review import figures, tracking
+from dogbreed.review import tracking
+from dogbreed.review.figures import bars
 from dogbreed.review.server import check_server
 from dogbreed.review.tracking import CONFIG_ID, Run
 
@@ -67,7 +68,7 @@ def _log_pictures(run: Run, plan: Plan, manifest: Manifest, store: Store) -> Non
     table = pd.DataFrame([[counts[breed, split] for split in SPLITS] for breed in manifest.classes], columns=SPLITS)
     table.insert(0, "breed", manifest.classes)
     run.text("tables/photos_by_breed.csv", table.to_csv(index=False))
-    run.picture("photos_by_breed", figures.class_histogram(table))
+    run.picture("photos_by_breed", bars.class_histogram(table))
     run.picture("breeds", breeds_sheet(store, manifest, counts))
     if near := [copy for copy in manifest.copies if copy.kind != "file"]:  # equal files need no look
         run.picture("copies", pairs_sheet(plan.source, near))

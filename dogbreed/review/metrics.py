@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from dogbreed.data.breeds import breed_name as breed_name
 
@@ -18,33 +18,33 @@ def scores(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
     """Return top1, top5, macro_f1 (fractions 0-1) and loss (mean negative log likelihood, nats).
 
     labels: int [N] in 0..C-1; probabilities: [N, C], rows that sum to 1. macro_f1 is the mean over all
-    C classes, 0 for one without photos. Of equal probabilities the first class ranks first, as in argmax.
-    ValueError: no photos, or what `checked` finds.
+    C classes, 0 for one without photos. ValueError: no photos, or what `checked` finds.
+    """
+    means = by_photo(labels, probabilities).mean()
+    f1 = macro_f1(labels, probabilities.argmax(axis=1), probabilities.shape[1])
+    return {"top1": float(means["top1"]), "top5": float(means["top5"]), "macro_f1": f1, "loss": float(means["loss"])}
+
+
+def by_photo(labels: Labels, probabilities: Probabilities) -> pd.DataFrame:
+    """Return one row a photo: top1, top5 (0.0 or 1.0) and loss (nats), whose means are the scores.
+
+    Of equal probabilities the first class ranks first, as in argmax. ValueError: as in `scores`.
     """
     labels, probabilities = _some(*checked(labels, probabilities))
-    every_class = np.arange(probabilities.shape[1])
     # Not top_k_accuracy_score: it breaks ties from the last class on, so that top5 could fall below top1.
     ranked = np.argsort(-probabilities, axis=1, kind="stable")
-    hits = ranked == labels[:, np.newaxis]
-    f1 = f1_score(labels, ranked[:, 0], labels=every_class, average="macro", zero_division=0)
-    return {
-        "top1": float(hits[:, 0].mean()),
-        "top5": float(hits[:, :5].any(axis=1).mean()),
-        "macro_f1": float(f1),
-        # float32 is clipped at 1.2e-7 (15.9 nats); Keras clips at 1e-7, so the two losses agree.
-        "loss": float(log_loss(labels, probabilities, labels=every_class)),
-    }
+    rank = np.argmax(ranked == labels[:, np.newaxis], axis=1)
+    true = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=1)[:, 0]
+    # clipped at 1.2e-7 (15.9 nats); Keras clips at 1e-7, so the two losses agree
+    loss = -np.log(np.maximum(true, np.finfo(np.float32).eps), dtype=np.float64)
+    return pd.DataFrame({"top1": (rank == 0).astype(float), "top5": (rank < 5).astype(float), "loss": loss})
 
 
-def interval(hits: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the share of hits, bool [N] with N > 0: lower and upper end.
-
-    Percentiles of 10,000 resamplings of the photos with a fixed seed; drawing N of N yes-or-no answers with replacement
-    is drawing their number from a binomial distribution.
-    """
-    shares = np.random.default_rng(0).binomial(len(hits), hits.mean(), 10_000) / len(hits)
-    low, high = np.percentile(shares, [2.5, 97.5])
-    return float(low), float(high)
+def macro_f1(labels: Labels, predicted: Labels, classes: int) -> float:
+    """Return the mean F1 of all classes, 0 for one that is neither there nor predicted."""
+    hits = np.bincount(labels[labels == predicted], minlength=classes)
+    both = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
+    return float(np.mean(2 * hits / np.maximum(both, 1)))
 
 
 def per_breed(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> pd.DataFrame:

@@ -57,16 +57,17 @@ def all_checks(store: Store, gpus: int | None, memory: float) -> dict[str, Calla
     }
 
 
-def before_job(*stores: Store, gpus: int | None = 0, tracked: bool = True) -> None:
+def before_job(*stores: Store, gpus: int | None = 0, tracked: bool = True, alone: bool = True) -> None:
     """Check what a job needs before it begins: its prefixes answer, scratch, and the GPUs where it uses them.
 
-    MLflow being down is a warning here.
+    MLflow being down is a warning here. One of several workers, which is not `alone`, only counts its GPUs:
+    TensorFlow must know all workers before it computes anything.
     """
     for store in stores:
         next(iter(store.list()), None)
     check_scratch(SCRATCH)
     if gpus != 0:
-        log.info("GPUs: %s", check_gpus(gpus))
+        log.info("GPUs: %s", check_gpus(gpus, compute=alone))
     if tracked:
         try:
             check_server()
@@ -119,7 +120,7 @@ def check_memory(needed: float) -> str:
     return f"{limit:.1f} GiB may be used, {needed:g} are needed"
 
 
-def check_gpus(wanted: int | None) -> str:
+def check_gpus(wanted: int | None, compute: bool = True) -> str:
     """Multiply two matrices on each GPU that TensorFlow sees; ImpossibleHere when it sees fewer than `wanted`."""
     import tensorflow as tf
 
@@ -130,7 +131,7 @@ def check_gpus(wanted: int | None) -> str:
             f"TensorFlow sees {len(seen)} of {wanted} GPUs; use an image with CUDA 12 and cuDNN 9 and check the host's "
             "driver, or run on the CPU with --gpus 0"
         )
-    for device in seen:
+    for device in seen if compute else ():
         try:
             with tf.device(device.name.removeprefix("/physical_device:")):
                 ones = tf.ones((256, 256))

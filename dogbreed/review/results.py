@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,10 +13,10 @@ import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from dogbreed.data.dataset import Manifest
-from dogbreed.data.leakage import is_listed
 from dogbreed.platform.errors import DataContradiction, TryAgain, UnknownName
-from dogbreed.review import classifier, figures, metrics, tracking
+from dogbreed.review import classifier, intervals, metrics, tracking
 from dogbreed.review.classifier import Card
+from dogbreed.review.figures import curves
 from dogbreed.review.tracking import Run
 from dogbreed.training.recipe import Recipe
 from dogbreed.training.trainer import Trained
@@ -47,30 +47,20 @@ def log_evaluation(run: Run, split: str, predictions: Predictions, manifest: Man
     """Log scores and pictures of a split and return the scores: top1, top5, macro_f1, loss."""
     labels, probabilities, photos = predictions
     scores = metrics.scores(labels, probabilities)
-    low, high = metrics.interval(probabilities.argmax(axis=1) == labels)
+    low, high = intervals.of_mean((probabilities.argmax(axis=1) == labels).astype(float))
     logged = {**scores, "top1_low": low, "top1_high": high}
     run.log(0, {f"{split}_{name}": value for name, value in logged.items()})
     run.predictions(split, labels, probabilities, manifest.classes, photos)
     return scores
 
 
-def log_parts(run: Run, split: str, predictions: Predictions, keys: list[str], names: frozenset[str]) -> None:
-    """Log the scores of the photos that `names` holds, as seen, and of the others, as unseen.
+def evaluation_key(uri: str, manifest: Manifest, split: str, beside: Mapping[str, Any], names: frozenset[str]) -> str:
+    """Return what two evaluations that must come to the same result share.
 
-    keys: of the records in the order of the predictions. A part without photos has no scores.
+    beside: --flip and what the model is compared with; names: of photos that a pretraining may have seen.
     """
-    labels, probabilities, _ = predictions
-    seen = np.array([is_listed(key, names) for key in keys])
-    for part, chosen in (("seen", seen), ("unseen", ~seen)):
-        scores = metrics.scores(labels[chosen], probabilities[chosen]) if chosen.any() else {}
-        run.log(0, {f"{split}_{part}_{name}": value for name, value in {"photos": chosen.sum(), **scores}.items()})
-    log.info("%d of %d %s photos are in the list of pretraining photos", seen.sum(), len(seen), split)
-
-
-def evaluation_key(uri: str, manifest: Manifest, split: str, flip: bool, names: frozenset[str]) -> str:
-    """Return what two evaluations that must come to the same result share."""
     listed = hashlib.sha256(" ".join(sorted(names)).encode()).hexdigest() if names else ""
-    return hashlib.sha256(f"{uri} {manifest.digest} {split} {flip} {listed}".encode()).hexdigest()
+    return hashlib.sha256(f"{uri} {manifest.digest} {split} {dict(beside)} {listed}".encode()).hexdigest()
 
 
 def finished_evaluation(uri: str, key: str) -> mlflow.entities.Run | None:
@@ -111,7 +101,7 @@ def bring_weights(recipe: Recipe, folder: Path) -> Weights | None:
 def log_training(run: Run, trained: Trained, validation: Predictions, manifest: Manifest) -> None:
     """Log the learning curves, the kept epoch, the hashes, the memory and what validation looks like."""
     history = pd.DataFrame(trained.history)
-    run.picture("learning_curves", figures.learning_curves(history, trained.head_epochs))
+    run.picture("learning_curves", curves.learning_curves(history, trained.head_epochs))
     run.text("tables/history.csv", history.to_csv(index=False))
     log_evaluation(run, "best_val", validation, manifest)
     run.log(0, {"best_epoch": trained.best["epoch"], "epochs": float(len(history)), **trained.cost})

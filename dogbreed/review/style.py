@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 # Okabe and Ito's palette, https://jfly.uni-koeln.de/color/: told apart with any colour vision
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#999999"
@@ -24,6 +27,13 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     fitting = width * 72 / (0.65 * len(title))  # a letter of DejaVu Sans is 0.6 em wide, on average
     figure.suptitle(title, fontsize=min(thumbnail, fitting))
     return figure
+
+
+def drawn(figure: Figure) -> Image.Image:
+    """Return a figure as a picture of its size in inches times its dots per inch."""
+    canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def short(name: str) -> str:

@@ -23,7 +23,9 @@ from PIL import Image
 from dogbreed.data.dataset import Manifest
 from dogbreed.platform.errors import DataContradiction, Stopped
 from dogbreed.platform.storage import Store
-from dogbreed.review import figures, metrics
+from dogbreed.review import metrics
+from dogbreed.review.figures import bars, confusion
+from dogbreed.review.figures.photos import sample_predictions
 from dogbreed.review.server import ERRORS, check_server, known_model, spared, translated
 
 MODEL = "dogbreed"
@@ -92,10 +94,10 @@ class Run:
         """
         table = metrics.per_breed(labels, probabilities, classes)
         self.text(f"tables/per_breed_{split}.csv", table.to_csv(index=False))
-        self.picture(f"confusion_matrix_{split}", figures.confusion_matrix(labels, probabilities, classes))
-        self.picture(f"recall_by_breed_{split}", figures.recall_bars(table))
+        self.picture(f"confusion_matrix_{split}", confusion.confusion_matrix(labels, probabilities, classes))
+        self.picture(f"recall_by_breed_{split}", bars.recall_bars(table))
         shown = slice(len(photos))
-        samples = figures.sample_predictions(photos, labels[shown], probabilities[shown], classes)
+        samples = sample_predictions(photos, labels[shown], probabilities[shown], classes)
         self.picture(f"sample_predictions_{split}", samples)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,17 @@ import mlflow
 from dogbreed.data.dataset import Manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.split import VALIDATION
-from dogbreed.platform.errors import ServiceUnreachable, TryAgain
+from dogbreed.platform.errors import ImpossibleHere, MissingObject, ServiceUnreachable, TryAgain
 from dogbreed.platform.lease import Lease
 from dogbreed.platform.log import configure
 from dogbreed.platform.storage import Store, open_store
 from dogbreed.review import classifier, model_card, results, tracking
+from dogbreed.review.server import spared
 from dogbreed.review.tracking import Run
 from dogbreed.review.training_run import Description, TrainingRun
-from dogbreed.training import trainer
-from dogbreed.training.checkpoint import Checkpoints
+from dogbreed.training import checkpoint, trainer
+from dogbreed.training.checkpoint import Checkpoints, Snapshot
+from dogbreed.training.distribution import Distribution
 from dogbreed.training.prediction import predict
 from dogbreed.training.recipe import Recipe, job_key
 from dogbreed.training.saver import Every, Saver
@@ -43,10 +46,18 @@ class Work:
     checkpoints: str  # URI
     every: Every  # so often a checkpoint
     fresh: bool  # from the first step on, whatever was done before
+    distribution: Distribution  # over devices and workers, not yet joined
 
     def content(self, seed: int) -> str:
         """Return the hash of all that determines a training, its default job key."""
         return job_key(self.recipe, self.begin.sha256 if self.begin else "", self.manifest.digest, seed)
+
+    def pipeline(self) -> InputPipeline:
+        """Return the batches of this worker."""
+        recipe = self.recipe
+        return InputPipeline(
+            self.manifest, self.store, recipe.view, recipe.batch_size, self.scratch, self.distribution.share
+        )
 
 
 def train(work: Work, seed: int, name: str | None) -> dict[str, Any]:
@@ -57,7 +68,10 @@ def train(work: Work, seed: int, name: str | None) -> dict[str, Any]:
     content = work.content(seed)
     key = name or content
     configure(f"train {key}")
-    store, run = open_store(f"{work.checkpoints}/{key}"), TrainingRun(_described(work, seed, content, key))
+    store = open_store(f"{work.checkpoints}/{key}")
+    if not work.distribution.chief:
+        return follow(work, seed, content, key, store)
+    run = TrainingRun(_described(work, seed, content, key))
     with Lease(store, f"job {key}") as lease, run:
         checkpoints = Checkpoints(store, content, lease.number)
         if work.fresh:
@@ -66,15 +80,69 @@ def train(work: Work, seed: int, name: str | None) -> dict[str, Any]:
         if done:
             log.info("done already in run %s; --fresh trains again", done.info.run_id)
         else:
-            recipe = work.recipe
-            pipeline = InputPipeline(work.manifest, work.store, recipe.view, recipe.batch_size, work.scratch)
-            saver = Saver(checkpoints, work.every, lease)
-            trained = trainer.train(recipe, work.manifest, pipeline, seed, run, work.begin, saver)
-            done = _deliver(work, trained, pipeline, run, saver)
+            saver, pipeline, workers = Saver(checkpoints, work.every, lease), work.pipeline(), work.distribution
+            with workers.watched():
+                workers.join()
+                workers.agree(content)
+                saved = checkpoints.newest()
+                workers.told(checkpoint.numbers_of(saved))
+                trained = trainer.train(
+                    work.recipe, work.manifest, pipeline, seed, run, work.begin, saver, saved, workers
+                )
+                done = _deliver(work, trained, pipeline, run, saver)
+                workers.meet()
         checkpoints.clear()  # all is in MLflow
     summary = results.of_training(done)
     model_card.describe(f"models:/{tracking.MODEL}/{summary['model_version']}")
     return summary
+
+
+def follow(work: Work, seed: int, content: str, key: str, store: Store) -> dict[str, Any]:
+    """Train as one of several workers that write nothing, and return the summary once the chief has delivered.
+
+    Its hashes are those of this worker's own weights and optimizer.
+    """
+    done, own, workers, checkpoints = None, dict[str, str](), work.distribution, Checkpoints(store, content, 0)
+    with spared("the question whether this job is done"):  # a chief that is done does not come any more
+        done = None if work.fresh else tracking.finished_training(key, content)
+    if done is None:
+        with workers.watched():
+            workers.join()
+            workers.agree(content)
+            saved = _shared(checkpoints, workers.told(count=3))
+            trained = trainer.train(
+                work.recipe, work.manifest, work.pipeline(), seed, Unheard(), work.begin, None, saved, workers
+            )
+            workers.meet()
+        own = {"weights_sha256": trained.weights_sha256, "optimizer_sha256": trained.optimizer_sha256}
+        done = tracking.finished_training(key, content)
+    if done is None:
+        raise TryAgain(f"worker 0 has delivered, but MLflow shows no finished run of job {key}; run the same again")
+    return results.of_training(done) | own
+
+
+def _shared(checkpoints: Checkpoints, numbers: list[int]) -> Snapshot | None:
+    """Return the checkpoint that the chief goes on with; ImpossibleHere when only the chief can see it."""
+    if not any(numbers):
+        return None
+    try:
+        return checkpoints.read(checkpoint.folder_of(numbers))
+    except MissingObject as error:
+        raise ImpossibleHere(f"{error}; --checkpoints must be a place that all workers share") from error
+
+
+class Unheard:
+    """The observer of a worker that reports to nobody: all workers see the same, the chief tells."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Let them pass."""
+
+    def state(self) -> bytes:
+        """Return nothing."""
+        return b""
+
+    def restore(self, state: bytes) -> None:
+        """Take nothing."""
 
 
 def _deliver(
@@ -99,6 +167,7 @@ def _described(work: Work, seed: int, content: str, key: str) -> Description:
     """Return what the training's run in MLflow says from its beginning."""
     recipe = work.recipe
     computed = {"policy": trainer.policy(recipe.precision), "seed": seed, "data": work.manifest.options}
+    computed |= {"strategy": work.distribution.name, "workers": work.distribution.workers}
     tags = {tracking.DIGEST: work.manifest.digest}
     if work.begin:
         tags["dogbreed.begun_with_sha256"] = work.begin.sha256

@@ -14,11 +14,15 @@ def training(
 ) -> tf.data.Dataset:
     """Return uint8 photos, float32 labels [n, classes] and, with class weights, float32 weights [n].
 
+    Where the pipeline has a share of each batch, that share is what the whole batch would hold.
+
     begin: (epoch, batch) of the first batch.
     """
     batches = pipeline.training(recipe.augment, seed, recipe.epochs, recipe.cache == "decoded", begin)
     number = begin[0] * pipeline.steps(TRAIN) + begin[1]
-    labelled = mixed(one_hot(batches, classes), recipe.augment, seed, number)
+    share = pipeline.share
+    own = share.has(tf.range(recipe.batch_size), recipe.batch_size) if share.workers > 1 else None
+    labelled = mixed(one_hot(batches, classes), recipe.augment, seed, number, own)
     return balanced(labelled, pipeline.counts(TRAIN)) if recipe.class_weights else labelled
 
 
@@ -27,20 +31,25 @@ def one_hot(batches: tf.data.Dataset, classes: int) -> tf.data.Dataset:
     return batches.map(lambda photos, labels: (photos, tf.one_hot(labels, classes)))
 
 
-def mixed(batches: tf.data.Dataset, augment: Augment, seed: int, first: int = 0) -> tf.data.Dataset:
-    """Mix and erase photos as `augment` says, each batch a function of (seed, its number, which begins at `first`)."""
+def mixed(
+    batches: tf.data.Dataset, augment: Augment, seed: int, first: int = 0, own: tf.Tensor | None = None
+) -> tf.data.Dataset:
+    """Mix and erase photos as `augment` says, each batch a function of (seed, its number, which begins at `first`).
+
+    own: bool [batch_size], the places of a whole batch that these batches hold; None: all.
+    """
     if not (augment.cutmix or augment.mixup or augment.erase):
         return batches
 
     def one(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        own = tf.stack([tf.constant(seed, tf.int64), number])
-        draw = tf.random.stateless_uniform([], own + 1)
+        key = tf.stack([tf.constant(seed, tf.int64), number])
+        draw = tf.random.stateless_uniform([], key + 1)
         ways = [
-            (draw < augment.cutmix, lambda: cutmix(*batch, own)),
-            (draw < augment.cutmix + augment.mixup, lambda: mixup(*batch, own)),
+            (draw < augment.cutmix, lambda: cutmix(*batch, key)),
+            (draw < augment.cutmix + augment.mixup, lambda: mixup(*batch, key)),
         ]
         photos, targets = tf.case(ways, default=lambda: batch)
-        return erase(photos, augment.erase, own + 2) if augment.erase else photos, targets
+        return erase(photos, augment.erase, key + 2, own) if augment.erase else photos, targets
 
     return batches.enumerate(first).map(one)
 

@@ -8,7 +8,7 @@ import io
 import logging
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class Snapshot:
     course: Course
     arrays: dict[str, np.ndarray]  # weights, generators, optimizer and the best weights so far
     spool: bytes  # the observer's
+    name: str = ""  # of its folder, once it was written
 
 
 class Checkpoints:
@@ -48,7 +49,7 @@ class Checkpoints:
         """Return the newest one that is whole; damaged ones are said and removed, since a new one may follow them."""
         for folder in self._committed():
             try:
-                return self._read(folder)
+                return self.read(folder)
             except (DamagedData, MissingObject) as error:
                 log.warning("checkpoint %s is damaged (%s); going back to the one before", folder, error)
                 self._remove(folder)
@@ -57,7 +58,7 @@ class Checkpoints:
     def write(self, snapshot: Snapshot) -> None:
         """Write one, then remove those that are older than the newest three."""
         self._written += 1
-        folder = f"{snapshot.course.step:08d}-{self._lease}-{self._written}"
+        folder = folder_of([snapshot.course.step, self._lease, self._written])
         files = {STATE: canonical(snapshot.course.as_json()), SPOOL: snapshot.spool}
         with tempfile.NamedTemporaryFile(prefix="dogbreed-", suffix=".npz") as temporary:
             np.savez(temporary, **snapshot.arrays)  # type: ignore[arg-type]  # numpy's stub takes no mapping
@@ -76,7 +77,8 @@ class Checkpoints:
         for folder in self._folders():
             self._remove(folder)
 
-    def _read(self, folder: str) -> Snapshot:
+    def read(self, folder: str) -> Snapshot:
+        """Return one by its name; DamagedData or MissingObject when it is not whole."""
         commit = self._commit(folder)
         if commit["format"] != FORMAT or commit["content"] != self._content:
             raise DataContradiction(
@@ -88,7 +90,7 @@ class Checkpoints:
             if sha256(data) != commit["files"][name]["sha256"]:
                 raise DamagedData(f"{name} is not what {COMMIT} says")
         with np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False) as arrays:
-            return Snapshot(Course.of_json(files[STATE]), dict(arrays), files[SPOOL])
+            return Snapshot(Course.of_json(files[STATE]), dict(arrays), files[SPOOL], folder)
 
     def _commit(self, folder: str) -> dict[str, Any]:
         try:
@@ -114,6 +116,17 @@ class Checkpoints:
     def _remove(self, folder: str) -> None:
         for name in (COMMIT, ARRAYS, STATE, SPOOL):  # COMMIT first: what is half removed is no checkpoint
             self.store.delete(f"{folder}/{name}")
+
+
+def numbers_of(saved: Snapshot | None) -> list[int]:
+    """Return step, lease and number of a checkpoint that was read, zeros for none."""
+    return _order(saved.name) if saved else [0, 0, 0]
+
+
+def folder_of(numbers: Sequence[int]) -> str:
+    """Return the name that `numbers` belong to."""
+    step, lease, number = numbers
+    return f"{step:08d}-{lease}-{number}"
 
 
 def _order(folder: str) -> list[int]:

@@ -23,15 +23,15 @@ log = logging.getLogger(__name__)
 
 def plan(model: keras.Model, recipe: Recipe, pipeline: InputPipeline) -> dict[str, int]:
     """Return the bytes that each part of a training of the compiled model needs, at most, beside a GPU."""
-    pixels = 3 * recipe.size**2
+    pixels, photos = 3 * recipe.size**2, recipe.batch_size // pipeline.share.workers
     parts = {
         "libraries": LIBRARIES,
         "shuffled photos": 2 * SHUFFLE_BLOCK * pipeline.photo_bytes(TRAIN),
-        "batches ahead": BATCHES_AHEAD * recipe.batch_size * pixels,
+        "batches ahead": BATCHES_AHEAD * photos * pixels,
         "decoded photos": 2 * pipeline.records(TRAIN) * pixels if recipe.cache == "decoded" else 0,
     }
     if not tf.config.list_physical_devices("GPU"):  # there the model lies in the GPU's own memory
-        parts |= {"weights": _weights(model), "activations": recipe.batch_size * _activations(model)}
+        parts |= {"weights": _weights(model), "activations": photos * _activations(model)}
     return parts
 
 

@@ -32,6 +32,10 @@ class LayerwiseAdamW(keras.optimizers.Adam):
             self.assign_sub(variable, variable * (self._decay * rate))
         super().update_step(gradient, variable, rate)
 
+    def _all_reduce_sum_gradients(self, gradients: Any) -> Any:
+        """Leave the sum over replicas to who takes the steps: here, each would have been clipped by itself."""
+        return gradients
+
 
 def adamw(recipe: Recipe, steps: int, factors: Mapping[str, float]) -> keras.optimizers.Optimizer:
     """Return the optimizer of a training with `steps` batches an epoch."""

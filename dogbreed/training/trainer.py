@@ -1,5 +1,6 @@
 """One training: build, compile, run its phases with an Observer, keep the best weights."""
 
+import dataclasses
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,10 +16,12 @@ import tensorflow as tf
 from dogbreed.data.dataset import Manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.split import TRAIN, VALIDATION
-from dogbreed.platform.errors import DataContradiction
+from dogbreed.platform.errors import DataContradiction, UnknownName
 from dogbreed.training import batches, memory, transfer, zoo
 from dogbreed.training.checkpoint import Snapshot
 from dogbreed.training.course import MONITOR
+from dogbreed.training.distribution import Distribution, synchronize
+from dogbreed.training.learner import metrics
 from dogbreed.training.loop import Loop
 from dogbreed.training.optimizer import LayerwiseAdamW, adamw
 from dogbreed.training.phase import Phase
@@ -55,35 +58,46 @@ def train(
     observer: Observer,
     begin: weights.Weights | None = None,
     saver: Saver | None = None,
+    saved: Snapshot | None = None,
+    distribution: Distribution | None = None,
 ) -> Trained:
-    """Train `recipe`, from `begin` where it is given, going on with the newest checkpoint of `saver`.
+    """Train `recipe`, from `begin` where it is given, going on with `saved`, and leave checkpoints to `saver`.
 
+    distribution: joined; None for one device. All workers of one come to the same result.
     DataContradiction when the loss stops being a number. On Stopped the last whole step is in a checkpoint.
     """
     for split in (TRAIN, VALIDATION):
         manifest.filled(split)
     if len(manifest.classes) < 2:
         raise DataContradiction("the dataset has one breed only, there is nothing to learn; preprocess more --breeds")
+    distribution = distribution or Distribution()
+    if distribution.name != "single" and pipeline.records(TRAIN) < recipe.batch_size:
+        raise UnknownName(
+            f"{pipeline.records(TRAIN)} train photos are no batch of {recipe.batch_size}; lower --batch-size"
+        )
     keras.utils.set_random_seed(seed)
-    model = build(recipe, len(manifest.classes))
+    with distribution.scope():
+        model = build(recipe, len(manifest.classes))
     memory.check(memory.plan(model, recipe, pipeline), recipe)
     if begin:
         weights.load(model, begin)
-    loop = Loop(model, Watcher(_epochs(recipe, begin), observer), saver, _saved(saver, observer))
-    try:
-        return _train(loop, model, _phases(recipe, pipeline, model, seed, begin is not None))
-    finally:
-        if saver:
-            saver.wait()
-
-
-def _saved(saver: Saver | None, observer: Observer) -> Snapshot | None:
-    """Return what to go on with, after the observer has its part of it."""
-    saved = saver.checkpoints.newest() if saver else None
     if saved:
         log.info("going on after step %d, epoch %d", saved.course.step, len(saved.course.history) + 1)
         observer.restore(saved.spool)
-    return saved
+    loop = Loop(model, Watcher(_epochs(recipe, begin), observer), saver, saved, distribution)
+    try:
+        trained = _train(loop, model, _phases(recipe, pipeline, model, seed, begin is not None, distribution))
+    finally:
+        if saver:
+            saver.wait()
+    return trained if distribution.name == "single" else dataclasses.replace(trained, model=_plain(recipe, model))
+
+
+def _plain(recipe: Recipe, model: keras.Model) -> keras.Model:
+    """Return a copy of a model that has replicas, on one device."""
+    plain = build(recipe, model.output.shape[-1])
+    plain.set_weights(model.get_weights())
+    return plain
 
 
 def _train(loop: Loop, model: keras.Model, phases: Sequence[Callable[[], Phase]]) -> Trained:
@@ -108,16 +122,21 @@ def _epochs(recipe: Recipe, begin: weights.Weights | None) -> int:
 
 
 def _phases(
-    recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed: int, transferred: bool
+    recipe: Recipe,
+    pipeline: InputPipeline,
+    model: keras.Model,
+    seed: int,
+    transferred: bool,
+    distribution: Distribution,
 ) -> list[Callable[[], Phase]]:
     """Return what makes each phase of a training; a phase is costly to make, so only those to come are made."""
-    head, body = partial(_head, recipe, pipeline, model, seed), partial(_body, recipe, pipeline, model, seed)
+    head, body = (partial(make, recipe, pipeline, model, seed, distribution) for make in (_head, _body))
     if not transferred:
         return [partial(body, transferred=False)]
     return [*[head] * (recipe.head.epochs > 0), *[partial(body, transferred=True)] * (recipe.unfrozen > 0)]
 
 
-def _head(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed: int) -> Phase:
+def _head(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed: int, distribution: Distribution) -> Phase:
     """Return the phase that trains the head alone, on features that the body gives once."""
     seen, validation = transfer.seen(ends.body(model), recipe, pipeline, seed)
     classes, settings = model.output.shape[-1], recipe.head
@@ -136,7 +155,14 @@ def _head(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed: int
     )
 
 
-def _body(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed: int, transferred: bool) -> Phase:
+def _body(
+    recipe: Recipe,
+    pipeline: InputPipeline,
+    model: keras.Model,
+    seed: int,
+    distribution: Distribution,
+    transferred: bool,
+) -> Phase:
     """Return the phase of the whole model or, with transferred weights, of the head and the body's upper part."""
     factors: Mapping[str, float] = {}
     if transferred:
@@ -145,7 +171,10 @@ def _body(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed: int
     classes, steps = model.output.shape[-1], pipeline.steps(TRAIN)
     # a number of batches that does not divide the epoch would run past its end
     block = max(size for size in range(1, recipe.steps_per_execution + 1) if steps % size == 0)
-    _compile(model, recipe, adamw(recipe, steps, factors), block)
+    with distribution.scope():
+        _compile(model, recipe, adamw(recipe, steps, factors), block)
+    if distribution.name != "single":
+        synchronize(model)
     return Phase(
         learning=model,
         epochs=recipe.epochs,
@@ -197,10 +226,7 @@ def _compile(model: keras.Model, recipe: Recipe, optimizer: keras.optimizers.Opt
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-        metrics=[
-            keras.metrics.CategoricalAccuracy(name="top1"),
-            keras.metrics.TopKCategoricalAccuracy(5, name="top5"),
-        ],
+        metrics=metrics(),
         steps_per_execution=block,
         jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA: 0.57x on CPU
     )

@@ -2,18 +2,22 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
+from dogbreed.data import copies
+from dogbreed.data.copies import find_copies_once
 from dogbreed.data.dataset import Copy
 from dogbreed.data.leakage import find_copies, fingerprint, groups, imagenet_names, is_listed, leaked
 from dogbreed.data.options import DatasetOptions
 from dogbreed.data.plan import make_plan
 from dogbreed.data.sources import Photo
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
-from dogbreed.platform.errors import DataContradiction
+from dogbreed.platform.errors import DataContradiction, Stopped
+from dogbreed.platform.storage import FolderStore
 
 
 def picture(seed: int, side: int = 240) -> Image.Image:
@@ -66,6 +70,33 @@ def test_photos_that_cannot_be_decoded_are_copies_only_as_files(pool: ThreadPool
     source = Photos({"a/train/0": broken, "a/train/1": broken, "a/train/2": broken[:200], "a/train/3": b""})
     assert find_copies(source, source.photos, pool) == [Copy("a/train/0", "a/train/1", "file")]
     assert fingerprint(broken).perceptual is None
+
+
+def test_workers_look_at_each_photo_once_whoever_of_them_is_killed(
+    pool: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "PHOTOS_PER_SHARD", 5)
+    files = {f"a/train/{seed:02}": encoded(picture(seed)) for seed in range(20)}
+    source = Photos({**files, "a/train/19": encoded(picture(3))})
+    plan, out, seen = make_plan(source, DatasetOptions(split="stratified")), FolderStore(tmp_path), list[str]()
+
+    def read(photo: Photo) -> bytes:
+        if len(seen) == 10:
+            raise Stopped
+        seen.append(photo.key)
+        return source.files[photo.key]
+
+    monkeypatch.setattr(source, "read", read)
+    with ThreadPoolExecutor(1) as one, pytest.raises(Stopped):
+        find_copies_once(plan, out, one, index=1, workers=2)  # type: ignore[arg-type]
+    order = [photo.key for photo in plan.photos]
+    assert seen == order[10:], "the second worker begins in the middle"
+    monkeypatch.setattr(source, "read", lambda photo: seen.append(photo.key) or source.files[photo.key])
+    found = find_copies_once(plan, out, pool, index=0, workers=2)
+    assert found == [Copy("a/train/03", "a/train/19", "file")]
+    assert sorted(seen) == sorted(order)
+    assert find_copies_once(plan, out, pool) == found
+    assert len(seen) == len(order), "what was found once is read back"
 
 
 def test_copies_of_copies_are_one_group() -> None:

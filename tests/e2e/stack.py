@@ -16,7 +16,7 @@ import mlflow
 
 ROOT = Path(__file__).parents[2]
 DOCKER = os.environ.get("DOCKER") or shutil.which("docker") or "docker"
-VERSION = "0.1.0"
+VERSION = os.environ.get("DOGBREED_VERSION") or "0.1.0"  # as in docker/build.sh
 # passwords that no log may ever show
 CANARIES = {
     "STORE_ACCESS_KEY": "e2e",
@@ -79,6 +79,7 @@ class Stack:
     def _environment(self, settings: dict[str, str]) -> dict[str, str]:
         ports = {"MLFLOW_PORT": str(self.mlflow_port), "STORE_PORT": str(self.store_port)}
         own = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "COMPOSE_PROJECT_NAME": self.project}
+        own |= {"DOGBREED_VERSION": VERSION}
         return {**own, **ports, **CANARIES, **self.settings, **settings}
 
     def up(self, **settings: str) -> None:

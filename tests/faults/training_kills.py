@@ -17,7 +17,7 @@ from tests.faults.training_site import TrainingSite, Ward
 STOPPED, TRY_AGAIN = 143, 75
 NOT_LISTENING = -15  # SIGTERM before Python has come to the job's first line
 GRACE = 10.0  # seconds from SIGTERM to the end
-LOST = 5  # steps, when a checkpoint every 3 is in the store by the time of the next one
+LOST = 6  # steps, with a checkpoint every 3: those of the one that is being written, and those since then
 
 Damage = Callable[[Path], None]
 

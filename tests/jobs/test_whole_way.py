@@ -123,6 +123,16 @@ def test_evaluate_reports_the_scores_that_it_logged(way: dict[str, Any]) -> None
     }
 
 
+def test_an_evaluation_leaves_intervals_and_a_report_with_its_trainings_curves(way: dict[str, Any]) -> None:
+    summary, client = way["evaluate"], mlflow.MlflowClient(way["tracking"])
+    assert summary["top1_low"] <= summary["top1"] <= summary["top1_high"]
+    assert summary["majority_top1"] == pytest.approx(1 / 3)
+    assert {entry.path for entry in client.list_artifacts(summary["run_id"])} == {"pictures", "tables", "report.html"}
+    report = Path(client.download_artifacts(summary["run_id"], "report.html")).read_text()
+    assert report.count('<img src="data:image/') == 9  # eight of the evaluation, and the learning curves
+    assert way["done_again"]["run_id"] in report
+
+
 def test_a_finished_evaluation_is_not_repeated_unless_asked(way: dict[str, Any]) -> None:
     assert way["evaluate_again"] == way["evaluate"]
     assert way["evaluate_fresh"]["run_id"] != way["evaluate"]["run_id"]

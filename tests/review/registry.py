@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from dogbreed.data.dataset import load_manifest
 from dogbreed.platform.storage import FolderStore
-from dogbreed.review import classifier, metrics, results, tracking
+from dogbreed.review import classifier, intervals, results, tracking
 from dogbreed.review.tracking import DIGEST
 from dogbreed.training.trainer import Trained
 from tests.review.test_classifier import encoded, flat
@@ -49,7 +49,7 @@ def register(dataset: Path, network: keras.Model | None = None, hours: float = 0
 
 def evaluate(version: int, digest: str, hits: int, photos: int = 100, flip: bool = False, **scores: float) -> str:
     """Leave the run of an evaluation on the test split, as jobs.evaluate does, and return its id."""
-    low, high = metrics.interval(np.arange(photos) < hits)
+    low, high = intervals.of_mean((np.arange(photos) < hits).astype(float))
     found = {"top1": hits / photos, "top1_low": low, "top1_high": high, "top5": 0.9, "macro_f1": 0.4, **scores}
     params = {"model": f"models:/dogbreed/{version}", "flip": flip, "split": "test"}
     with tracking.run("evaluate", "tiny-test", params, {DIGEST: digest, "dogbreed.split": "test"}) as run:

@@ -5,7 +5,7 @@ from math import log
 import numpy as np
 import pytest
 
-from dogbreed.review.metrics import breed_name, checked, confusion_counts, interval, per_breed, scores
+from dogbreed.review.metrics import breed_name, checked, confusion_counts, per_breed, scores
 
 CLASSES = ["n02085620-Chihuahua", "n02088466-black-and-tan_coonhound", "n02110958-pug"]
 LABELS = np.array([0, 0, 1, 2])
@@ -57,14 +57,6 @@ def test_two_classes_score_like_any_other_number() -> None:
     assert found == pytest.approx(
         {"top1": 0.5, "top5": 1.0, "macro_f1": 1 / 3, "loss": -(log(0.75) + log(0.25)) / 2}, rel=1e-6
     )
-
-
-def test_the_interval_of_a_share_is_that_of_photos_drawn_again() -> None:
-    hits = np.arange(1000) < 400
-    low, high = interval(hits)
-    assert (low, high) == pytest.approx((0.37, 0.43), abs=0.002)  # 0.4 and 1.96 times sqrt(0.4 * 0.6 / 1000)
-    assert interval(hits[::-1]) == (low, high)
-    assert interval(np.ones(5, bool)) == (1, 1)
 
 
 @pytest.mark.parametrize(

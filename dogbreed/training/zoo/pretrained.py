@@ -22,14 +22,14 @@ def build(variant: str, size: int, classes: int, dropout: float) -> keras.Model:
     return ends.classifier(photo, body(RESCALED[family](photo)), classes, dropout, name.lower().replace(" ", "-"))
 
 
-def application(name: str, size: int, weights: str | None = None) -> keras.Model:
+def application(name: str, size: int, weights: str | None = None, top: bool = False) -> keras.Model:
     """Return `Class`, or `Class alpha`, of Keras: what `RESCALED` gives [n, size, size, 3] in, features [n, width] out.
 
-    weights: "imagenet" downloads them.
+    weights: "imagenet" downloads them. top: ImageNet's classes are put on, probabilities [n, 1000] come out.
     """
     name, _, alpha = name.partition(" ")
     model: keras.Model = getattr(keras.applications, name)(
-        include_top=False,
+        include_top=top,
         weights=weights,
         pooling="avg",
         input_shape=(size, size, 3),

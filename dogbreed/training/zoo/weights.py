@@ -3,7 +3,8 @@
 import hashlib
 import logging
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,28 +86,38 @@ def keep(raw: Store, model: str, folder: Path) -> str:
 def load(model: keras.Model, weights: Weights) -> None:
     """Give the model's body the weights; DataContradiction when they are another model's."""
     body = ends.body(model)
-    before = [layer.get_weights() for layer in _weighted(body)]
-    try:
+    with filled(body, model.name, weights.path.name):
         if weights.path.suffix == ".keras":
             _copy(ends.body(keras.models.load_model(weights.path, compile=False, safe_mode=True)), body)
         else:
             _load_file(body, weights.path)
+    log.info("%s begins with %s, SHA-256 %s", model.name, weights.path.name, weights.sha256)
+
+
+@contextmanager
+def filled(body: keras.Model, name: str, file: str) -> Iterator[None]:
+    """Raise DataContradiction when weights cannot be given to the body, or leave a layer of it as it was.
+
+    name, file: of the model and of the weights, for messages.
+    """
+    before = [layer.get_weights() for layer in _weighted(body)]
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Skipping nested container")  # a second listing of the same layers
+            yield
     except (ValueError, TypeError, OSError) as error:
-        raise DataContradiction(f"{weights.path.name} holds no weights of {model.name}: {error}") from error
+        raise DataContradiction(f"{file} holds no weights of {name}: {error}") from error
     after = [layer.get_weights() for layer in _weighted(body)]
     same = [old[0].ndim > 1 and np.array_equal(old[0], new[0]) for old, new in zip(before, after, strict=True)]
     if any(same):  # Keras only warns of what it does not find
-        raise DataContradiction(f"{weights.path.name} leaves {sum(same)} layers of {model.name} as they were")
-    log.info("%s begins with %s, SHA-256 %s", model.name, weights.path.name, weights.sha256)
+        raise DataContradiction(f"{file} leaves {sum(same)} layers of {name} as they were")
 
 
 def _load_file(body: keras.Model, path: Path) -> None:
     nested = [layer for layer in body.layers if isinstance(layer, keras.Model)]
     if len(nested) != 1:
         raise ValueError("only models that Keras publishes have weights in such a file; name a model.keras")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Skipping nested container")  # a second listing of the same layers
-        nested[0].load_weights(path)
+    nested[0].load_weights(path)
     pretrained.standardize(nested[0])
 
 

@@ -160,7 +160,7 @@ def _compare(data: bytes, wanted: Pixels, error: int, folder: Path) -> str:
     pixels = np.asarray(image.decode(data))
     assert pixels.shape == wanted.shape, f"{pixels.shape}, not {wanted.shape}"
     difference = int(np.abs(pixels.astype(int) - wanted).max())
-    record = Image.open(io.BytesIO(image.encode(Image.fromarray(pixels))))
+    record = Image.open(io.BytesIO(image.encode(pixels)))
     assert (record.format, record.mode, record.size) == ("JPEG", "RGB", (wanted.shape[1], wanted.shape[0]))
     return f"{ACCEPTED}: " + (
         f"within {error}" if difference <= error else f"off by {difference} of 255, more than {error}"

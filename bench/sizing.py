@@ -1,0 +1,116 @@
+"""How many preprocessing workers a dataset wants: the rates of one core, and what they come to for larger datasets.
+
+One worker pinned to one core makes a dataset, then two workers pinned to a core each make it again, each with its
+fixed share; their ratio says how well work is shared. Requests are counted at an S3 server. The table multiplies: a
+worker has two cores as in k8s/jobs/preprocess, and its store answers as fast as it is asked.
+"""
+
+import logging
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import boto3
+import click
+import numpy as np
+import pytest
+from moto.server import ThreadedMotoServer
+from rich.console import Console
+from rich.table import Table
+
+from bench.jobs import draw_raw, job
+from dogbreed.data.leakage import Fingerprint, copies_among
+from dogbreed.data.sources import open_source
+from dogbreed.platform.storage import open_store
+
+SIZE, CORES = 224, 2  # pixels; cores of a worker
+PHOTOS, WORKERS = (20_580, 1_281_167, 14_197_122), (4, 16, 64)  # Stanford Dogs, ImageNet-1k, all of ImageNet
+FLOOR = 0.55  # two workers' time as a share of one's, at most
+COMPARED = 20_000  # fingerprints, of which all pairs are compared to find the rate
+# a second below one prefix, at least: docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html
+GETS = 5_500
+REQUEST = re.compile(r"(GET|PUT) /")
+
+
+def seconds(raw: str, out: Path, workers: int) -> float:
+    """Return how long so many workers take, each on a core of its own."""
+    options = ("--raw", raw, "--out", str(out), "--size", str(SIZE), "--workers", str(workers))
+    began = time.perf_counter()
+    pinned = []
+    for index in range(workers):
+        command = [sys.executable, "-m", "jobs.preprocess", *options, "--worker-index", str(index)]
+        pinned.append(subprocess.Popen(["taskset", "--cpu-list", str(index), *command], stdout=subprocess.DEVNULL))
+    if any(worker.wait() for worker in pinned):
+        raise click.ClickException("a worker has failed; its message stands above")
+    return time.perf_counter() - began
+
+
+def requests_per_photo() -> dict[str, float]:
+    """Return how many GET and PUT requests a photo costs, all that is asked once included."""
+    counted: Counter[str] = Counter()
+    log = logging.getLogger("werkzeug")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    handler = logging.Handler()
+    handler.emit = lambda record: counted.update(REQUEST.findall(record.getMessage()))  # type: ignore[method-assign]
+    log.addHandler(handler)
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_S3", "http://{}:{}".format(*server.get_host_and_port()))
+        for name, value in {"ACCESS_KEY_ID": "b", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "us-east-1"}.items():
+            patch.setenv(f"AWS_{name}", value)
+        boto3.client("s3").create_bucket(Bucket="bench")
+        job("fetch", "--source", "sketches", "--raw", "s3://bench/raw")
+        counted.clear()
+        made = job("preprocess", "--raw", "s3://bench/raw", "--out", "s3://bench/out", "--size", str(SIZE))
+    server.stop()
+    return {method: counted[method] / sum(made["splits"].values()) for method in ("GET", "PUT")}
+
+
+def pairs_per_second() -> float:
+    """Return how many pairs of fingerprints are compared a second, for which each worker needs one core."""
+    words = np.random.default_rng(0).integers(0, 2**63, (COMPARED, 2), np.int64).tolist()
+    prints = {f"{number}": Fingerprint(f"{number}", *two) for number, two in enumerate(words)}
+    began = time.perf_counter()
+    copies_among(open_source("image-folder", open_store(tempfile.gettempdir())), [], prints)
+    return COMPARED**2 / 2 / (time.perf_counter() - began)
+
+
+@click.command()
+@click.option("--raw", help="Archives as of jobs.fetch.  [default: sketches are drawn]")
+@click.option("--per-breed", default=1000, show_default=True, help="Sketches of each of ten breeds.")
+def main(raw: str | None, per_breed: int) -> None:
+    """Print the ratio of two workers to one, the rates, and the table of docs/kubernetes.md."""
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        raw = raw or draw_raw(home, per_breed)
+        photos = len(open_source("stanford-dogs", open_store(raw)).photos)
+        one, two = seconds(raw, home / "one", 1), seconds(raw, home / "two", 2)
+    rate, asked, pairs = photos / one, requests_per_photo(), pairs_per_second()
+    print(f"{photos:,} photos, a core each: one worker {one:.1f} s, two workers {two:.1f} s, {two / one:.2f} of it")
+    print(f"(at most {FLOOR}){' MISSED' if two / one > FLOOR else ''}; {rate:.0f} photos/s a core at {SIZE} px")
+    print(f"{asked['GET']:.2f} GET and {asked['PUT']:.3f} PUT a photo; {pairs / 1e6:,.0f} million pairs/s compared\n")
+    show(rate, asked, pairs)
+
+
+def show(rate: float, asked: dict[str, float], pairs: float) -> None:
+    """Print hours and requests by photos and workers."""
+    table = Table("photos", "workers", "read and crop", "compare", "GET/s", "PUT/s", "S3 prefix", title_justify="left")
+    for photos in PHOTOS:
+        for workers in WORKERS:
+            a_second = rate * CORES * workers
+            hours, comparing = photos / a_second / 3600, photos**2 / 2 / pairs / 3600
+            gets, puts = a_second * asked["GET"], a_second * asked["PUT"]
+            fits = "within" if gets <= GETS else f"{gets / GETS:.1f}x its limit"
+            row = (f"{photos:,}", str(workers), f"{hours:.2f} h", f"{comparing:.2f} h", f"{gets:,.0f}", f"{puts:,.1f}")
+            table.add_row(*row, fits)
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main()

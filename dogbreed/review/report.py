@@ -1,0 +1,190 @@
+"""One HTML page about an evaluation: everything inside, so that it opens without a network, on a phone too."""
+
+import base64
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import keras
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image, ImageOps
+
+from dogbreed.data.dataset import Manifest
+from dogbreed.review import answers, calibration, metrics
+from dogbreed.review.findings import Findings, Subject
+from dogbreed.review.intervals import RESAMPLES
+from dogbreed.review.origin import Origin
+from dogbreed.training.zoo import inventory
+
+IN_REPORT = 2 / 3  # of the size in MLflow: the names of 120 breeds can still be read
+SCORES = {"top1": "Top-1", "top5": "Top-5", "macro_f1": "Macro F1", "loss": "Log loss"}
+CROPS = {"box": "the dog's box", "none": "the whole photo", "defer": "the dog's box, cut out while training"}
+RECIPE = {  # parameters of a training's run, and what they are called here
+    "name": "recipe",
+    "model": "model",
+    "size": "side of the square, px",
+    "shape": "a photo becomes one by",
+    "weights": "began with",
+    "head.epochs": "epochs of the head alone",
+    "unfrozen": "share of the body that learns",
+    "epochs": "epochs at most",
+    "batch_size": "photos a step",
+    "learning_rate": "learning rate",
+    "weight_decay": "weight decay",
+    "label_smoothing": "label smoothing",
+    "dropout": "dropout",
+    "policy": "precision",
+    "seed": "seed",
+}
+
+Rows = list[tuple[str, str]]  # what, and what it is
+
+
+def embedded(picture: Image.Image) -> str:
+    """Return a picture, made smaller, as the value of an image's `src` (RFC 2397)."""
+    ImageOps.scale(picture, IN_REPORT).save(data := BytesIO(), format="webp", quality=80)
+    return _uri("webp", data.getvalue())
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def render(run_id: str, subject: Subject, found: Findings, origin: Origin | None, pictures: Mapping[str, str]) -> str:
+    """Return the page; `pictures` has the data URI of each of the evaluation's pictures."""
+    here = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    here.filters |= {"share": _share, "duration": _duration}
+    curves = _uri("png", origin.curves) if origin and origin.curves else None
+    return here.get_template("report.html").render(
+        run_id=run_id,
+        made=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
+        subject=subject,
+        found=found,
+        origin=origin,
+        pictures={**pictures, "learning_curves": curves},
+        cards=_cards(found),
+        ladder=_ladder(found),
+        data=_data(subject.manifest, subject.split),
+        recipe=_recipe(origin),
+        cost=_cost(subject.model, found, origin),
+        **_tables(found),
+    )
+
+
+def note(found: Findings, origin: Origin | None) -> str:
+    """Return the description of the run, Markdown: what MLflow shows of it first."""
+    words = ", ".join(f"**{card['title']} {card['value']}** ({card['range']})" for card in _cards(found)[:3])
+    photos = f"{len(found.answers.labels):,} photos of {len(found.answers.classes)} breeds"
+    begun = origin.weights if origin else "none"
+    caveat = "" if begun == "none" else f"\n\nThe training began with {begun}, which may have seen these photos."
+    return f"{words} on {photos}.{caveat}\n\nAll on one page: `report.html` among the artifacts."
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _duration(seconds: float) -> str:
+    """Return seconds as `48 s`, `4.5 min` or `2.1 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _said(name: str, value: float) -> str:
+    return f"{value:.3f}" if name in ("loss", "macro_f1") else _share(value)
+
+
+def _cards(found: Findings) -> list[dict[str, str]]:
+    """Return the headline: each score with its interval, then the calibration error."""
+    cards = []
+    for name, title in SCORES.items():
+        ends = [_said(name, end) for end in found.intervals.get(name, ())]
+        cards.append({"title": title, "value": _said(name, found.scores[name]), "range": " to ".join(ends)})
+    error = _share(found.calibration_error)
+    return [*cards, {"title": "Calibration error", "value": error, "range": f"{calibration.BINS} bins"}]
+
+
+def _ladder(found: Findings) -> list[dict[str, Any]]:
+    """Return what top-1 is to be measured by: the floors, the same photos otherwise, the parts; this model first."""
+    count = len(found.answers.labels)
+    rows = [("this model", found.scores, count)]
+    if found.against:
+        rows.append((f"this model on {found.against.name}", found.against.scores, found.against.photos))
+    words = {
+        "majority": "answering the most frequent breed every time",
+        "untrained": "ImageNet's own classifier, not trained here",
+        "seen": "photos that the pretraining has seen",
+        "unseen": "photos that it has not seen",
+        "copied": "photos with a copy among those for training",
+        "uncopied": "photos without such a copy",
+    }
+    for name, scores in {**found.parts, **found.floors}.items():
+        rows.append((words[name], scores, int(scores.get("photos", count))))
+    return [
+        {"name": name, "top1": scores.get("top1"), "top5": scores.get("top5"), "photos": photos}
+        for name, scores, photos in rows
+    ]
+
+
+def _data(manifest: Manifest, split: str) -> Rows:
+    options = manifest.options
+    crop = CROPS[options["crop"]] + (f" + {options['margin']:.0%} around it" if options["crop"] != "none" else "")
+    photos = ", ".join(f"{part.photos:,} {name}" for name, part in manifest.splits.items())
+    dropped = ", ".join(f"{count:,} {reason}" for reason, count in manifest.dropped.items())
+    return [
+        ("evaluated on", f"{manifest.split(split).photos:,} photos of the {split} split"),
+        ("photos", photos),
+        ("breeds", str(len(manifest.classes))),
+        ("split", f"{options['split']}; validation is carved from train"),
+        ("a photo is", f"{crop}, shorter side {options['size']} px"),
+        ("left out", f"{dropped or 'nothing'}; {len(manifest.quarantine):,} could not be used"),
+        ("copies", f"{len(manifest.copies):,} pairs among all photos"),
+        ("digest", manifest.digest),
+    ]
+
+
+def _recipe(origin: Origin | None) -> Rows:
+    if origin is None:
+        return []
+    params = origin.params
+    rows = [(title, params[name]) for name, title in RECIPE.items() if name in params]
+    augment = [f"{name.removeprefix('augment.')} {value}" for name, value in params.items() if "augment." in name]
+    return [*rows, ("augmentation", ", ".join(augment)), ("run of the training", origin.run_id)]
+
+
+def _cost(model: keras.Model, found: Findings, origin: Origin | None) -> Rows:
+    rows = [
+        ("parameters", f"{model.count_params():,}"),
+        ("multiply-adds a photo", f"{inventory.multiply_adds(model) / 1e6:,.1f} million"),
+        ("this evaluation", f"{found.photos_per_second:,.0f} photos/s"),
+    ]
+    logged = origin.metrics if origin else {}
+    forms = {
+        "train_seconds": ("training", _duration),
+        "gpu_hours": ("GPU hours", "{:.2f}".format),
+        "cpu_hours": ("CPU core hours", "{:.2f}".format),
+        "peak_rss_mb": ("memory at its peak", "{:,.0f} MB".format),
+        "epochs": ("epochs", "{:.0f}".format),
+        "best_epoch": ("best epoch", "{:.0f}".format),
+    }
+    return [*((title, form(logged[name])) for name, (title, form) in forms.items() if name in logged), *rows]
+
+
+def _tables(found: Findings) -> dict[str, Any]:
+    """Return the breeds, the worst first, and the pairs that are confused most."""
+    said = found.answers
+    breeds = metrics.per_breed(said.labels, said.probabilities, said.classes).sort_values(["f1", "breed"])
+    pairs = answers.confusable_pairs(said).head(20)
+    sure = said.hits[said.confidence >= 0.9]
+    return {
+        "breeds": breeds.to_dict("records"),
+        "pairs": pairs.to_dict("records"),
+        "resamples": RESAMPLES,
+        "bins": calibration.BINS,
+        "very_sure": {"photos": len(sure), "right": float(sure.mean())} if len(sure) else None,
+    }

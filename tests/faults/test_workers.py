@@ -1,0 +1,100 @@
+"""jobs.train by two and three processes: equal to one process, and what happens when a worker ends early."""
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.faults.attempt import KILLED, Outcome
+from tests.faults.job import Kill
+from tests.faults.workers import TOTAL, Team
+
+STOPPED, LOST = 143, 75
+LOST_WITHIN = 60.0  # seconds from the end of a worker to the end of the others
+TOLERANCE = 1e-4  # of losses (relative) and weights: sums in another order; 1e-6 was seen
+pytestmark = pytest.mark.timeout(900)  # up to seven processes a test, each of which makes and traces a model
+
+
+@pytest.fixture(scope="module")
+def pair(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Team:
+    """A finished training by two workers that nobody hurt."""
+    return finished(dataset, tmp_path_factory.mktemp("pair"), 2)
+
+
+def finished(dataset: Path, folder: Path, workers: int) -> Team:
+    team = Team(dataset, folder)
+    outcomes = team.run(workers)
+    assert [outcome.exit_code for outcome in outcomes] == [0] * workers, outcomes[-1].stderr
+    assert [len(outcome.calls) for outcome in outcomes] == [TOTAL] * workers
+    return team
+
+
+def is_equal_to_one_process(team: Team, workers: int, one: Team) -> None:
+    hashes = {(summary["weights_sha256"], summary["optimizer_sha256"]) for summary in team.summaries(workers)}
+    assert len(hashes) == 1
+    assert len({summary["run_id"] for summary in team.summaries(workers)}) == 1
+    ours, theirs = team.series(), one.series()
+    assert ours.keys() == theirs.keys()
+    for name in ("loss", "top1", "val_loss", "val_top1", "learning_rate"):
+        values = [[value for _, value in series[name]] for series in (ours, theirs)]
+        assert values[0] == pytest.approx(values[1], rel=TOLERANCE), name
+    for mine, other in zip(team.weights(), one.weights(), strict=True):
+        assert np.abs(mine - other).max() < TOLERANCE
+
+
+def test_two_workers_end_with_the_weights_of_one_process(
+    dataset: Path, pair: Team, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    is_equal_to_one_process(pair, 2, finished(dataset, tmp_path_factory.mktemp("one"), 1))
+
+
+@pytest.mark.long
+def test_three_workers_end_with_the_weights_of_one_process(dataset: Path, tmp_path: Path) -> None:
+    one, three = (finished(dataset, tmp_path / str(workers), workers) for workers in (1, 3))
+    is_equal_to_one_process(three, 3, one)
+
+
+def goes_on(team: Team, workers: int, undisturbed: Team) -> None:
+    """Start all again: they take the steps that follow the last checkpoint, once, and end as if nothing had been."""
+    saved = max(int(path.name.split("-")[0]) for path in team.folder.glob("checkpoints/*/*-*-*"))
+    outcomes = team.run(workers)
+    assert [outcome.exit_code for outcome in outcomes] == [0] * workers, outcomes[-1].stderr
+    assert [len(outcome.calls) for outcome in outcomes] == [TOTAL - saved] * workers
+    assert all(f"going on after step {saved}," in outcome.stderr for outcome in outcomes)
+    assert team.series() == undisturbed.series()
+    hashes = [[summary[f"{name}_sha256"] for name in ("weights", "optimizer")] for summary in team.summaries(workers)]
+    assert hashes == [[undisturbed.summaries(1)[0][f"{name}_sha256"] for name in ("weights", "optimizer")]] * workers
+
+
+def test_a_killed_worker_ends_the_others_and_all_go_on_from_the_last_checkpoint(
+    dataset: Path, pair: Team, tmp_path: Path
+) -> None:
+    team = Team(dataset, tmp_path)
+    chief, victim = team.start(2, {1: Kill(6)})
+    assert victim.wait().exit_code == KILLED
+    ended_in_time(chief.wait, LOST)
+    goes_on(team, 2, pair)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_stopped_worker_ends_with_143_and_the_others_with_75(
+    dataset: Path, pair: Team, tmp_path: Path, victim: int
+) -> None:
+    team = Team(dataset, tmp_path)
+    attempts = team.start(2)
+    stopped = attempts[victim].wait_for(5).kill_after(0, signal.SIGTERM)
+    assert stopped.exit_code == STOPPED, stopped.stderr
+    ended_in_time(attempts[1 - victim].wait, LOST)
+    goes_on(team, 2, pair)
+
+
+def ended_in_time(wait: Callable[[], Outcome], code: int) -> None:
+    began = time.monotonic()
+    outcome = wait()
+    assert outcome.exit_code == code, outcome.stderr
+    assert time.monotonic() - began < LOST_WITHIN
+    assert "Traceback" not in outcome.stderr

@@ -1,0 +1,194 @@
+"""What every Job promises: exit codes, shares, names, GPUs, settings that the jobs know."""
+
+import importlib
+import re
+
+import pytest
+
+from dogbreed.platform.errors import DogbreedError
+from tests.k8s.manifests import (
+    COMPONENTS,
+    JOBS,
+    OVERLAYS,
+    ROOT,
+    SETS,
+    Manifests,
+    Object,
+    consequence,
+    of_kind,
+    one,
+    pod,
+)
+
+FAIL = {2, 65, 77, 78}  # trying again cannot help
+SUFFIX = "-1231-235959-ffff-999"  # what `make submit` appends to a name, and the longest index
+GPU_JOBS = {"train", "train-multiworker", "evaluate", "predict", "preflight"}
+VARIABLE = re.compile(r"DOGBREED_[A-Z0-9_]+")
+
+
+def module(job: str) -> str:
+    return "train" if job == "train-multiworker" else job
+
+
+def container(job: Object) -> Object:
+    [only] = pod(job)["spec"]["containers"]
+    found: Object = only
+    return found
+
+
+def environment(job: Object) -> dict[str, str]:
+    return {variable["name"]: variable.get("value", "") for variable in container(job).get("env", [])}
+
+
+def options(name: str) -> dict[str, str]:
+    """Return the option behind each variable that a job reads."""
+    main = importlib.import_module(f"jobs.{name}").main
+    return {o.envvar or f"DOGBREED_{name}_{o.name}".upper(): o.opts[0] for o in main.params}
+
+
+def every_code() -> set[int]:
+    """Return the exit codes of all errors, and those in the table of the docs."""
+    classes, codes = [DogbreedError], set()
+    while classes:
+        found = classes.pop()
+        codes.add(found.exit_code)
+        classes += found.__subclasses__()
+    table = (ROOT / "docs" / "architecture.md").read_text().split("## Exit codes")[1]
+    rows = re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE)
+    return codes | {int(code) for row in rows for code in row.split(",")}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_exit_code_has_its_consequence(manifests: Manifests, job: str) -> None:
+    rendered = manifests.component_jobs[()][job]
+    assert every_code() == {0, 1, 2, 65, 69, 70, 75, 77, 78, 130, 143}
+    decided = {code: consequence(rendered, code) for code in every_code() | {137}}
+    assert {code for code, what in decided.items() if what == "FailJob"} == FAIL
+    assert {code for code, what in decided.items() if what == "Ignore"} == {143}
+    assert rendered["spec"]["podFailurePolicy"]["rules"][0] == {
+        "action": "Ignore",
+        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+    }, "first of all: a drained node's pod may end with any code"
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_is_tried_again_by_new_pods_and_not_for_ever(manifests: Manifests, job: str) -> None:
+    spec = manifests.component_jobs[()][job]["spec"]
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+    assert spec["podReplacementPolicy"] == "Failed"
+    assert 0 < spec["activeDeadlineSeconds"] <= 7 * 86400
+    assert spec["ttlSecondsAfterFinished"] == 86400
+    shared = job in ("preprocess", "predict")
+    assert ("backoffLimitPerIndex" in spec) == ("maxFailedIndexes" in spec) == shared
+    assert ("backoffLimit" in spec) != shared
+
+
+def test_a_lost_worker_costs_the_others_less_than_the_limit(manifests: Manifests) -> None:
+    spec = manifests.component_jobs[()]["train-multiworker"]["spec"]
+    assert spec["backoffLimit"] / (spec["completions"] - 1) >= 20
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_number_of_workers_is_the_same_everywhere(manifests: Manifests, job: str) -> None:
+    rendered = manifests.component_jobs[()][job]
+    spec, counts = rendered["spec"], [v for n, v in environment(rendered).items() if n.endswith("WORKERS")]
+    if "completions" in spec:
+        assert spec["completionMode"] == "Indexed"
+        assert counts == [str(spec["completions"])]
+        assert spec["parallelism"] == spec["completions"]
+    else:
+        assert counts == []
+
+
+def test_workers_find_one_another_by_the_service(manifests: Manifests) -> None:
+    for overlay in OVERLAYS:
+        job = manifests.overlay_jobs[overlay]["train-multiworker"]
+        service = one(manifests.overlays[overlay], "Service", pod(job)["spec"]["subdomain"])["spec"]
+        assert environment(job)["DOGBREED_WORKER_SERVICE"] == pod(job)["spec"]["subdomain"]
+        assert service["clusterIP"] == "None"
+        assert service["publishNotReadyAddresses"] is True
+        assert service["selector"].items() <= pod(job)["metadata"]["labels"].items()
+        assert [p["port"] for p in service["ports"]] == [p["containerPort"] for p in container(job)["ports"]] == [2222]
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_submitted_name_fits_into_a_host_name(job: str) -> None:
+    assert len(job + SUFFIX) <= 63
+
+
+@pytest.mark.parametrize("job", ["train", "train-multiworker"])
+def test_a_trainings_job_key_is_the_jobs_name(manifests: Manifests, job: str) -> None:
+    variables = container(manifests.component_jobs[()][job])["env"]
+    [name] = [v["valueFrom"] for v in variables if v["name"] == "DOGBREED_TRAIN_NAME"]
+    assert name == {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_runs_its_own_module_with_options_that_it_has(manifests: Manifests, job: str) -> None:
+    known = options(module(job))
+    for chosen in SETS:
+        rendered = manifests.component_jobs[chosen][job]
+        assert container(rendered)["args"] == [f"jobs.{module(job)}"]
+        own = {name for name in environment(rendered) if name.startswith(f"DOGBREED_{module(job).upper()}_")}
+        assert own <= known.keys()
+
+
+def test_every_setting_is_known_to_a_job(manifests: Manifests) -> None:
+    known = {variable for job in JOBS for variable in options(module(job))}
+    sources = "".join(path.read_text() for folder in ("jobs", "dogbreed") for path in (ROOT / folder).rglob("*.py"))
+    for name, objects in manifests.combinations.items():
+        for settings in of_kind(objects, "ConfigMap"):
+            assert {n for n in settings["data"] if n.startswith("DOGBREED_")} <= known, name
+        for job in of_kind(objects, "Job"):
+            for variable in environment(job):
+                assert variable in known or f'"{variable}"' in sources, f"{variable} in {name} is read by nobody"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_jobs_meet_at_the_same_places(manifests: Manifests, overlay: str) -> None:
+    settings = one(manifests.overlays[overlay], "ConfigMap", "settings")["data"]
+    raw, data = settings["DOGBREED_FETCH_RAW"], settings["DOGBREED_PREPROCESS_OUT"]
+    assert settings["DOGBREED_PREPROCESS_RAW"] == settings["DOGBREED_PREFLIGHT_STORE"] == raw
+    assert settings["DOGBREED_TRAIN_DATA"] == settings["DOGBREED_EVALUATE_DATA"] == data
+    assert settings["DOGBREED_FETCH_SOURCE"] == settings["DOGBREED_PREPROCESS_SOURCE"] == raw.rpartition("/")[2]
+    assert data.endswith(f"-{settings['DOGBREED_PREPROCESS_SIZE']}")
+    from dogbreed.training.recipes import named
+
+    assert named(settings["DOGBREED_TRAIN_RECIPE"]).size <= int(settings["DOGBREED_PREPROCESS_SIZE"])
+
+
+@pytest.mark.parametrize("chosen", SETS)
+def test_components_add_up(manifests: Manifests, chosen: tuple[str, ...]) -> None:
+    for name, job in manifests.component_jobs[chosen].items():
+        gpu = "gpu" in chosen and name in GPU_JOBS
+        spec, limits = pod(job)["spec"], container(job)["resources"]["limits"]
+        assert limits.get("nvidia.com/gpu") == (1 if gpu else None)
+        assert ("-gpu:" in container(job)["image"]) == gpu
+        assert ("kueue.x-k8s.io/queue-name" in job["metadata"]["labels"]) == ("kueue" in chosen)
+        assert ("affinity" in spec) == ("spot" in chosen)
+        assert (spec["terminationGracePeriodSeconds"] <= 30) or "spot" not in chosen
+        keys = {toleration["key"] for toleration in spec["tolerations"]}
+        assert ("nvidia.com/gpu" in keys) == gpu
+        assert ("cloud.google.com/gke-spot" in keys) == ("spot" in chosen)
+        if gpu:  # each job that may use a GPU insists on it
+            assert environment(job)[f"DOGBREED_{module(name).upper()}_GPUS"] == "1"
+    assert set(chosen) <= set(COMPONENTS)
+
+
+def test_a_gpu_needs_the_train_image_and_every_job_with_it_can_get_one(manifests: Manifests) -> None:
+    images = {name: container(job)["image"] for name, job in manifests.component_jobs[()].items()}
+    assert {name for name, image in images.items() if image.startswith("dogbreed/train:")} == GPU_JOBS
+
+
+def test_the_queue_takes_what_the_jobs_ask_for(manifests: Manifests) -> None:
+    queue, flavor = one(manifests.queue, "ClusterQueue", "dogbreed"), one(manifests.queue, "ResourceFlavor", "dogbreed")
+    local = one(manifests.queue, "LocalQueue", "dogbreed")
+    assert local["spec"]["clusterQueue"] == queue["metadata"]["name"]
+    assert local["metadata"]["namespace"] == "dogbreed"
+    [group] = queue["spec"]["resourceGroups"]
+    assert [f["name"] for f in group["flavors"]] == [flavor["metadata"]["name"]]
+    assert group["coveredResources"] == [resource["name"] for resource in group["flavors"][0]["resources"]]
+    for job in manifests.component_jobs["gpu", "kueue"].values():
+        assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == local["metadata"]["name"]
+        asked = container(job)["resources"]
+        assert {*asked["requests"], *asked["limits"]} <= set(group["coveredResources"]), "it would never be admitted"

@@ -1,0 +1,146 @@
+"""What every pod promises: the restricted profile, probes, bounds, credentials that exist."""
+
+import copy
+import re
+
+import pytest
+
+from tests.docker.test_compose import services
+from tests.k8s.manifests import OVERLAYS, Manifests, Object, containers, of_kind, one, pod
+
+RESTRICTED_VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
+HOST = ("hostNetwork", "hostPID", "hostIPC")
+
+
+def violations(owner: Object) -> list[str]:
+    """Return what Pod Security "restricted" would refuse, and what this suite wants beyond it."""
+    spec = pod(owner)["spec"]
+    security = spec.get("securityContext", {})
+    found = [name for name in HOST if spec.get(name)]
+    if not security.get("runAsNonRoot") or not security.get("runAsUser"):
+        found.append("may be root")
+    if security.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
+        found.append("no seccomp profile")
+    if any(set(volume) - {"name"} - RESTRICTED_VOLUMES for volume in spec["volumes"]):
+        found.append("a volume of the host")
+    if spec.get("automountServiceAccountToken") is not False or spec.get("enableServiceLinks") is not False:
+        found.append("a token, or Services as variables")
+    for container in containers(owner):
+        own = container.get("securityContext", {})
+        if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
+            found.append("may become privileged")
+        if own.get("capabilities") != {"drop": ["ALL"]}:
+            found.append("has capabilities")
+        if not own.get("readOnlyRootFilesystem"):
+            found.append("may write to the image")
+    return found
+
+
+def owners(manifests: Manifests) -> list[tuple[str, Object]]:
+    return [
+        (name, found)
+        for name, objects in manifests.combinations.items()
+        for found in of_kind(objects, "Job", "Deployment")
+    ]
+
+
+def test_every_pod_is_restricted(manifests: Manifests) -> None:
+    assert {name: bad for name, owner in owners(manifests) if (bad := violations(owner))} == {}
+    namespace = one(manifests.overlays["local"], "Namespace", "dogbreed")["metadata"]["labels"]
+    assert namespace["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_a_loosened_pod_is_found(manifests: Manifests) -> None:
+    job = copy.deepcopy(manifests.component_jobs[()]["train"])
+    spec = pod(job)["spec"]
+    spec["hostNetwork"] = True
+    spec["volumes"].append({"name": "etc", "hostPath": {"path": "/etc"}})
+    del spec["securityContext"]["runAsUser"]
+    del spec["securityContext"]["seccompProfile"]
+    del spec["enableServiceLinks"]
+    spec["containers"][0]["securityContext"] = {}
+    assert len(violations(job)) == 8
+
+
+def test_everything_writable_is_bounded(manifests: Manifests) -> None:
+    for name, owner in owners(manifests):
+        volumes = {volume["name"]: volume for volume in pod(owner)["spec"]["volumes"]}
+        for volume in volumes.values():
+            assert "emptyDir" not in volume or volume["emptyDir"]["sizeLimit"], (name, volume)
+        for container in containers(owner):
+            assert container["resources"]["limits"]["memory"], name
+            assert {"cpu", "memory"} <= container["resources"]["requests"].keys(), name
+            assert {mount["name"] for mount in container["volumeMounts"]} <= volumes.keys(), name
+            assert "/tmp" in [mount["mountPath"] for mount in container["volumeMounts"]], name
+
+
+def test_a_shared_memory_that_is_full_does_not_exceed_the_memory_limit(manifests: Manifests) -> None:
+    for name, owner in owners(manifests):
+        sizes = [v["emptyDir"]["sizeLimit"] for v in pod(owner)["spec"]["volumes"] if "medium" in v.get("emptyDir", {})]
+        assert all(bytes_of(size) < bytes_of(containers(owner)[-1]["resources"]["limits"]["memory"]) for size in sizes)
+        assert bool(sizes) == (owner["metadata"]["name"] in ("train", "train-multiworker", "postgres")), name
+
+
+def bytes_of(quantity: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)([KMG]i)?", quantity).groups()  # type: ignore[union-attr]
+    return int(number) << {None: 0, "Ki": 10, "Mi": 20, "Gi": 30}[unit]
+
+
+def test_servers_have_all_three_probes_on_a_port_that_they_open(manifests: Manifests) -> None:
+    for server in of_kind(manifests.overlays["local"], "Deployment"):
+        [container] = pod(server)["spec"]["containers"]
+        ports = {entry["containerPort"] for entry in container["ports"]}
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            action = container[probe].get("httpGet") or container[probe]["exec"]
+            assert action.get("port", 5432) in ports
+        assert container["livenessProbe"]["failureThreshold"] * container["livenessProbe"]["periodSeconds"] >= 60
+
+
+def test_the_stack_is_the_one_of_compose(manifests: Manifests) -> None:
+    compose = services()
+    for server in of_kind(manifests.overlays["local"], "Deployment"):
+        name, [container] = server["metadata"]["name"], pod(server)["spec"]["containers"]
+        assert container["image"] == compose[name]["image"]
+        assert bytes_of(container["resources"]["limits"]["memory"]) == int(
+            compose[name]["deploy"]["resources"]["limits"]["memory"]
+        )
+        here, there = {v["name"]: v.get("value") for v in container["env"]}, compose[name]["environment"]
+        others = {"PGDATA", "MLFLOW_BASIC_AUTH", "MLFLOW_BACKEND_STORE_URI", "MLFLOW_SERVER_ALLOWED_HOSTS"}
+        assert {n: there[n] for n, value in here.items() if value and n not in others} == {
+            n: value for n, value in here.items() if value and n not in others
+        }
+        probed = container["livenessProbe"].get("httpGet", {}).get("path", "pg_isready")
+        assert probed in " ".join(compose[name]["healthcheck"]["test"])
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_setting_credential_and_volume_that_is_named_exists(manifests: Manifests, overlay: str) -> None:
+    objects = manifests.overlays[overlay]
+    there = {(o["kind"], o["metadata"]["name"]): o.get("data", {}) for o in objects}
+    kinds = dict.fromkeys(("configMapRef", "configMapKeyRef"), "ConfigMap")
+    kinds |= dict.fromkeys(("secretRef", "secretKeyRef"), "Secret")
+    jobs = list(manifests.overlay_jobs[overlay].values())
+    for owner in of_kind(objects, "Deployment") + jobs:
+        for container in containers(owner):
+            for entry in container.get("envFrom", []):
+                [(kind, reference)] = entry.items()
+                assert there[kinds[kind], reference["name"]]
+            for variable in container.get("env", []):
+                for kind, reference in variable.get("valueFrom", {}).items():
+                    if kind != "fieldRef":
+                        owned = there[
+                            {"configMapKeyRef": "ConfigMap", "secretKeyRef": "Secret"}[kind], reference["name"]
+                        ]
+                        assert reference["key"] in owned
+        for volume in pod(owner)["spec"]["volumes"]:
+            if "persistentVolumeClaim" in volume:
+                assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in there
+
+
+def test_a_reference_within_a_value_is_to_a_variable_that_stands_before_it(manifests: Manifests) -> None:
+    for _, owner in owners(manifests):
+        for container in containers(owner):
+            seen: set[str] = set()
+            for variable in container.get("env", []):
+                assert set(re.findall(r"\$\((\w+)\)", variable.get("value", ""))) <= seen
+                seen.add(variable["name"])

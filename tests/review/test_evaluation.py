@@ -1,0 +1,197 @@
+"""An evaluation on drawn dogs with a real tracking store: what its run and its report hold."""
+
+import base64
+import dataclasses
+import io
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import keras
+import mlflow
+import numpy as np
+import pytest
+from PIL import Image
+
+from dogbreed.data.dataset import Copy, Manifest, load_manifest
+from dogbreed.data.pipeline import InputPipeline
+from dogbreed.data.sources.stanford_dogs import StanfordDogs
+from dogbreed.data.view import View
+from dogbreed.platform.errors import DataContradiction
+from dogbreed.platform.storage import FolderStore
+from dogbreed.review import evaluation, findings, report, tracking
+from dogbreed.review.findings import Findings, Subject
+from dogbreed.review.origin import Origin
+from dogbreed.training import zoo
+
+Preprocess = Callable[..., Manifest | None]
+VIEW = View(32)
+PARAMS = {"name": "<b>own</b>", "weights": "imagenet", "seed": "0"}
+ORIGIN = Origin("0" * 32, PARAMS, {"train_seconds": 270.0}, {}, None)
+TABLES = ("per_breed", "predictions", "confusable_pairs", "by_box", "reliability")
+PICTURES = (*TABLES[2:], "confusion_matrix", "recall_by_breed", "hardest_photos", "sample_predictions", "grad_cam")
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return zoo.build("cifar-resnet", 32, 4, 0.0)
+
+
+def subject(model: keras.Model, folder: Path, split: str = "test") -> Subject:
+    store = FolderStore(folder)
+    manifest = load_manifest(store)
+    return Subject(model, manifest, InputPipeline(manifest, store, VIEW, 8, folder / "unused"), split, False)
+
+
+@pytest.fixture(scope="module")
+def found(model: keras.Model, dataset: Path) -> Findings:
+    return evaluation.measure(subject(model, dataset), frozenset({"n90000001"}), floor=model)
+
+
+class Page(HTMLParser):
+    """What a page consists of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += f" {data}"
+
+    def all(self, tag: str) -> list[dict[str, Any]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_the_run_holds_scores_with_intervals_floors_and_parts_tables_pictures_and_a_report(
+    model: keras.Model, dataset: Path, found: Findings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    with tracking.run("evaluate", "test", {}, {}) as run:
+        evaluation.leave(run, subject(model, dataset), found, ORIGIN)
+    logged = tracking.get(run.id).data.metrics
+    assert logged["test_top1_low"] <= logged["test_top1"] <= logged["test_top1_high"]
+    assert (logged["test_majority_top1"], logged["test_majority_top5"]) == (0.25, 1.0)
+    assert logged["test_untrained_loss"] == logged["test_loss"]  # the floor is the model itself here
+    assert (logged["test_seen_photos"], logged["test_unseen_photos"]) == (4, 12)
+    assert 0 < logged["test_ece"] < 1
+    assert tracking.get(run.id).data.tags["mlflow.note.content"].startswith("**Top-1 25.0 %** (6.2 % to ")
+    client = mlflow.MlflowClient()
+    names = {entry.path for folder in ("", "pictures", "tables") for entry in client.list_artifacts(run.id, folder)}
+    assert names == {
+        "pictures",
+        "tables",
+        "report.html",
+        *(f"pictures/{name}_test.png" for name in PICTURES),
+        *(f"tables/{name}_test.csv" for name in TABLES),
+    }
+    page = Page(mlflow.artifacts.load_text(f"runs:/{run.id}/report.html"))
+    assert len(page.all("img")) == 8
+
+
+def rendered(model: keras.Model, dataset: Path, found: Findings, origin: Origin | None = ORIGIN) -> str:
+    pictures = dict.fromkeys(PICTURES, report.embedded(Image.new("RGB", (30, 30), "red")))
+    return report.render("1" * 32, subject(model, dataset), found, origin, pictures)
+
+
+def test_the_report_needs_nothing_from_anywhere(model: keras.Model, dataset: Path, found: Findings) -> None:
+    text = rendered(model, dataset, found)
+    page = Page(text)
+    assert not page.all("script")
+    assert not page.all("link")
+    assert not re.search(r"https?://|url\(|@import", text)
+    images = page.all("img")
+    assert len(images) == 8
+    for image in images:
+        assert image["alt"]
+        kind, data = image["src"].split(";base64,")
+        assert kind == "data:image/webp"
+        assert Image.open(io.BytesIO(base64.b64decode(data))).size == (20, 20)
+    assert [link["href"][1:] for link in page.all("a")] == [title["id"] for title in page.all("h2")]
+
+
+def test_the_report_answers_the_questions_of_a_reviewer(model: keras.Model, dataset: Path, found: Findings) -> None:
+    text = " ".join(Page(rendered(model, dataset, found)).text.split())
+    assert f"{100 * found.scores['top1']:.1f} %" in text
+    low, high = found.intervals["top1"]
+    assert f"{100 * low:.1f} % to {100 * high:.1f} %" in text
+    assert "answering the most frequent breed every time 25.0 % 100.0 % 16" in text
+    assert "photos that the pretraining has seen" in text
+    assert (
+        "These figures may be too good. The training began with weights that had learned elsewhere (imagenet)" in text
+    )
+    assert load_manifest(FolderStore(dataset)).digest in text
+    assert "recipe <b>own</b>" in text  # as text: a name is no markup
+    assert "training 4.5 min" in text
+
+
+def test_a_training_from_scratch_needs_no_caveat(model: keras.Model, dataset: Path, found: Findings) -> None:
+    scratch = dataclasses.replace(ORIGIN, params={"weights": "none"})
+    assert "too good" not in rendered(model, dataset, found, scratch)
+
+
+def test_a_model_of_unknown_origin_is_said_to_be_one(model: keras.Model, dataset: Path, found: Findings) -> None:
+    text = Page(rendered(model, dataset, found, None)).text
+    assert "The training behind this model is not in this MLflow" in text
+
+
+def test_whole_photos_stand_beside_the_crops_of_a_deferred_dataset(
+    model: keras.Model, source: StanfordDogs, preprocess: Preprocess, tmp_path: Path
+) -> None:
+    assert preprocess(source, FolderStore(tmp_path / "late"), crop="defer") is not None
+    assert preprocess(source, FolderStore(tmp_path / "none"), crop="none") is not None
+    late, store = subject(model, tmp_path / "late"), FolderStore(tmp_path / "late")
+    whole, other = (
+        evaluation.measure(late, other=evaluation.against(name, late.manifest, store, VIEW, 8, tmp_path / "cache"))
+        for name in ("whole", str(tmp_path / "none"))
+    )
+    assert whole.against is not None
+    assert other.against is not None
+    assert (whole.against.name, whole.against.photos, other.against.photos) == ("whole photos", 16, 16)
+    assert whole.against.gain == pytest.approx(whole.scores["top1"] - whole.against.scores["top1"])
+    # the same whole photos, kept at another size and resized twice
+    assert whole.against.scores["loss"] == pytest.approx(other.against.scores["loss"], abs=0.1)
+    assert dict(whole.flat())["gain_top1"] == whole.against.gain
+
+
+def test_crops_have_no_whole_photos_and_other_breeds_are_no_comparison(
+    dataset: Path, source: StanfordDogs, preprocess: Preprocess, tmp_path: Path
+) -> None:
+    store = FolderStore(dataset)
+    manifest = load_manifest(store)
+    with pytest.raises(DataContradiction, match="holds crops, not whole photos"):
+        evaluation.against("whole", manifest, store, VIEW, 8, tmp_path)
+    assert preprocess(source, FolderStore(tmp_path / "two"), breeds=manifest.classes[:2]) is not None
+    with pytest.raises(DataContradiction, match="has other breeds than --data"):
+        evaluation.against(str(tmp_path / "two"), manifest, store, VIEW, 8, tmp_path)
+    assert evaluation.against(None, manifest, store, VIEW, 8, tmp_path) is None
+
+
+def test_photos_with_a_copy_in_training_are_scored_apart_where_copies_were_kept(found: Findings, dataset: Path) -> None:
+    manifest, keys = load_manifest(FolderStore(dataset)), found.answers.keys
+    copies = (Copy(keys[0], "n/train_1", "near"), Copy("n/train_2", keys[1], "file"), Copy(keys[2], keys[3], "near"))
+    kept = dataclasses.replace(manifest, copies=copies, options={**manifest.options, "keep_leaks": True})
+    parts = findings.parts(found.answers, kept, frozenset())
+    assert {name: part["photos"] for name, part in parts.items()} == {"copied": 2, "uncopied": 14}
+    assert parts["copied"]["top1"] == np.mean(found.answers.hits[:2])
+    assert findings.parts(found.answers, manifest, frozenset()) == {}
+
+
+def test_a_part_without_photos_has_no_scores(found: Findings, dataset: Path) -> None:
+    manifest = load_manifest(FolderStore(dataset))
+    parts = findings.parts(found.answers, manifest, frozenset({"n99999999"}))
+    assert parts["seen"] == {"photos": 0}
+    assert parts["unseen"]["top1"] == found.scores["top1"]
+
+
+def test_datasets_without_a_common_photo_cannot_be_compared(found: Findings) -> None:
+    strange = dataclasses.replace(found.answers, keys=tuple(f"other/{n}" for n in range(16)))
+    with pytest.raises(DataContradiction, match="holds none of these photos"):
+        findings.compare(found.answers, strange, "elsewhere")

@@ -1,0 +1,145 @@
+"""How a training is spread: what each worker sees of a batch, what is refused, and equal results on two devices."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bench.jobs import run
+from dogbreed.data.dataset import load_manifest
+from dogbreed.data.pipeline import InputPipeline, Share
+from dogbreed.platform.errors import ImpossibleHere, TryAgain, UnknownName
+from dogbreed.platform.machine import Cluster
+from dogbreed.platform.storage import open_store
+from dogbreed.training import batches
+from dogbreed.training.distribution import Distribution, chosen, patiently
+from dogbreed.training.recipe import Recipe, override
+from dogbreed.training.recipes import named
+
+BATCH = 12
+ALONE, PAIR = Cluster(("localhost",), 0), Cluster(("a:2222", "b:2222"), 1)
+MIXED = ("size=32", f"batch_size={BATCH}", "epochs=2", "class_weights=true", "augment.erase=0.5")
+
+
+def recipe(*settings: str) -> Recipe:
+    return override(named("simple-64"), [*MIXED, *settings])
+
+
+def training(dataset: Path, recipe: Recipe, share: Share, begin: tuple[int, int] = (0, 0)) -> list[list[np.ndarray]]:
+    """Return the arrays of a worker's batches."""
+    store = open_store(str(dataset))
+    pipeline = InputPipeline(load_manifest(store), store, recipe.view, BATCH, Path("unused"), share)
+    found = batches.training(recipe, pipeline, 4, 7, begin).as_numpy_iterator()
+    return [list(batch) for batch in found]
+
+
+def sorted_rows(parts: list[np.ndarray]) -> np.ndarray:
+    """Return the rows of all parts as bytes, sorted: which worker has a photo does not matter."""
+    return np.sort([row.tobytes() for part in parts for row in part])
+
+
+@pytest.mark.parametrize(("workers", "cache"), [(2, "none"), (3, "decoded")])
+def test_the_shares_of_all_workers_are_the_batches_of_one_process(dataset: Path, workers: int, cache: str) -> None:
+    chosen = recipe("augment.cutmix=0.5", "augment.mixup=0.5", f"cache={cache}")
+    whole = training(dataset, chosen, Share())
+    shares = [training(dataset, chosen, Share(index, workers)) for index in range(workers)]
+    assert len(whole) == 4  # two epochs of two batches
+    for number, batch in enumerate(whole):
+        for column, array in enumerate(batch):  # photos, labels, weights
+            parts = [share[number][column] for share in shares]
+            assert [len(part) for part in parts] == [BATCH // workers] * workers
+            assert np.array_equal(sorted_rows(parts), sorted_rows([array]))
+
+
+def test_a_share_begins_in_the_middle_of_an_epoch(dataset: Path) -> None:
+    whole, later = (training(dataset, recipe(), Share(1, 2), begin) for begin in ((0, 0), (0, 1)))
+    assert len(later) == 3
+    assert all(
+        np.array_equal(*pair)
+        for ours, theirs in zip(later, whole[1:], strict=True)
+        for pair in zip(ours, theirs, strict=True)
+    )
+
+
+def test_photos_that_may_be_mixed_are_with_one_worker() -> None:
+    places = np.arange(24)
+    owners = [np.flatnonzero(Share(index, 3).has(tf.constant(places), 24)) for index in range(3)]
+    assert sorted(np.concatenate(owners)) == list(places)
+    assert all(set(23 - own) == set(own) for own in owners)
+
+
+def test_auto_is_what_the_environment_calls_for() -> None:
+    assert chosen("auto", ALONE).name == "single"
+    several = chosen("auto", PAIR)
+    assert (several.name, several.workers, several.chief) == ("multiworker", 2, False)
+    assert several.share == Share(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "cluster", "error", "words"),
+    [
+        ("multiworker", ALONE, UnknownName, "names one worker; set TF_CONFIG"),
+        ("single", PAIR, UnknownName, "2 workers, which would all do the same"),
+        ("mirrored", PAIR, UnknownName, "use multiworker"),
+        ("mirrored", ALONE, ImpossibleHere, "needs two GPUs, TensorFlow sees 0"),
+        ("parallel", ALONE, UnknownName, "known are auto, single, mirrored, multiworker"),
+    ],
+)
+def test_a_strategy_that_makes_no_sense_is_refused(
+    strategy: str, cluster: Cluster, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        chosen(strategy, cluster)
+
+
+def test_what_several_workers_cannot_do_is_refused() -> None:
+    workers = Distribution("multiworker", Cluster(("a:1", "b:1", "c:1"), 0))
+    workers.check(recipe())  # 12 photos: two pairs each
+    with pytest.raises(UnknownName, match="cannot share 64 photos equally; use --batch-size 66"):
+        workers.check(recipe("batch_size=64"))
+    with pytest.raises(UnknownName, match="--weights with --strategy multiworker"):
+        workers.check(recipe("weights=imagenet"))
+    with pytest.raises(UnknownName, match="start one job for each --seed"):
+        workers.check(recipe(), one_seed=False)
+    Distribution().check(recipe("batch_size=7", "weights=imagenet"), one_seed=False)  # one device can
+
+
+def test_waiting_for_others_ends_with_75_when_they_do_not_come() -> None:
+    forever = threading.Event()
+    began = time.monotonic()
+    with pytest.raises(TryAgain, match="nobody came"):
+        patiently(forever.wait, 0.5, "nobody came")
+    assert time.monotonic() - began < 5
+    forever.set()
+    assert patiently(lambda: 7, 5, "late") == 7
+
+
+def test_an_error_while_waiting_is_that_of_the_call() -> None:
+    with pytest.raises(ZeroDivisionError):
+        patiently(lambda: 1 // 0, 5, "late")
+
+
+@pytest.mark.parametrize("error", [tf.errors.UnavailableError, tf.errors.DeadlineExceededError])
+def test_a_lost_worker_is_75_and_other_errors_stay_what_they_are(error: Callable[..., Exception]) -> None:
+    workers = Distribution("multiworker", PAIR)
+    with pytest.raises(TryAgain, match=r"worker 1 of 2 lost another one.*gone"), workers.watched():
+        raise error(None, None, "Graph execution error:\n\ngone\n")
+    with pytest.raises(tf.errors.ResourceExhaustedError), workers.watched():
+        raise tf.errors.ResourceExhaustedError(None, None, "too large")
+    with pytest.raises(error), Distribution().watched():
+        raise error(None, None, "a store of TensorFlow's own")
+
+
+@pytest.mark.parametrize("settings", [(), ("precision=mixed_float16", "ema=0")])
+def test_two_devices_end_with_the_weights_of_one(dataset: Path, settings: tuple[str, ...]) -> None:
+    found = json.loads(run("tests.training.mirrored", str(dataset), *settings))
+    assert found["replicas"] == 2
+    alone, both = found["losses"]
+    assert len(set(alone)) == 4
+    assert both == pytest.approx(alone, rel=1e-2 if settings else 1e-4)
+    assert 0 < found["difference"] < (1e-2 if settings else 1e-4)
