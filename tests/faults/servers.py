@@ -82,7 +82,7 @@ def mlflow_server(home: Path) -> Iterator[str]:
         server.wait()
 
 
-@tenacity.retry(wait=tenacity.wait_fixed(0.5), stop=tenacity.stop_after_delay(120), reraise=True)
+@tenacity.retry(wait=tenacity.wait_fixed(0.5), stop=tenacity.stop_after_delay(300), reraise=True)
 def _wait_until_it_is_healthy(address: str, server: subprocess.Popen[bytes]) -> None:
     assert server.poll() is None, "the MLflow server ended"
     requests.get(f"{address}/health", timeout=5).raise_for_status()

@@ -21,7 +21,7 @@ from tests.faults.servers import mlflow_server
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 FLAGS = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
 FLAGS += "disable-component-update disable-sync hide-scrollbars window-size=1500,1100"
-PATIENCE = 120  # seconds: a page of MLflow takes three on an idle core, twenty beside other work
+PATIENCE = 300  # seconds: a page of MLflow takes three on an idle core, far longer beside other work
 # in script: every picture has arrived and can be decoded
 WHOLE = "return [...document.images].every(image => image.complete && image.naturalWidth > 0) && document.images.length"
 
