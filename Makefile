@@ -37,6 +37,7 @@ check: setup  ## style, types, import order, Dockerfiles, compose files, shell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy k8s/submit.py
 	$(BIN)/lint-imports
 	$(BIN)/hadolint $(shell git ls-files '*Dockerfile')
 	$(BIN)/shellcheck $(shell git ls-files '*.sh') .ci/run

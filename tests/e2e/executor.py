@@ -145,6 +145,5 @@ class Executor:
 
 def _too_many(spec: Object, failures: Counter[int], index: int) -> bool:
     """Tell whether an index, or the whole Job, has failed more often than it may."""
-    if "backoffLimitPerIndex" in spec:
-        return failures[index] > int(spec["backoffLimitPerIndex"])
-    return failures.total() > int(spec["backoffLimit"])
+    shared = "backoffLimitPerIndex" in spec
+    return bool(failures[index] > spec["backoffLimitPerIndex"] if shared else failures.total() > spec["backoffLimit"])

@@ -4,6 +4,8 @@ from ipaddress import ip_address, ip_network
 
 from tests.k8s.manifests import Object, of_kind
 
+ANY = -1
+ALL: list[Object] = [{"port": ANY}]  # what a rule without ports means
 Labels = dict[str, str]
 Peer = Labels | str  # a pod of the namespace, or an address outside the cluster
 
@@ -26,7 +28,7 @@ def _permits(objects: list[Object], direction: str, own: Labels, other: Peer, po
     rules = [rule for policy in policies for rule in policy.get(direction.lower(), [])]
     peers = "to" if direction == "Egress" else "from"
     return not policies or any(
-        any(entry.get("protocol", "TCP") == "TCP" and entry["port"] == port for entry in rule["ports"])
+        any(entry.get("protocol", "TCP") == "TCP" and entry["port"] in (port, ANY) for entry in rule.get("ports", ALL))
         and any(_is(peer, other) for peer in rule[peers])
         for rule in rules
     )
