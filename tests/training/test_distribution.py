@@ -59,9 +59,8 @@ def test_the_shares_of_all_workers_are_the_batches_of_one_process(dataset: Path,
 def test_a_share_begins_in_the_middle_of_an_epoch(dataset: Path) -> None:
     whole, later = (training(dataset, recipe(), Share(1, 2), begin) for begin in ((0, 0), (0, 1)))
     assert len(later) == 3
-    assert all(
-        np.array_equal(*pair) for ours, theirs in zip(later, whole[1:], strict=True) for pair in zip(ours, theirs)
-    )
+    for ours, theirs in zip(later, whole[1:], strict=True):
+        assert all(np.array_equal(mine, other) for mine, other in zip(ours, theirs, strict=True))
 
 
 def test_photos_that_may_be_mixed_are_with_one_worker() -> None:
@@ -72,8 +71,8 @@ def test_photos_that_may_be_mixed_are_with_one_worker() -> None:
 
 
 def test_auto_is_what_the_environment_calls_for() -> None:
-    assert chosen("auto", ALONE).name == "single"
-    several = chosen("auto", PAIR)
+    assert chosen("auto", ALONE, recipe()).name == "single"
+    several = chosen("auto", PAIR, recipe())
     assert (several.name, several.workers, several.chief) == ("multiworker", 2, False)
     assert several.share == Share(1, 2)
 
@@ -92,7 +91,7 @@ def test_a_strategy_that_makes_no_sense_is_refused(
     strategy: str, cluster: Cluster, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        chosen(strategy, cluster)
+        chosen(strategy, cluster, recipe())
 
 
 def test_what_several_workers_cannot_do_is_refused() -> None:
