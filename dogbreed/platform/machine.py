@@ -59,6 +59,8 @@ def _of_tf_config(text: str) -> Cluster:
         index = int(task["index"]) + (len(jobs["chief"]) if task["type"] == "worker" else 0)
         if task["type"] not in jobs or not 0 <= int(task["index"]) < len(jobs[task["type"]]):
             raise ValueError("its task is none of its workers")
+        if not all(re.fullmatch(r"\S+:\d+", host) for host in hosts):
+            raise ValueError("a worker is host:port")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         example = '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
         raise UnknownName(f"TF_CONFIG={text} names no worker ({error}); it should be like {example}") from error

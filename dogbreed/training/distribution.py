@@ -25,7 +25,7 @@ STRATEGIES = ("auto", "single", "mirrored", "multiworker")
 JOIN_WITHIN = 600.0  # seconds from the first worker's start to the last one's: a machine may have to be started
 DELIVER_WITHIN = 3600.0  # seconds that a chief may take to hand over a finished training
 LOOK_EVERY = 0.2  # seconds between two looks for a signal
-# what TensorFlow raises when a worker was silent for 10 s: killed, stopped, or another one under its name
+ABORTED = "Collective ops is aborted"  # part of what TensorFlow says, under several classes, when a worker is lost
 LOST = (
     tf.errors.UnavailableError,
     tf.errors.DeadlineExceededError,
@@ -162,8 +162,8 @@ class Distribution:
         """Raise TryAgain when what is inside fails because another worker was lost."""
         try:
             yield
-        except LOST as error:
-            if self.workers == 1:
+        except tf.errors.OpError as error:
+            if self.workers == 1 or not (isinstance(error, LOST) or ABORTED in str(error)):
                 raise
             stopping.check()  # all were stopped: this one, too, ends with 143
             raise TryAgain(

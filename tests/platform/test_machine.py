@@ -100,6 +100,7 @@ def test_a_process_is_alone_unless_the_environment_names_others(
         ("JOB_COMPLETION_INDEX", "3", "give the Job 3 completions"),
         ("TF_CONFIG", "{}", "names no worker"),
         ("TF_CONFIG", "no json", "names no worker"),
+        ("TF_CONFIG", TF_CONFIG.replace("a:1", "a"), "a worker is host:port"),
         ("TF_CONFIG", TF_CONFIG.replace('"index": 1', '"index": 2'), "its task is none of its workers"),
         ("TF_CONFIG", TF_CONFIG.replace('"type": "worker"', '"type": "ps"'), "its task is none of its workers"),
     ],
