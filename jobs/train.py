@@ -99,7 +99,7 @@ def main(**options: Any) -> dict[str, Any]:
     if options["deterministic"]:
         tf.config.experimental.enable_op_determinism()
     recipe = override(begun(options["recipe"], options["weights"]), _settings(options))
-    distribution = chosen(options["strategy"], machine.cluster())
+    distribution = chosen(options["strategy"], machine.cluster(), recipe)
     distribution.check(recipe, one_seed=not options["seeds"])
     every = Every.of(options["checkpoint_every"])
     checkpoints = (options["checkpoints"] or _beside(options["data"])).rstrip("/")

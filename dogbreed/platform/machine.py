@@ -40,11 +40,10 @@ def cluster() -> Cluster:
     """
     if text := os.environ.get("TF_CONFIG"):
         return _of_tf_config(text)
-    count = _number("DOGBREED_WORKERS", 1)
-    if count == 1:
+    if os.environ.get("DOGBREED_WORKERS", "1") == "1":
         return Cluster(("localhost",), 0)
-    job, service = (_word(name) for name in ("DOGBREED_WORKER_JOB", "DOGBREED_WORKER_SERVICE"))
-    index = _number("JOB_COMPLETION_INDEX", None)
+    count, index = _number("DOGBREED_WORKERS"), _number("JOB_COMPLETION_INDEX")
+    job, service = _given("DOGBREED_WORKER_JOB"), _given("DOGBREED_WORKER_SERVICE")
     if index >= count:
         raise UnknownName(
             f"JOB_COMPLETION_INDEX is {index}, DOGBREED_WORKERS {count}; give the Job {count} completions"
@@ -60,22 +59,22 @@ def _of_tf_config(text: str) -> Cluster:
         index = int(task["index"]) + (len(jobs["chief"]) if task["type"] == "worker" else 0)
         if task["type"] not in jobs or not 0 <= int(task["index"]) < len(jobs[task["type"]]):
             raise ValueError("its task is none of its workers")
+        if not all(re.fullmatch(r"\S+:\d+", host) for host in hosts):
+            raise ValueError("a worker is host:port")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         example = '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
         raise UnknownName(f"TF_CONFIG={text} names no worker ({error}); it should be like {example}") from error
     return Cluster(tuple(map(str, hosts)), index)
 
 
-def _number(name: str, default: int | None) -> int:
-    text = os.environ.get(name, "")
-    if not text and default is not None:
-        return default
-    if not text.isdigit() or (default and int(text) < default):
-        raise UnknownName(f"{name}={text!r} is no number of the kind that DOGBREED_WORKERS needs; set it in the Job")
+def _number(name: str) -> int:
+    text = _given(name)
+    if not text.isdigit():
+        raise UnknownName(f"{name}={text!r} is no number; set it to one, or set TF_CONFIG")
     return int(text)
 
 
-def _word(name: str) -> str:
+def _given(name: str) -> str:
     if not os.environ.get(name):
         raise UnknownName(f"DOGBREED_WORKERS names several workers, but {name} is not set; set it, or TF_CONFIG")
     return os.environ[name]

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from dogbreed.data.pipeline import Share
-from dogbreed.platform import stopping
+from dogbreed.platform import meeting, stopping
 from dogbreed.platform.errors import DataContradiction, ImpossibleHere, TryAgain, UnknownName
 from dogbreed.platform.machine import Cluster
 from dogbreed.training.recipe import Recipe
@@ -25,7 +25,7 @@ STRATEGIES = ("auto", "single", "mirrored", "multiworker")
 JOIN_WITHIN = 600.0  # seconds from the first worker's start to the last one's: a machine may have to be started
 DELIVER_WITHIN = 3600.0  # seconds that a chief may take to hand over a finished training
 LOOK_EVERY = 0.2  # seconds between two looks for a signal
-# what TensorFlow raises when a worker was silent for 10 s: killed, stopped, or another one under its name
+ABORTED = "Collective ops is aborted"  # part of what TensorFlow says, under several classes, when a worker is lost
 LOST = (
     tf.errors.UnavailableError,
     tf.errors.DeadlineExceededError,
@@ -44,25 +44,24 @@ class Distribution:
         """devices: of this process, for mirrored; none: its GPUs."""
         self.name = name
         self.strategy: tf.distribute.Strategy = tf.distribute.get_strategy()  # one device, until it has joined
-        self._hosts = cluster.hosts if cluster and name == "multiworker" else ("localhost",)
-        self._index = cluster.index if cluster and name == "multiworker" else 0
+        self._cluster = cluster if cluster and name == "multiworker" else Cluster(("localhost",), 0)
         self._devices = list(devices)
         self._sum = tf.function(self._summed)
 
     @property
     def chief(self) -> bool:
         """Whether this is the worker that writes."""
-        return self._index == 0
+        return self._cluster.index == 0
 
     @property
     def workers(self) -> int:
         """The number of processes."""
-        return len(self._hosts)
+        return len(self._cluster.hosts)
 
     @property
     def share(self) -> Share:
         """This worker's part of each training batch."""
-        return Share(self._index, self.workers)
+        return Share(self._cluster.index, self.workers)
 
     def check(self, recipe: Recipe, one_seed: bool = True) -> None:
         """Raise UnknownName for what several replicas cannot do: unequal parts of a batch, fine-tuning, many seeds."""
@@ -90,17 +89,15 @@ class Distribution:
             self.strategy = tf.distribute.MirroredStrategy(self._devices or None)
         elif self.name == "multiworker":
             resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-                tf.train.ClusterSpec({"worker": self._hosts}),
+                tf.train.ClusterSpec({"worker": self._cluster.hosts}),
                 task_type="worker",
-                task_id=self._index,
+                task_id=self._cluster.index,
                 num_accelerators={"GPU": len(tf.config.list_physical_devices("GPU"))},
                 rpc_layer="grpc",
             )
-            late = f"not all of {', '.join(self._hosts)} came within {JOIN_WITHIN:.0f} s; start what is missing"
+            meeting.meet(self._cluster, JOIN_WITHIN)
             with self.watched():
-                self.strategy = patiently(
-                    lambda: tf.distribute.MultiWorkerMirroredStrategy(resolver), JOIN_WITHIN, late
-                )
+                self.strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
 
     def scope(self) -> AbstractContextManager[Any]:
         """Return where models, optimizers and their variables must be made."""
@@ -116,7 +113,7 @@ class Distribution:
 
     def own(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """Return the batches that are this worker's when each does some of them."""
-        return batches.shard(self.workers, self._index)
+        return batches.shard(self.workers, self._cluster.index)
 
     def summed(self, values: Sequence[float]) -> list[float]:
         """Return the sum over all workers, as float64: the same on each, bit for bit."""
@@ -150,7 +147,8 @@ class Distribution:
         halves = [int(content[:8], 16), int(content[8:], 16)]
         if self.told(halves) != halves:
             raise DataContradiction(
-                f"worker {self._index} would train something else than worker 0; give all the same options and data"
+                f"worker {self._cluster.index} would train something else than worker 0; "
+                "give all the same options and data"
             )
 
     def meet(self) -> None:
@@ -164,23 +162,27 @@ class Distribution:
         """Raise TryAgain when what is inside fails because another worker was lost."""
         try:
             yield
-        except LOST as error:
-            if self.workers == 1:
+        except tf.errors.OpError as error:
+            if self.workers == 1 or not (isinstance(error, LOST) or ABORTED in str(error)):
                 raise
             stopping.check()  # all were stopped: this one, too, ends with 143
             raise TryAgain(
-                f"worker {self._index} of {self.workers} lost another one; when all are started again, they go on from "
-                f"the last checkpoint ({str(error).strip().splitlines()[-1]})"
+                f"worker {self._cluster.index} of {self.workers} lost another one; when all are started again, "
+                f"they go on from the last checkpoint ({str(error).strip().splitlines()[-1]})"
             ) from error
 
 
-def chosen(strategy: str, cluster: Cluster) -> Distribution:
-    """Return what `--strategy` stands for here; UnknownName or ImpossibleHere when it makes no sense."""
+def chosen(strategy: str, cluster: Cluster, recipe: Recipe) -> Distribution:
+    """Return what `--strategy` stands for here; UnknownName or ImpossibleHere when it makes no sense.
+
+    auto takes one of several GPUs for fine-tuning.
+    """
     if strategy not in STRATEGIES:
         raise UnknownName(f"unknown strategy {strategy!r}; known are {', '.join(STRATEGIES)}")
     several, gpus = len(cluster.hosts) > 1, len(tf.config.list_physical_devices("GPU"))
     if strategy == "auto":
-        strategy = "multiworker" if several else "mirrored" if gpus > 1 else "single"
+        all_gpus = gpus > 1 and recipe.weights == "none"
+        strategy = "multiworker" if several else "mirrored" if all_gpus else "single"
     if several and strategy != "multiworker":
         raise UnknownName(
             f"--strategy {strategy}, but the environment names {len(cluster.hosts)} workers, which would all do the "

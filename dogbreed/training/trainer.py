@@ -66,15 +66,8 @@ def train(
     distribution: joined; None for one device. All workers of one come to the same result.
     DataContradiction when the loss stops being a number. On Stopped the last whole step is in a checkpoint.
     """
-    for split in (TRAIN, VALIDATION):
-        manifest.filled(split)
-    if len(manifest.classes) < 2:
-        raise DataContradiction("the dataset has one breed only, there is nothing to learn; preprocess more --breeds")
     distribution = distribution or Distribution()
-    if distribution.name != "single" and pipeline.records(TRAIN) < recipe.batch_size:
-        raise UnknownName(
-            f"{pipeline.records(TRAIN)} train photos are no batch of {recipe.batch_size}; lower --batch-size"
-        )
+    _check(recipe, manifest, distribution)
     keras.utils.set_random_seed(seed)
     with distribution.scope():
         model = build(recipe, len(manifest.classes))
@@ -91,6 +84,17 @@ def train(
         if saver:
             saver.wait()
     return trained if distribution.name == "single" else dataclasses.replace(trained, model=_plain(recipe, model))
+
+
+def _check(recipe: Recipe, manifest: Manifest, distribution: Distribution) -> None:
+    """Raise DataContradiction or UnknownName when there is too little to learn from."""
+    for split in (TRAIN, VALIDATION):
+        manifest.filled(split)
+    if len(manifest.classes) < 2:
+        raise DataContradiction("the dataset has one breed only, there is nothing to learn; preprocess more --breeds")
+    photos = manifest.split(TRAIN).records
+    if distribution.name != "single" and photos < recipe.batch_size:
+        raise UnknownName(f"{photos} train photos are no batch of {recipe.batch_size}; lower --batch-size")
 
 
 def _plain(recipe: Recipe, model: keras.Model) -> keras.Model:
