@@ -82,7 +82,8 @@ class Classifier(mlflow.pyfunc.PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return one row a photo."""
         photos = [prepared(data, self._card.view) for data in model_input["image"]]
-        return pd.DataFrame(answers(self._model, self._card, photos), columns=COLUMNS)
+        # objects: in a column of numbers None becomes NaN, which MLflow's server writes and JSON does not know
+        return pd.DataFrame(answers(self._model, self._card, photos), columns=COLUMNS, dtype=object)
 
 
 def prepared(data: object, view: View) -> Pixels | BadPhoto:

@@ -72,7 +72,7 @@ def main(count: int, rounds: int, seed: int, part: str | None, fresh: bool) -> N
             rows += timed(train_rows(training, rounds, seed)) if part != "mlflow" else []
             rows += timed(mlflow_rows(training)) if part != "train" else []
         if part in (None, "predict"):
-            rows += timed(predict_rows(PredictionSite(Path(folder, "predict"), 2000, 8), seed))
+            rows += timed(predict_rows(Path(folder), seed))
     show(rows, f"{count} random kills, {rounds} rounds, seed {seed}; s3:// is {server}")
     sys.exit(not all(row.passed for row, _ in rows))
 
@@ -132,10 +132,12 @@ def mlflow_rows(site: TrainingSite) -> Iterator[Row]:
         yield mlflow_outages.lost_disk(service)
 
 
-def predict_rows(site: PredictionSite, seed: int) -> Iterator[Row]:
-    """Kill a batch prediction around every commit and three times in a row."""
-    yield kills.at_calls(site, kills.commits(site))
-    yield killed_three_times(site, seed)
+def predict_rows(folder: Path, seed: int) -> Iterator[Row]:
+    """Kill a small batch prediction around its first commits and a large one three times in a row."""
+    small = PredictionSite(folder / "predict-small", 41, 8)
+    row = kills.at_calls(small, kills.commits(small))
+    yield replace(row, fault="predict: killed before and after the first commits")
+    yield killed_three_times(PredictionSite(folder / "predict", 2000, 8), seed)
 
 
 def timed(rows: Iterator[Row]) -> Iterator[tuple[Row, float]]:
