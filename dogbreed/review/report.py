@@ -20,7 +20,8 @@ from dogbreed.training.zoo import inventory
 
 IN_REPORT = 2 / 3  # of the size in MLflow: the names of 120 breeds can still be read
 SCORES = {"top1": "Top-1", "top5": "Top-5", "macro_f1": "Macro F1", "loss": "Log loss"}
-CROPS = {"box": "the dog's box", "none": "the whole photo", "defer": "the dog's box, cut out while training"}
+BOX = "the dog's box with {:.0%} around it"
+CROPS = {"box": BOX, "defer": f"{BOX}, cut out of the whole photo late", "none": "the whole photo"}
 RECIPE = {  # parameters of a training's run, and what they are called here
     "name": "recipe",
     "model": "model",
@@ -133,7 +134,7 @@ def _ladder(found: Findings) -> list[dict[str, Any]]:
 
 def _data(manifest: Manifest, split: str) -> Rows:
     options = manifest.options
-    crop = CROPS[options["crop"]] + (f" + {options['margin']:.0%} around it" if options["crop"] != "none" else "")
+    crop = CROPS[options["crop"]].format(options["margin"])
     photos = ", ".join(f"{part.photos:,} {name}" for name, part in manifest.splits.items())
     dropped = ", ".join(f"{count:,} {reason}" for reason, count in manifest.dropped.items())
     return [
@@ -166,8 +167,8 @@ def _cost(model: keras.Model, found: Findings, origin: Origin | None) -> Rows:
     logged = origin.metrics if origin else {}
     forms = {
         "train_seconds": ("training", _duration),
-        "gpu_hours": ("GPU hours", "{:.2f}".format),
-        "cpu_hours": ("CPU core hours", "{:.2f}".format),
+        "gpu_hours": ("GPU hours", "{:.3f}".format),
+        "cpu_hours": ("CPU core hours", "{:.3f}".format),
         "peak_rss_mb": ("memory at its peak", "{:,.0f} MB".format),
         "epochs": ("epochs", "{:.0f}".format),
         "best_epoch": ("best epoch", "{:.0f}".format),

@@ -129,6 +129,7 @@ def test_the_report_answers_the_questions_of_a_reviewer(model: keras.Model, data
     )
     assert load_manifest(FolderStore(dataset)).digest in text
     assert "recipe <b>own</b>" in text  # as text: a name is no markup
+    assert "the dog's box with 10% around it, shorter side 32 px" in text
     assert "training 4.5 min" in text
 
 
