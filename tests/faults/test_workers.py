@@ -62,7 +62,7 @@ def test_three_workers_end_with_the_weights_of_one_process(dataset: Path, one: T
 
 def goes_on(team: Team, workers: int, undisturbed: Team) -> None:
     """Start all again: they take the steps that follow the last checkpoint, once, and end as if nothing had been."""
-    saved = max(int(path.name.split("-")[0]) for path in team.folder.glob("checkpoints/*/*-*-*"))
+    saved = max(int(path.parent.name.split("-")[0]) for path in team.folder.glob("checkpoints/*/*/COMMIT.json"))
     outcomes = team.run(workers)
     assert [outcome.exit_code for outcome in outcomes] == [0] * workers, outcomes[-1].stderr
     assert [len(outcome.calls) for outcome in outcomes] == [TOTAL - saved] * workers
