@@ -19,6 +19,13 @@ def listen() -> None:
         signal.signal(number, _on_signal)
 
 
+def listen_again() -> None:
+    """Take both signals back from TensorFlow, which takes SIGTERM for itself when it joins other workers."""
+    for number in _WORDS:
+        if signal.getsignal(number) is _on_signal:  # as far as Python knows, which is all that TensorFlow leaves
+            signal.signal(number, _on_signal)
+
+
 def _on_signal(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first one is being obeyed
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C does not wait

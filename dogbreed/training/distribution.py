@@ -98,6 +98,7 @@ class Distribution:
             meeting.meet(self._cluster, JOIN_WITHIN)
             with self.watched():
                 self.strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+            stopping.listen_again()
 
     def scope(self) -> AbstractContextManager[Any]:
         """Return where models, optimizers and their variables must be made."""

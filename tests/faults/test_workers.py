@@ -21,11 +21,17 @@ pytestmark = pytest.mark.timeout(900)  # up to seven processes a test, each of w
 @pytest.fixture(scope="module")
 def pair(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Team:
     """A finished training by two workers that nobody hurt."""
-    return finished(dataset, tmp_path_factory.mktemp("pair"), 2)
+    return finished(dataset, tmp_path_factory.mktemp("pair"), 2, "--deterministic")
 
 
-def finished(dataset: Path, folder: Path, workers: int) -> Team:
-    team = Team(dataset, folder)
+@pytest.fixture(scope="module")
+def one(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Team:
+    """The same training by one process."""
+    return finished(dataset, tmp_path_factory.mktemp("one"), 1)
+
+
+def finished(dataset: Path, folder: Path, workers: int, *options: str) -> Team:
+    team = Team(dataset, folder, *options)
     outcomes = team.run(workers)
     assert [outcome.exit_code for outcome in outcomes] == [0] * workers, outcomes[-1].stderr
     assert [len(outcome.calls) for outcome in outcomes] == [TOTAL] * workers
@@ -45,21 +51,18 @@ def is_equal_to_one_process(team: Team, workers: int, one: Team) -> None:
         assert np.abs(mine - other).max() < TOLERANCE
 
 
-def test_two_workers_end_with_the_weights_of_one_process(
-    dataset: Path, pair: Team, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    is_equal_to_one_process(pair, 2, finished(dataset, tmp_path_factory.mktemp("one"), 1))
+def test_two_workers_end_with_the_weights_of_one_process(pair: Team, one: Team) -> None:
+    is_equal_to_one_process(pair, 2, one)
 
 
 @pytest.mark.long
-def test_three_workers_end_with_the_weights_of_one_process(dataset: Path, tmp_path: Path) -> None:
-    one, three = (finished(dataset, tmp_path / str(workers), workers) for workers in (1, 3))
-    is_equal_to_one_process(three, 3, one)
+def test_three_workers_end_with_the_weights_of_one_process(dataset: Path, one: Team, tmp_path: Path) -> None:
+    is_equal_to_one_process(finished(dataset, tmp_path, 3), 3, one)
 
 
 def goes_on(team: Team, workers: int, undisturbed: Team) -> None:
     """Start all again: they take the steps that follow the last checkpoint, once, and end as if nothing had been."""
-    saved = max(int(path.name.split("-")[0]) for path in team.folder.glob("checkpoints/*/*-*-*"))
+    saved = max(int(path.parent.name.split("-")[0]) for path in team.folder.glob("checkpoints/*/*/COMMIT.json"))
     outcomes = team.run(workers)
     assert [outcome.exit_code for outcome in outcomes] == [0] * workers, outcomes[-1].stderr
     assert [len(outcome.calls) for outcome in outcomes] == [TOTAL - saved] * workers
@@ -72,7 +75,7 @@ def goes_on(team: Team, workers: int, undisturbed: Team) -> None:
 def test_a_killed_worker_ends_the_others_and_all_go_on_from_the_last_checkpoint(
     dataset: Path, pair: Team, tmp_path: Path
 ) -> None:
-    team = Team(dataset, tmp_path)
+    team = Team(dataset, tmp_path, "--deterministic")
     chief, victim = team.start(2, {1: Kill(6)})
     assert victim.wait().exit_code == KILLED
     ended_in_time(chief.wait, LOST)
@@ -84,7 +87,7 @@ def test_a_killed_worker_ends_the_others_and_all_go_on_from_the_last_checkpoint(
 def test_a_stopped_worker_ends_with_143_and_the_others_with_75(
     dataset: Path, pair: Team, tmp_path: Path, victim: int
 ) -> None:
-    team = Team(dataset, tmp_path)
+    team = Team(dataset, tmp_path, "--deterministic")
     attempts = team.start(2)
     stopped = attempts[victim].wait_for(5).kill_after(0, signal.SIGTERM)
     assert stopped.exit_code == STOPPED, stopped.stderr

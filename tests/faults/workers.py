@@ -32,7 +32,7 @@ class Team:
         mlflow.MlflowClient(f"sqlite:///{self.database}").search_experiments()  # makes the tables
         settings = [word for setting in SETTINGS for word in ("--set", setting)]
         self._arguments = (
-            "--data", str(data), "--recipe", "simple-64", "--batch-size", str(BATCH), "--deterministic",
+            "--data", str(data), "--recipe", "simple-64", "--batch-size", str(BATCH),
             "--checkpoints", str(folder / "checkpoints"), "--checkpoint-every", "3", *settings, *options,
         )  # fmt: skip
         self._starts = 0

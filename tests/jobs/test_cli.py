@@ -84,6 +84,12 @@ def test_an_unknown_recipe_lists_the_known_ones(tmp_path: Path) -> None:
     assert "simple-64, larger-128" in done.stderr
 
 
+def test_workers_that_nobody_named_are_refused(tmp_path: Path) -> None:
+    done = run("jobs.train", "--data", str(tmp_path), "--recipe", "simple-64", "--strategy", "multiworker")
+    assert done.returncode == 2
+    assert "set TF_CONFIG or DOGBREED_WORKERS" in done.stderr
+
+
 def test_models_are_listed_without_the_options_of_a_training() -> None:
     code = """
 import runpy, sys

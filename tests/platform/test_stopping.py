@@ -1,6 +1,7 @@
 """Signals: at once where nothing is held, after the block elsewhere, and never lost."""
 
 import contextlib
+import ctypes
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -26,6 +27,16 @@ def test_a_signal_stops_at_once_and_gives_the_usual_exit_code(number: int, word:
     with pytest.raises(Stopped, match=f"stopped by {word}; run the same command again") as stopped:
         os.kill(os.getpid(), number)
     assert stopped.value.exit_code == code
+
+
+def test_a_signal_that_a_library_took_for_itself_is_taken_back() -> None:
+    ignore = 1  # SIG_IGN, set below Python, as TensorFlow sets its own handler
+    ctypes.CDLL(None).signal(signal.SIGTERM, ctypes.c_void_p(ignore))
+    os.kill(os.getpid(), signal.SIGTERM)
+    stopping.check()  # nothing was heard
+    stopping.listen_again()
+    with pytest.raises(Stopped):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def asked_in_a_held_block(then: Callable[[], None]) -> None:
