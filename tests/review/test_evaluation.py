@@ -26,6 +26,8 @@ from dogbreed.review.findings import Findings, Subject
 from dogbreed.review.origin import Origin
 from dogbreed.training import zoo
 
+pytestmark = pytest.mark.timeout(900)  # a tracking store is made and eight pictures are drawn, beside other tests
+
 Preprocess = Callable[..., Manifest | None]
 VIEW = View(32)
 PARAMS = {"name": "<b>own</b>", "weights": "imagenet", "seed": "0"}
