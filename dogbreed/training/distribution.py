@@ -167,9 +167,10 @@ class Distribution:
             if self.workers == 1 or not (isinstance(error, LOST) or ABORTED in str(error)):
                 raise
             stopping.check()  # all were stopped: this one, too, ends with 143
+            reason = next((line for line in str(error).splitlines() if ABORTED in line), type(error).__name__)
             raise TryAgain(
                 f"worker {self._cluster.index} of {self.workers} lost another one; when all are started again, "
-                f"they go on from the last checkpoint ({str(error).strip().splitlines()[-1]})"
+                f"they go on from the last checkpoint ({reason})"
             ) from error
 
 
