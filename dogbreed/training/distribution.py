@@ -68,7 +68,9 @@ class Distribution:
         if self.name == "single":
             return
         if recipe.weights != "none":
-            raise UnknownName(f"--weights with --strategy {self.name} is not supported; use --strategy single")
+            raise UnknownName(
+                f"--weights with --strategy {self.name} is not supported; start one process with --strategy single"
+            )
         if self.workers > 1 and not one_seed:
             raise UnknownName("--seeds with several workers is not supported; start one job for each --seed")
         gpus = len(self._devices or tf.config.list_physical_devices("GPU"))
