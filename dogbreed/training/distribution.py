@@ -68,7 +68,9 @@ class Distribution:
         if self.name == "single":
             return
         if recipe.weights != "none":
-            raise UnknownName(f"--weights with --strategy {self.name} is not supported; use --strategy single")
+            raise UnknownName(
+                f"--weights with --strategy {self.name} is not supported; start one process with --strategy single"
+            )
         if self.workers > 1 and not one_seed:
             raise UnknownName("--seeds with several workers is not supported; start one job for each --seed")
         gpus = len(self._devices or tf.config.list_physical_devices("GPU"))
@@ -167,9 +169,10 @@ class Distribution:
             if self.workers == 1 or not (isinstance(error, LOST) or ABORTED in str(error)):
                 raise
             stopping.check()  # all were stopped: this one, too, ends with 143
+            reason = next((line for line in str(error).splitlines() if ABORTED in line), type(error).__name__)
             raise TryAgain(
                 f"worker {self._cluster.index} of {self.workers} lost another one; when all are started again, "
-                f"they go on from the last checkpoint ({str(error).strip().splitlines()[-1]})"
+                f"they go on from the last checkpoint ({reason})"
             ) from error
 
 

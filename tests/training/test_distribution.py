@@ -124,8 +124,10 @@ def test_an_error_while_waiting_is_that_of_the_call() -> None:
 @pytest.mark.parametrize("error", [tf.errors.UnavailableError, tf.errors.DeadlineExceededError])
 def test_a_lost_worker_is_75_and_other_errors_stay_what_they_are(error: Callable[..., Exception]) -> None:
     workers = Distribution("multiworker", PAIR)
-    with pytest.raises(TryAgain, match=r"worker 1 of 2 lost another one.*gone"), workers.watched():
-        raise error(None, None, "Graph execution error:\n\ngone\n")
+    with pytest.raises(TryAgain, match=r"worker 1 of 2 lost another one.*aborted by: gone\)"), workers.watched():
+        raise error(None, None, "Graph execution error:\n\nCollective ops is aborted by: gone\n[[{{node}}]]")
+    with pytest.raises(TryAgain), workers.watched():
+        raise tf.errors.InternalError(None, None, "Collective ops is aborted by: gone")
     with pytest.raises(tf.errors.ResourceExhaustedError), workers.watched():
         raise tf.errors.ResourceExhaustedError(None, None, "too large")
     with pytest.raises(error), Distribution().watched():
