@@ -22,7 +22,7 @@ from tests.k8s.manifests import (
 
 FAIL = {2, 65, 77, 78}  # trying again cannot help
 SUFFIX = "-1231-235959-ffff-999"  # what `make submit` appends to a name, and the longest index
-GPU_JOBS = {"train", "train-multiworker", "evaluate", "preflight"}
+GPU_JOBS = {"train", "train-multiworker", "evaluate", "predict", "preflight"}
 VARIABLE = re.compile(r"DOGBREED_[A-Z0-9_]+")
 
 
@@ -78,7 +78,7 @@ def test_a_job_is_tried_again_by_new_pods_and_not_for_ever(manifests: Manifests,
     assert spec["podReplacementPolicy"] == "Failed"
     assert 0 < spec["activeDeadlineSeconds"] <= 7 * 86400
     assert spec["ttlSecondsAfterFinished"] == 86400
-    shared = job == "preprocess"
+    shared = job in ("preprocess", "predict")
     assert ("backoffLimitPerIndex" in spec) == ("maxFailedIndexes" in spec) == shared
     assert ("backoffLimit" in spec) != shared
 

@@ -18,7 +18,7 @@ def distinct(manifests: Manifests) -> list[Object]:
 
 
 def test_every_folder_is_in_a_combination(manifests: Manifests) -> None:
-    assert JOBS == ["evaluate", "fetch", "preflight", "preprocess", "train", "train-multiworker"]
+    assert JOBS == ["evaluate", "fetch", "predict", "preflight", "preprocess", "train", "train-multiworker"]
     assert OVERLAYS == ["aws", "cluster", "local"]
     folders = {path.parent.name for path in ROOT.glob("k8s/components/*/kustomization.yaml")}
     assert folders == {*COMPONENTS, "external"}, "overlays/aws has `external`"

@@ -55,7 +55,7 @@ def test_a_dry_run_prints_the_job_and_needs_no_cluster(job: str, overlay: str) -
     assert pod(found)["metadata"]["labels"]["app.kubernetes.io/instance"] == found["metadata"]["name"]
 
 
-@pytest.mark.parametrize("job", ["preprocess", "train-multiworker"])
+@pytest.mark.parametrize("job", ["preprocess", "train-multiworker", "predict"])
 def test_the_number_of_workers_is_set_everywhere(job: str) -> None:
     spec = rendered(JOB=job, WORKERS="7")["spec"]
     assert (spec["completions"], spec["parallelism"]) == (7, 7)
