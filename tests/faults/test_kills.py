@@ -1,9 +1,13 @@
 """jobs.preprocess killed by SIGKILL and started again; `make faults` does it at every call and 200 random moments."""
 
+import pytest
+
 from tests.faults import kills
 from tests.faults.attempt import KILLED
 from tests.faults.rows import clean_run
 from tests.faults.sites import BucketSite, FolderSite
+
+pytestmark = pytest.mark.timeout(900)  # many processes a test, slow on a busy machine; each attempt has its own limit
 
 SEED = 0
 

@@ -5,6 +5,8 @@ import pytest
 from tests.faults import store_faults
 from tests.faults.sites import BucketSite, FolderSite
 
+pytestmark = pytest.mark.timeout(900)  # many processes a test, slow on a busy machine; each attempt has its own limit
+
 SHORT = (
     "503 five times while shards are put",
     "no answer at all",

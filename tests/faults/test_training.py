@@ -6,6 +6,8 @@ from tests.faults import mlflow_outages, training_kills
 from tests.faults.mlflow_outages import Outage
 from tests.faults.training_site import TrainingSite
 
+pytestmark = pytest.mark.timeout(900)  # many processes a test, slow on a busy machine; each attempt has its own limit
+
 SEED = 0
 
 

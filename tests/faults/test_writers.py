@@ -5,6 +5,8 @@ import pytest
 from tests.faults import writers
 from tests.faults.sites import FolderSite
 
+pytestmark = pytest.mark.timeout(900)  # many processes a test, slow on a busy machine; each attempt has its own limit
+
 
 def test_three_writers_with_the_same_options_all_succeed_and_leave_what_one_leaves(folder: FolderSite) -> None:
     row = writers.same_options(folder, rounds=2)

@@ -9,6 +9,8 @@ from tests.faults.hostile.__main__ import PEAK_LIMIT_MB
 from tests.faults.hostile.run import CORPORA, report
 from tests.faults.hostile.verdict import Item, judge
 
+pytestmark = pytest.mark.timeout(900)  # hundreds of files a test, slow on a busy machine
+
 SIZES = {
     "tars": 90,
     "tars cut": 110,
