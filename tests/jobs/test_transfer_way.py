@@ -33,8 +33,9 @@ def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pyt
     assert (seeds["lowest_val_top1"], seeds["highest_val_top1"]) == (min(scores), max(scores))
     for name in ("input_wait", "photos_per_second", "cpu_hours", "system/cpu_utilization_percentage"):
         assert all(run.data.metrics[name] >= 0 for run in children)
-    best = max(children, key=lambda run: run.data.metrics["best_val_top1"])
-    assert seeds["model_version"] == int(best.data.tags["dogbreed.model_version"]) == candidate()
+    best = [run for run in children if run.data.metrics["best_val_top1"] == max(scores)]  # both, where they are even
+    assert seeds["model_version"] in [int(run.data.tags["dogbreed.model_version"]) for run in best]
+    assert seeds["model_version"] == candidate()
     assert sorted(seeds["runs"]) == sorted(run.info.run_id for run in children)
 
     first = f"models:/dogbreed/{seeds['versions'][0]}"
