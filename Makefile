@@ -24,7 +24,7 @@ demo: setup  ## the whole way on drawn photos: fetch, preprocess, train, evaluat
 	DEMO=$(DEMO) MLFLOW_TRACKING_URI=$(DEMO_TRACKING) BIN=$(BIN) jobs/demo.sh
 
 test: setup  ## the tests (about ten minutes on two cores)
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder  # files with few tests are the long ones
 
 test-long: setup  ## the tests that take minutes each; with Chromium and its driver also MLflow's pages
 	$(BIN)/pytest -m long

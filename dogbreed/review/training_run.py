@@ -72,7 +72,7 @@ class TrainingRun(Run):
         if not self._answered.wait(ANSWER_WITHIN):
             log.warning("MLflow at %s is slow to answer; training begins, its metrics are kept", _uri())
         if self._refusal:
-            self._ended.set()
+            self.__exit__(None, None, None)
             raise self._refusal
         return self
 
@@ -82,6 +82,7 @@ class TrainingRun(Run):
         Nothing is said of a run that another process goes on with.
         """
         self._ended.set()
+        self._wake.set()
         if error and not self.done and not isinstance(error, TakenOver):
             self._end("KILLED" if isinstance(error, Stopped | KeyboardInterrupt) else "FAILED")
 
@@ -146,9 +147,11 @@ class TrainingRun(Run):
 
     def _keep_sending(self) -> None:
         """Send whenever there is something new, and try again while the server is away."""
-        while not self._ended.is_set():
+        while True:
             self._wake.wait(RETRY_EVERY if self._away else None)
             self._wake.clear()
+            if self._ended.is_set():
+                return
             try:
                 self._synchronize()
             except (CredentialsRefused, DataContradiction) as refusal:

@@ -25,6 +25,7 @@ class Outcome:
     stderr: str
     calls: tuple[str, ...]  # to the watched store, for example "put manifest.json"
     moments: tuple[float, ...]  # of these calls, in seconds since the first
+    waited: tuple[float, ...]  # seconds that a training had waited for its MLflow run by then, in all
     seconds: float  # from the first call to the end
     first: float  # seconds from the start to the first call
 
@@ -36,7 +37,8 @@ class Attempt:
 
     def __init__(self, order: job.Order) -> None:
         self._order = order
-        self._calls, self._moments, self._started = list[str](), list[float](), time.monotonic()
+        self._calls, self._moments, self._waited = list[str](), list[float](), list[float]()
+        self._started = time.monotonic()
         self._began: float | None = None  # of the first call
         self._pipe, theirs = self.context.Pipe(duplex=False)
         self._process = self.context.Process(target=job.run, args=(order, theirs))  # type: ignore[attr-defined]
@@ -54,14 +56,18 @@ class Attempt:
         ended, began = time.monotonic(), self._began or self._started
         errors = self._order.stderr.read_text() if self._order.stderr.exists() else ""
         moments = tuple(moment - began for moment in self._moments)
-        return Outcome(code, errors, tuple(self._calls), moments, ended - began, began - self._started)
+        return Outcome(
+            code, errors, tuple(self._calls), moments, tuple(self._waited), ended - began, began - self._started
+        )
 
     def wait_for(self, calls: int | None) -> "Attempt":
         """Wait until so many watched calls have begun, or all, or the limit has passed."""
         until = time.monotonic() + LIMIT
         try:
             while (calls is None or len(self._calls) < calls) and self._pipe.poll(max(0.0, until - time.monotonic())):
-                self._calls.append(self._pipe.recv())
+                call, waited = self._pipe.recv()
+                self._calls.append(call)
+                self._waited.append(waited)
                 self._moments.append(time.monotonic())
                 self._began = self._began or self._moments[0]
         except (EOFError, OSError):  # OSError: killed in the middle of a message

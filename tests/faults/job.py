@@ -6,6 +6,7 @@ import runpy
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class Watch:
     def __init__(self, order: Order, calls: Connection) -> None:
         self._order, self._calls = order, calls
         self._lock, self._here, self._count = threading.Lock(), threading.local(), 0
+        self._waited = 0.0  # seconds that a training was in calls of its MLflow run
 
     def put_on(self, kind: type[Store]) -> None:
         """Wrap each method that a store must have: read, read_range, open, put, put_file, list, size, delete."""
@@ -83,8 +85,12 @@ class Watch:
             _link(*arguments, **options)
 
     def count_steps(self) -> None:
-        """Count the steps of a training instead, each at its end."""
+        """Count the steps of a training instead, each at its end, and the seconds it waits for its MLflow run."""
+        from dogbreed.review.training_run import TrainingRun
         from dogbreed.training.watcher import Watcher
+
+        for name in ("__enter__", "log", "state", "restore"):
+            setattr(TrainingRun, name, self._timed(getattr(TrainingRun, name)))
 
         end_step = Watcher.end_step
 
@@ -95,12 +101,23 @@ class Watch:
 
         Watcher.end_step = watched  # type: ignore[method-assign]
 
+    def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def timed(*arguments: Any) -> Any:
+            began = time.monotonic()
+            try:
+                return method(*arguments)
+            finally:
+                self._waited += time.monotonic() - began
+
+        return timed
+
     @contextmanager
     def _call(self, text: str) -> Iterator[None]:
         with self._lock:
             self._count += 1
             number = self._count
-            self._calls.send(text)
+            self._calls.send((text, self._waited))
             self._die_at(Kill(number))
         self._here.inside = True
         try:
@@ -115,7 +132,7 @@ class Watch:
 
 
 def run(order: Order, calls: Connection) -> None:
-    """Be the process `python -m jobs.NAME ...`; each watched call goes into the pipe `calls`."""
+    """Be the process `python -m jobs.NAME ...`; each watched call goes into `calls`, with the seconds waited."""
     for path, descriptor in ((order.stdout, 1), (order.stderr, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
     os.environ.update(order.environment)

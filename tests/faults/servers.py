@@ -69,10 +69,10 @@ def mlflow_server(home: Path) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
     storage = ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts")]
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # the latter: two cores
     with (home / "log").open("w") as log:
         server = subprocess.Popen(
-            [*command, *storage], stdout=log, stderr=log, env=environment, cwd=home, start_new_session=True
+            [*command, *storage], stdout=log, stderr=log, env={**os.environ, **quiet}, cwd=home, start_new_session=True
         )
     try:
         _wait_until_it_is_healthy(f"http://127.0.0.1:{port}", server)

@@ -1,9 +1,6 @@
 """A user's own tree and a CIFAR-shaped archive go through preprocess, train and evaluate as separate processes."""
 
-import json
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +10,7 @@ import pytest
 from dogbreed.data.sources.cifar import LAYOUTS
 from dogbreed.platform.storage import FolderStore
 from tests.data.sources.other_data import cifar_archive, write_tree
-
-ROOT = Path(__file__).parents[2]
+from tests.jobs.warm_job import job as warm_job
 
 
 def write_cifar(raw: FolderStore) -> None:
@@ -34,14 +30,7 @@ def test_other_data_go_the_same_way(source: str, write: Any, photos: int, tmp_pa
     raw, data = str(tmp_path / "raw"), str(tmp_path / "data")
     write(FolderStore(Path(raw)))
 
-    def job(name: str, *options: str) -> dict[str, Any]:
-        command = [sys.executable, "-m", f"jobs.{name}", *options]
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-        summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return summary
-
+    job = partial(warm_job, MLFLOW_TRACKING_URI=tracking)
     made = job("preprocess", "--source", source, "--raw", raw, "--out", data, "--size", "32")
     assert made["written"] == photos
     settings = ("--batch-size", "16", "--epochs", "12", "--set", "patience=12")

@@ -6,9 +6,9 @@ import keras
 import mlflow
 import pytest
 
-from bench.jobs import job
+from tests.jobs.warm_job import job
 
-pytestmark = pytest.mark.timeout(900)  # five jobs, each of which imports TensorFlow, beside other tests
+pytestmark = pytest.mark.timeout(900)  # six jobs beside other tests
 
 
 def candidate() -> int:

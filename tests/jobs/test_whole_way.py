@@ -1,4 +1,4 @@
-"""Preprocess, train, evaluate, predict and compare as separate processes on drawn photos, with a real MLflow server."""
+"""Preprocess, train, evaluate, predict and compare, each in a process, on drawn photos, with a real MLflow server."""
 
 import os
 import subprocess
@@ -12,11 +12,11 @@ import mlflow
 import pandas
 import pytest
 
-from bench.jobs import job as run_job
 from tests.faults.servers import mlflow_server
+from tests.jobs.warm_job import job as run_job
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.timeout(1200)  # sixteen jobs, each of which imports TensorFlow, beside other tests
+pytestmark = pytest.mark.timeout(1200)  # sixteen jobs beside other tests
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The run of a training on a real SQLite store: found again, filled without gap or double, ended truthfully."""
 
 import contextlib
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,15 @@ def test_the_key_of_another_training_contradicts() -> None:
     train(JOB, range(1, 2), error=Stopped)
     with pytest.raises(DataContradiction, match="choose another --name"):
         TrainingRun(replace(JOB, content="other")).__enter__()
+
+
+def test_after_its_end_it_asks_no_server_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(JOB, range(1, 2), error=Stopped)
+    with pytest.raises(DataContradiction):
+        TrainingRun(replace(JOB, content="other")).__enter__()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/next.db")
+    time.sleep(5 * training_run.RETRY_EVERY)
+    assert not (tmp_path / "next.db").exists()
 
 
 def test_what_was_not_taken_is_sent_again_and_what_was_is_not_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
