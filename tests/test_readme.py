@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,15 +24,18 @@ def test_there_are_commands_of_every_job() -> None:
     }
 
 
+@cache
+def help_of(job: str) -> str:
+    command = [sys.executable, "-m", job, "--help"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_documented_command_has_only_real_options(command: str) -> None:
     job, *options = shlex.split(command)
-    shown = subprocess.run(
-        [sys.executable, "-m", job, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
     for option in options:
         if option.startswith("--"):
-            assert re.search(rf"{option}\b", shown), f"{job} has no {option}"
+            assert re.search(rf"{option}\b", help_of(job)), f"{job} has no {option}"
 
 
 def test_every_make_target_in_the_docs_exists() -> None:

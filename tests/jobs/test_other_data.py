@@ -23,7 +23,8 @@ def write_photos(raw: FolderStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "write", "photos"), [("cifar10", write_cifar, 480), ("image-folder", write_photos, 240)]
+    ("source", "write", "photos"),
+    [pytest.param("cifar10", write_cifar, 480, marks=pytest.mark.long), ("image-folder", write_photos, 240)],
 )
 def test_other_data_go_the_same_way(source: str, write: Any, photos: int, tmp_path: Path) -> None:
     tracking = f"sqlite:///{tmp_path}/mlflow.db"

@@ -2,9 +2,6 @@
 
 import json
 import logging
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,23 +11,18 @@ import pytest
 from dogbreed.platform.errors import ImpossibleHere, UnknownName
 from dogbreed.platform.storage import FolderStore, Store, open_store
 from dogbreed.review import preflight
-
-ROOT = Path(__file__).parents[2]
-
-
-def run(store: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "jobs.preflight", "--store", store, *options],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from tests.jobs.warm_job import run
 
 
 def test_a_healthy_machine_passes_with_a_table_and_a_summary(tmp_path: Path) -> None:
-    done = run(str(tmp_path / "store"), "--memory", "0.5", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db")
+    done = run(
+        "jobs.preflight",
+        "--store",
+        str(tmp_path / "store"),
+        "--memory",
+        "0.5",
+        MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db",
+    )
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout.splitlines()[-1])
     assert list(summary) == ["clock", "store", "mlflow", "scratch", "memory", "gpu"]
@@ -51,7 +43,7 @@ def test_what_is_missing_decides_the_exit_code(
     options: tuple[str, ...], environment: dict[str, str], code: int, said: str, tmp_path: Path
 ) -> None:
     healthy = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
-    done = run(str(tmp_path / "store"), *options, **{**healthy, **environment})
+    done = run("jobs.preflight", "--store", str(tmp_path / "store"), *options, **{**healthy, **environment})
     assert done.returncode == code
     assert said in done.stderr
     assert f"exit {code}" in done.stderr
