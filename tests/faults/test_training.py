@@ -16,8 +16,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> TrainingSite:
     return TrainingSite(tmp_path_factory.mktemp("training"))
 
 
-def test_killed_three_times_a_training_ends_as_one_that_was_not(site: TrainingSite) -> None:
-    row = training_kills.at_steps(site, training_kills.random_steps(3, 20, SEED), chain=3)
+def test_killed_five_times_a_training_ends_as_one_that_was_not(site: TrainingSite) -> None:
+    row = training_kills.at_steps(site, training_kills.random_steps(5, 12, SEED), chain=5)
     assert row.problems == []
     assert row.seen["steps done twice"] > 0
 
