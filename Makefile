@@ -23,7 +23,7 @@ setup: .venv/ready  ## make .venv with all that jobs and tests need
 demo: setup  ## the whole way on drawn photos: fetch, preprocess, train, evaluate (about two minutes)
 	DEMO=$(DEMO) MLFLOW_TRACKING_URI=$(DEMO_TRACKING) BIN=$(BIN) jobs/demo.sh
 
-test: setup  ## the tests (about ten minutes on two cores)
+test: setup  ## the tests (about twelve minutes on two cores)
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder  # files with few tests are the long ones
 
 test-long: setup  ## the tests that take minutes each; with Chromium and its driver also MLflow's pages
