@@ -23,7 +23,7 @@ def test_killed_five_times_a_training_ends_as_one_that_was_not(site: TrainingSit
 
 
 def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(site: TrainingSite) -> None:
-    assert training_kills.in_checkpoints(site, training_kills.checkpoint_calls(site, 1, SEED)).problems == []
+    assert training_kills.in_checkpoints(site, training_kills.checkpoint_calls(site, 2, SEED)).problems == []
 
 
 def test_a_damaged_checkpoint_costs_one_interval(site: TrainingSite) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bench.jobs import run
 from dogbreed.data.dataset import load_manifest
 from dogbreed.data.pipeline import InputPipeline, Share
 from dogbreed.platform.errors import ImpossibleHere, TryAgain, UnknownName
@@ -20,6 +19,7 @@ from dogbreed.training import batches
 from dogbreed.training.distribution import Distribution, chosen, patiently
 from dogbreed.training.recipe import Recipe, override
 from dogbreed.training.recipes import named
+from tests.jobs.warm_job import run
 
 BATCH = 12
 ALONE, PAIR = Cluster(("localhost",), 0), Cluster(("a:2222", "b:2222"), 1)
@@ -134,11 +134,11 @@ def test_a_lost_worker_is_75_and_other_errors_stay_what_they_are(error: Callable
         raise error(None, None, "a store of TensorFlow's own")
 
 
-@pytest.mark.parametrize(
-    "settings", [pytest.param((), marks=pytest.mark.long), ("precision=mixed_float16", "steps_per_execution=2")]
-)
+@pytest.mark.parametrize("settings", [(), ("precision=mixed_float16", "steps_per_execution=2")])
 def test_two_devices_end_with_the_weights_of_one(dataset: Path, settings: tuple[str, ...]) -> None:
-    found = json.loads(run("tests.training.mirrored", str(dataset), *settings))
+    done = run("tests.training.mirrored", str(dataset), *settings)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
     assert found["replicas"] == 2
     alone, both = found["losses"]
     assert len(set(alone)) == 4
