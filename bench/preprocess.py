@@ -6,7 +6,6 @@ as the baseline ones of the published archive, so the same photos are also measu
 """
 
 import io
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import click
 import numpy as np
 from PIL import Image
 
+from bench.archives import encoded_anew
 from bench.jobs import draw_raw
 from bench.table import Row, show
 from dogbreed.data import shards
@@ -69,20 +69,6 @@ def rate(photos: int, work: Callable[[Path], None]) -> float:
         began = time.perf_counter()
         work(out)
         return photos / (time.perf_counter() - began)
-
-
-def baseline(raw: Path, folder: Path) -> Path:
-    """Copy the archives with every photo encoded anew as a baseline JPEG of quality 90."""
-    (folder / "annotation.tar").write_bytes((raw / "annotation.tar").read_bytes())
-    with tarfile.open(raw / "images.tar") as old, tarfile.open(folder / "images.tar", "w") as new:
-        for member in old:
-            if (file := old.extractfile(member)) is not None:
-                buffer = io.BytesIO()
-                Image.open(file).convert("RGB").save(buffer, "JPEG", quality=90)
-                info = tarfile.TarInfo(member.name)
-                info.size = buffer.tell()
-                new.addfile(info, io.BytesIO(buffer.getvalue()))
-    return folder
 
 
 def psnr(plan: Plan, boxes: dict[str, Box], folder: Path, pool: ThreadPoolExecutor) -> float:
@@ -145,7 +131,8 @@ def main(raw: Path | None) -> None:
         raw = raw or Path(draw_raw(Path(scratch), per_breed=30))
         again = Path(scratch) / "baseline"
         again.mkdir()
-        for title, folder in ((f"photos as in {raw.name}", raw), ("the same as baseline JPEG", baseline(raw, again))):
+        photos = {f"photos as in {raw.name}": raw, "the same as baseline JPEG": encoded_anew(raw, again)}
+        for title, folder in photos.items():
             show(f"Preprocessing on {cores} cores, {title}", "photos/s", measure(folder, pool))
 
 

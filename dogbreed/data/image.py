@@ -47,16 +47,17 @@ def versions() -> dict[str, str]:
     }
 
 
-def decode(data: bytes) -> Pixels:
+def decode(data: bytes, side: int = 0) -> Pixels:
     """Return the photo as uint8 [height, width, 3], RGB, in stored orientation, which is the one that boxes refer to.
 
+    With a `side` in pixels a JPEG is reduced while it is decoded, to no less than that in height and width.
     Raises BadPhoto for anything but a whole JPEG or PNG of at most PIXEL_LIMIT pixels.
     """
     with _reasons():
         try:
             height, width, _, _ = simplejpeg.decode_jpeg_header(data)
             _check_pixels(width, height)
-            return np.asarray(simplejpeg.decode_jpeg(data, "RGB"))
+            return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=side, min_width=side))
         except BadPhoto:
             raise
         except (ValueError, KeyError) as error:  # PNG, CMYK, 4:4:1, a fault: Pillow, slower, knows more and says why
@@ -172,7 +173,7 @@ def contact_sheet(photos: list[bytes], side: int, columns: int = 12) -> Image.Im
     rows = math.ceil(len(photos) / columns)
     sheet = np.full((rows * side, columns * side, 3), 255, np.uint8)
     for index, photo in enumerate(photos):
-        tile = np.asarray(Image.fromarray(decode(photo)).resize((side, side)))
+        tile = np.asarray(Image.fromarray(decode(photo, side)).resize((side, side)))
         y, x = divmod(index, columns)
         sheet[y * side : (y + 1) * side, x * side : (x + 1) * side] = tile
     return Image.fromarray(sheet)

@@ -69,6 +69,6 @@ def _log_pictures(run: Run, plan: Plan, manifest: Manifest, store: Store) -> Non
     table.insert(0, "breed", manifest.classes)
     run.text("tables/photos_by_breed.csv", table.to_csv(index=False))
     run.picture("photos_by_breed", bars.class_histogram(table))
-    run.picture("breeds", breeds_sheet(store, manifest, counts))
+    run.picture("breeds", breeds_sheet(store, manifest, counts), "jpg")  # a PNG of photos has eight times the bytes
     if near := [copy for copy in manifest.copies if copy.kind != "file"]:  # equal files need no look
-        run.picture("copies", pairs_sheet(plan.source, near))
+        run.picture("copies", pairs_sheet(plan.source, near), "jpg")

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from dogbreed.data.breeds import breed_name as breed_name
 
@@ -54,6 +53,8 @@ def per_breed(labels: Labels, probabilities: Probabilities, classes: Sequence[st
     most_confused_with (the breed its photos are most often mistaken for, or ""), confused (int, how many).
     ValueError: no photos, or what `checked` finds.
     """
+    from sklearn.metrics import precision_recall_fscore_support  # takes a second, which jobs without scores spare
+
     labels, probabilities = _some(*checked(labels, probabilities, classes))
     predicted = probabilities.argmax(axis=1)
     every_class = np.arange(len(classes))
@@ -73,6 +74,8 @@ def per_breed(labels: Labels, probabilities: Probabilities, classes: Sequence[st
 
 def confusion_counts(labels: Labels, predicted: Labels, classes: int) -> npt.NDArray[np.int64]:
     """Return int64 [classes, classes]: photos by true class (row) and predicted class (column)."""
+    from sklearn.metrics import confusion_matrix
+
     if not len(labels):  # scikit-learn refuses an empty array, a picture of an empty split is still wanted
         return np.zeros((classes, classes), dtype=np.int64)
     counts = confusion_matrix(labels, predicted, labels=np.arange(classes))

@@ -71,9 +71,9 @@ class Run:
         with spared(path):
             mlflow.log_text(text, path)
 
-    def picture(self, name: str, figure: Figure | Image.Image) -> None:
-        """Keep a picture as the artifact pictures/`name`.png; a server that does not take it is a warning."""
-        path = f"pictures/{name}.png"
+    def picture(self, name: str, figure: Figure | Image.Image, kind: str = "png") -> None:
+        """Keep a picture as the artifact pictures/`name`.`kind`; a server that does not take it is a warning."""
+        path = f"pictures/{name}.{kind}"
         with spared(path):
             if isinstance(figure, Image.Image):
                 mlflow.log_image(figure, path)

@@ -71,7 +71,7 @@ def test_the_run_of_the_dataset_shows_counts_rate_tables_and_pictures(way: dict[
     assert run.data.metrics["photos_per_second"] > 0
     artifacts = {e.path for folder in ("tables", "pictures") for e in client.list_artifacts(run.info.run_id, folder)}
     assert artifacts == {
-        "pictures/breeds.png",
+        "pictures/breeds.jpg",
         "pictures/photos_by_breed.png",
         "tables/copies.csv",
         "tables/photos_by_breed.csv",

@@ -8,8 +8,6 @@ from matplotlib import colormaps, rc_context
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 
 from dogbreed.review.metrics import Labels, Probabilities, breed_name, checked, confusion_counts
 from dogbreed.review.style import GREY, STYLE, counted, new_figure, short
@@ -46,6 +44,9 @@ def block_order(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     shares: [C, C] in 0-1, rows true, columns predicted. Average linkage on the symmetrised confusion, leaves
     ordered optimally (Bar-Joseph et al. 2001, doi:10.1093/bioinformatics/17.suppl_1.S22).
     """
+    from scipy.cluster.hierarchy import leaves_list, linkage  # a third of a second, which jobs without scores spare
+    from scipy.spatial.distance import squareform
+
     distance = 1 - (shares + shares.T) / 2
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform(distance, checks=False), method="average", optimal_ordering=True)
