@@ -96,7 +96,7 @@ def _row(run: Run, trained: Run | None) -> dict[str, Any]:
     return {
         **known,
         **scores,
-        "recipe": params["name"],
+        "recipe": _recipe(params),
         "command": command(params),
         "seed": params["seed"],
         "begun_with": params.get("weights", "none"),
@@ -119,6 +119,13 @@ def _training(model: str) -> Run | None:
         if error.error_code in ABSENT:
             return None
         raise
+
+
+def _recipe(params: dict[str, str]) -> str:
+    """Return the recipe's name and, where --set chose another model than it names, that one's too."""
+    name, model = params["name"], params.get("model", "")
+    usual = RECIPES[name]().model if name in RECIPES else model
+    return name if model in ("", usual) else f"{name} ({model})"
 
 
 def command(params: dict[str, str]) -> str:

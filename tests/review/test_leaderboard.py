@@ -61,6 +61,15 @@ def test_the_newest_evaluation_of_each_model_counts_and_the_best_comes_first(
     assert (board["high"] > board["top1"]).all()
 
 
+def test_another_model_than_the_recipes_is_named(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    evaluate(register(dataset, name="mobilenetv2-160", model="mobilenet-0.25"), A, hits=50)
+    board = leaderboard.table(leaderboard.evaluations("test", A, ()))
+    assert board["recipe"].tolist() == ["mobilenetv2-160 (mobilenet-0.25)"]
+
+
 def test_a_page_shows_mean_and_range_of_seeds_and_commands_that_repeat_each_row(board: pd.DataFrame) -> None:
     head, line, *rows = leaderboard.markdown(board, "test").splitlines()
     assert head == "| recipe | test top-1 | between | top-5 | macro F1 | hours | command |"
