@@ -57,7 +57,7 @@ def _listed(axes: Axes, shown: pd.DataFrame, models: int) -> None:
     for place, row in enumerate(shown.to_dict("records")):
         seed = "" if pd.isna(row["seed"]) else f", seed {row['seed']}"
         mirrored = ", mirrored" if row["mirrored"] else ""
-        text = f"{place + 1}  {row['top1']:.1%}  {short(str(row['recipe']))}{seed}{mirrored}"
+        text = f"{place + 1}  {row['top1']:.1%}  {short(str(row['recipe']), 40)}{seed}{mirrored}"
         axes.text(0, 0.98 - place * 0.056, text, transform=axes.transAxes, va="top", fontsize=10)
     below = 0.98 - len(shown) * 0.056
     if models > len(shown):

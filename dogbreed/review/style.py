@@ -36,9 +36,9 @@ def drawn(figure: Figure) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def short(name: str) -> str:
-    """Return a name that fits beside a bar."""
-    return name if len(name) <= 30 else f"{name[:29]}…"  # the longest of the 120 breeds has 30 letters
+def short(name: str, letters: int = 30) -> str:
+    """Return a name that fits beside a bar: the longest of the 120 breeds has 30 letters."""
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
 def counted(count: int, noun: str) -> str:
