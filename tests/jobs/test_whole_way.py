@@ -57,6 +57,20 @@ def way(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     }
 
 
+def test_preprocess_spares_the_import_of_keras(way: dict[str, Any]) -> None:
+    data = Path(way["preprocess"]["manifest"]).parent
+    options = ["--source", "sketches", "--raw", way["fetch"]["raw"], "--out", str(data), "--size", "64"]
+    code = f"""
+import atexit, runpy, sys
+atexit.register(lambda: print("keras" in sys.modules))
+sys.argv = ["preprocess", *{options}]
+runpy.run_module("jobs.preprocess", run_name="__main__")
+"""
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": way["tracking"]}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
 def test_every_photo_is_written_or_accounted_for(way: dict[str, Any]) -> None:
     summary = way["preprocess"]
     assert summary["written"] == 120
