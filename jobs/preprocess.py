@@ -15,7 +15,7 @@ from dogbreed.data.sources import NAMES
 from dogbreed.platform import machine
 from dogbreed.platform.log import progress
 from dogbreed.platform.storage import Store, open_store
-from jobs._cli import default, job, uri
+from jobs._cli import default, importing, job, uri
 
 if TYPE_CHECKING:  # --help imports neither TensorFlow nor SciPy
     from dogbreed.data.plan import Plan
@@ -49,17 +49,18 @@ log = logging.getLogger(__name__)
 @click.option("--workers", type=click.IntRange(1), default=1, help="Number of workers N with a fixed share.")
 def main(**options: Any) -> dict[str, Any]:
     """Crop, shard and commit the photos of a raw archive. Doing it again changes nothing."""
-    _import_tensorflow()
-    from dogbreed.data import parts
-    from dogbreed.data.export import export_folders
-    from dogbreed.data.forecast import forecast
-    from dogbreed.data.garbage import collect
-    from dogbreed.data.plan import make_plan
-    from dogbreed.data.sources import open_source
-    from dogbreed.review import datasets, preflight
-
     raw, out = open_store(options["raw"]), open_store(options["out"])
-    preflight.before_job(raw, out)
+    with importing():
+        _import_tensorflow()
+        from dogbreed.data import parts
+        from dogbreed.data.export import export_folders
+        from dogbreed.data.forecast import forecast
+        from dogbreed.data.garbage import collect
+        from dogbreed.data.plan import make_plan
+        from dogbreed.data.sources import open_source
+        from dogbreed.review import datasets, preflight
+
+        preflight.before_job(raw, out)
     if options["gc"]:
         return {"out": out.uri, "deleted": len(collect(out))}
     source = open_source(options["source"], raw)

@@ -20,7 +20,7 @@ def find_copies_once(
 ) -> list[Copy]:
     """Return the pairs of copies among the plan's photos: what an earlier start has committed, or found now.
 
-    All workers look at the photos together: each begins at another part of them and passes over what others have done.
+    All workers look at the photos together: each begins with other parts of them and passes over what others have done.
     """
     key = plan.part_key("copies")
     try:
@@ -37,8 +37,9 @@ def _fingerprints_of_all(
     """Return key -> fingerprint of all photos, from parts that some worker has committed or that are made now."""
     photos = plan.photos
     parts = [photos[start : start + PHOTOS_PER_SHARD] for start in range(0, len(photos), PHOTOS_PER_SHARD)]
-    first = random.randrange(len(parts)) if index is None else len(parts) * index // workers
-    numbers = [*range(first, len(parts)), *range(first)]
+    numbers = random.sample(range(len(parts)), len(parts))  # who is done helps the others
+    if index is not None:
+        numbers = sorted(numbers, key=lambda number: number % workers != index)
     found = {
         number: _fingerprints(plan, number, parts[number], out, pool)
         for number in progress(numbers, "compare", len(numbers), unit="part")

@@ -29,7 +29,7 @@ from dogbreed.platform.errors import DataContradiction
 # bits of 64 that may differ; every pair at or under both was a copy in the small archive, docs/data.md
 PERCEPTUAL, GRADIENT = 10, 8
 SIDE = 96  # pixels to which a JPEG is reduced while it is decoded: three times what the hashes look at
-PAIRS = 1 << 22  # pairs that are compared at a time: 34 MB, whatever the number of photos
+PAIRS = 1 << 19  # pairs that are compared at a time: 4 MB, which a core's share of the cache holds
 
 IMAGENET_NAME = re.compile(r"n\d{8}_\d+")
 WHOLE_BREED = re.compile(r"^(n\d{8})(?:-.*)?$", re.MULTILINE)

@@ -48,16 +48,21 @@ def part_key(config_id: str, part: int | str) -> str:
 def share(plan: Planned, index: int | None, workers: int) -> list[int]:
     """Return the numbers of the shards that this worker looks after.
 
-    With an `index` the share is fixed; without, it is every shard, from a random one on, so that workers
-    who know nothing of each other rarely meet.
+    With an `index` the share is fixed, and all shares have about as many photos; without, it is every shard in random
+    order: workers who know nothing of each other rarely meet, and those who met part again.
     """
     numbers = list(range(len(plan.shards)))
     if index is None:
-        start = random.randrange(len(numbers))
-        return numbers[start:] + numbers[:start]
+        return random.sample(numbers, len(numbers))
     if not 0 <= index < workers:
         raise UnknownName(f"worker index {index} is outside 0 to {workers - 1}; set --workers to their number")
-    return numbers[index::workers]
+    shares: list[list[int]] = [[] for _ in range(workers)]
+    photos = [0] * workers
+    for number in sorted(numbers, key=lambda number: len(plan.shards[number][1]), reverse=True):
+        least = photos.index(min(photos))  # the largest shard left goes to who has least
+        shares[least].append(number)
+        photos[least] += len(plan.shards[number][1])
+    return shares[index]
 
 
 def make_parts(

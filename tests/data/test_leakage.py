@@ -90,7 +90,7 @@ def test_workers_look_at_each_photo_once_whoever_of_them_is_killed(
     with ThreadPoolExecutor(1) as one, pytest.raises(Stopped):
         find_copies_once(plan, out, one, index=1, workers=2)  # type: ignore[arg-type]
     order = [photo.key for photo in plan.photos]
-    assert seen == order[10:], "the second worker begins in the middle"
+    assert set(seen) == {*order[5:10], *order[15:]}, "every second part is the second worker's"
     monkeypatch.setattr(source, "read", lambda photo: seen.append(photo.key) or source.files[photo.key])
     found = find_copies_once(plan, out, pool, index=0, workers=2)
     assert found == [Copy("a/train/03", "a/train/19", "file")]

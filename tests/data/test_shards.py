@@ -148,8 +148,18 @@ def test_the_shares_of_all_workers_are_all_shards_once() -> None:
     plan = make_plan(Photos(), DatasetOptions(size=32))
     assert len(plan.shards) == 10  # 27 train in 6, 3 validation in 1, 15 test in 3
     shares = [share(plan, index, 3) for index in range(3)]
-    assert shares == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
+    assert sorted(number for share in shares for number in share) == list(range(10))
+    photos = [sum(len(plan.shards[number][1]) for number in share) for share in shares]
+    assert photos == [15, 15, 15]
     assert sorted(share(plan, None, 3)) == list(range(10))
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_workers_without_shares_that_met_part_again() -> None:
+    plan = make_plan(Photos(), DatasetOptions(size=32))
+    orders = {tuple(share(plan, None, 3)) for _ in range(20)}
+    followers = {order[place + 1] for order in orders for place in range(9) if order[place] == 0}
+    assert len(followers) > 1  # in the same order two workers would make every shard twice once they met
 
 
 def test_a_finished_dataset_leaves_nothing_to_do(source: StanfordDogs, dataset: Path) -> None:
