@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import TypeVar
 
@@ -29,7 +30,7 @@ from dogbreed.platform.errors import DataContradiction
 # bits of 64 that may differ; every pair at or under both was a copy in the small archive, docs/data.md
 PERCEPTUAL, GRADIENT = 10, 8
 SIDE = 96  # pixels to which a JPEG is reduced while it is decoded: three times what the hashes look at
-PAIRS = 1 << 19  # pairs that are compared at a time: 4 MB, which a core's share of the cache holds
+ROWS, COLUMNS = 64, 8192  # photos that are compared at a time with so many others: 4 MB, as a core's cache holds
 
 IMAGENET_NAME = re.compile(r"n\d{8}_\d+")
 WHOLE_BREED = re.compile(r"^(n\d{8})(?:-.*)?$", re.MULTILINE)
@@ -62,7 +63,9 @@ def _bits(found: imagehash.ImageHash) -> int:
 
 def find_copies(source: Source, photos: list[Photo], pool: ThreadPoolExecutor) -> list[Copy]:
     """Return every pair of copies among the photos, in order."""
-    return copies_among(source, photos, fingerprints(source, photos, pool))
+    prints = fingerprints(source, photos, pool)
+    hashes = Hashes.of(prints)
+    return copies_among(source, photos, prints, near_pairs(hashes, range(len(hashes.keys)), pool))
 
 
 def fingerprints(source: Source, photos: Sequence[Photo], pool: ThreadPoolExecutor) -> dict[str, Fingerprint]:
@@ -71,8 +74,10 @@ def fingerprints(source: Source, photos: Sequence[Photo], pool: ThreadPoolExecut
     return {photo.key: found for photo, found in zip(photos, read, strict=True)}
 
 
-def copies_among(source: Source, photos: Sequence[Photo], prints: Mapping[str, Fingerprint]) -> list[Copy]:
-    """Return every pair of copies by the photos' fingerprints, in order; photos that look alike are read once more."""
+def copies_among(
+    source: Source, photos: Sequence[Photo], prints: Mapping[str, Fingerprint], near: Iterable[tuple[str, str]]
+) -> list[Copy]:
+    """Return every pair of copies, in order; the photos of `near`, all that `near_pairs` finds, are read once more."""
     by_key = {photo.key: photo for photo in photos}
     exact = [
         Copy(a, b, "file")
@@ -80,9 +85,9 @@ def copies_among(source: Source, photos: Sequence[Photo], prints: Mapping[str, F
         for a, b in combinations(same, 2)
     ]
     known = {(copy.key, copy.other) for copy in exact}
-    near = [pair for pair in _near(prints) if pair not in known]
-    pixels = {key: _pixels(source.read(by_key[key])) for key in {key for pair in near for key in pair}}
-    return sorted(exact + [Copy(a, b, "pixels" if pixels[a] == pixels[b] else "near") for a, b in near])
+    other = [pair for pair in near if pair not in known]
+    pixels = {key: _pixels(source.read(by_key[key])) for key in {key for pair in other for key in pair}}
+    return sorted(exact + [Copy(a, b, "pixels" if pixels[a] == pixels[b] else "near") for a, b in other])
 
 
 def _equal(pairs: Iterable[tuple[K, str]]) -> Iterator[list[str]]:
@@ -102,17 +107,38 @@ def _pixels(data: bytes) -> str:
     return hashlib.sha256(repr(decoded.shape).encode() + decoded.tobytes()).hexdigest()
 
 
-def _near(prints: Mapping[str, Fingerprint]) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of keys whose hashes differ in few bits."""
-    keys = sorted(key for key, found in prints.items() if found.perceptual is not None)
-    perceptual = np.array([prints[key].perceptual for key in keys], np.uint64)
-    gradient = np.array([prints[key].gradient for key in keys], np.uint64)
-    block = max(1, PAIRS // max(1, len(keys)))
-    for start in range(0, len(keys), block):
-        differing = np.bitwise_count(perceptual[start : start + block, None] ^ perceptual[start:])
-        rows, columns = (found + start for found in np.nonzero(differing <= PERCEPTUAL))
-        chosen = (rows < columns) & (np.bitwise_count(gradient[rows] ^ gradient[columns]) <= GRADIENT)
-        yield from ((keys[a], keys[b]) for a, b in zip(rows[chosen], columns[chosen], strict=True))
+@dataclass(frozen=True)
+class Hashes:
+    """Both hashes of the photos that can be decoded, as uint64 [photos], in the order of their sorted keys."""
+
+    keys: list[str]
+    perceptual: np.ndarray
+    gradient: np.ndarray
+
+    @classmethod
+    def of(cls, prints: Mapping[str, Fingerprint]) -> "Hashes":
+        """Return the hashes that the fingerprints hold."""
+        keys = sorted(key for key, found in prints.items() if found.perceptual is not None)
+        perceptual, gradient = ([getattr(prints[key], name) for key in keys] for name in ("perceptual", "gradient"))
+        return cls(keys, np.array(perceptual, np.uint64), np.array(gradient, np.uint64))
+
+
+def near_pairs(hashes: Hashes, rows: range, pool: ThreadPoolExecutor) -> list[tuple[str, str]]:
+    """Return the pairs of keys whose hashes differ in few bits: a photo of `rows` and one that comes after it."""
+    blocks = [range(start, min(start + ROWS, rows.stop)) for start in range(rows.start, rows.stop, ROWS)]
+    return [pair for pairs in pool.map(partial(_near, hashes), blocks) for pair in pairs]
+
+
+def _near(hashes: Hashes, rows: range) -> list[tuple[str, str]]:
+    found = []
+    perceptual, gradient = hashes.perceptual, hashes.gradient
+    for start in range(rows.start, len(hashes.keys), COLUMNS):
+        differing = np.bitwise_count(perceptual[rows.start : rows.stop, None] ^ perceptual[start : start + COLUMNS])
+        a, b = np.nonzero(differing <= PERCEPTUAL)
+        a, b = a + rows.start, b + start
+        chosen = (a < b) & (np.bitwise_count(gradient[a] ^ gradient[b]) <= GRADIENT)
+        found += [(hashes.keys[one], hashes.keys[other]) for one, other in zip(a[chosen], b[chosen], strict=True)]
+    return found
 
 
 def groups(copies: Iterable[Copy]) -> dict[str, str]:

@@ -8,10 +8,21 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from dogbreed.data import copies
+from dogbreed.data import copies, leakage
 from dogbreed.data.copies import find_copies_once
 from dogbreed.data.dataset import Copy
-from dogbreed.data.leakage import find_copies, fingerprint, groups, imagenet_names, is_listed, leaked
+from dogbreed.data.leakage import (
+    GRADIENT,
+    PERCEPTUAL,
+    Hashes,
+    find_copies,
+    fingerprint,
+    groups,
+    imagenet_names,
+    is_listed,
+    leaked,
+    near_pairs,
+)
 from dogbreed.data.options import DatasetOptions
 from dogbreed.data.plan import make_plan
 from dogbreed.data.sources import Photo
@@ -97,6 +108,47 @@ def test_workers_look_at_each_photo_once_whoever_of_them_is_killed(
     assert sorted(seen) == sorted(order)
     assert find_copies_once(plan, out, pool) == found
     assert len(seen) == len(order), "what was found once is read back"
+
+
+def test_workers_compare_each_photo_once_whoever_of_them_is_killed(
+    pool: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "ROWS_PER_PART", 5)
+    files = {f"a/train/{seed:02}": encoded(picture(seed)) for seed in range(18)}
+    source = Photos({**files, "a/train/18": b"no photo", "a/train/19": encoded(picture(3), quality=30)})
+    plan, out, compared = make_plan(source, DatasetOptions(split="stratified")), FolderStore(tmp_path), list[range]()
+
+    def compare(hashes: Hashes, rows: range, threads: ThreadPoolExecutor) -> list[tuple[str, str]]:
+        if len(compared) == 2:
+            raise Stopped
+        compared.append(rows)
+        return near_pairs(hashes, rows, threads)
+
+    monkeypatch.setattr(copies, "near_pairs", compare)
+    with pytest.raises(Stopped):
+        find_copies_once(plan, out, pool, index=1, workers=2)
+    assert {rows.start for rows in compared} == {5, 15}, "every second part is the second worker's"
+    monkeypatch.setattr(
+        copies, "near_pairs", lambda hashes, rows, threads: compared.append(rows) or near_pairs(hashes, rows, threads)
+    )
+    assert find_copies_once(plan, out, pool, index=0, workers=2) == [Copy("a/train/03", "a/train/19", "near")]
+    assert sorted(row for rows in compared for row in rows) == list(range(19)), "what cannot be decoded has no row"
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (7, 5), (64, 8192)])
+def test_near_pairs_are_all_pairs_whatever_is_compared_at_a_time(
+    rows: int, columns: int, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leakage, "ROWS", rows)
+    monkeypatch.setattr(leakage, "COLUMNS", columns)
+    words = np.random.default_rng(0).integers(0, 2**14, (2, 50), np.uint64)  # so short that many are near
+    pairs = [(a, b) for a in range(50) for b in range(a + 1, 50)]
+    differing = [[(int(hashes[a]) ^ int(hashes[b])).bit_count() for a, b in pairs] for hashes in words]
+    expected = {pair for pair, p, g in zip(pairs, *differing, strict=True) if p <= PERCEPTUAL and g <= GRADIENT}
+    assert 100 < len(expected) < len(pairs)
+    hashes = Hashes([f"{number:02}" for number in range(50)], *words)
+    found = [pair for part in (range(20), range(20, 50)) for pair in near_pairs(hashes, part, pool)]
+    assert sorted(found) == sorted((f"{a:02}", f"{b:02}") for a, b in expected)
 
 
 def test_copies_of_copies_are_one_group() -> None:
