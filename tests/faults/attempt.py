@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -79,7 +80,8 @@ class Attempt:
         self.wait_for(1)
         self._process.join(seconds)
         if self._process.exitcode is None:
-            os.kill(int(self._process.pid or 0), number)
+            with suppress(ProcessLookupError):  # it may end at this very moment
+                os.kill(int(self._process.pid or 0), number)
         return self.wait()
 
 
