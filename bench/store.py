@@ -30,7 +30,7 @@ from dogbreed.data.view import View
 from dogbreed.platform.storage import Store, open_store
 
 SIZE, BATCH = 128, 32
-ROUNDS = 3  # alternated, the best of each counts
+ROUNDS = 5  # alternated, the best of each counts
 THREADS = 32  # that fetch one object a photo
 SAMPLE = 2000  # photos that are fetched one by one
 
