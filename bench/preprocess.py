@@ -21,7 +21,7 @@ from bench.jobs import draw_raw
 from bench.table import Row, show
 from dogbreed.data import shards
 from dogbreed.data.annotation import Box, choose_boxes
-from dogbreed.data.leakage import find_copies
+from dogbreed.data.copies import find_copies_once
 from dogbreed.data.options import DatasetOptions
 from dogbreed.data.plan import Plan, make_plan
 from dogbreed.data.records import read_shard
@@ -57,7 +57,7 @@ def ours(plan: Plan, out: Path, pool: ThreadPoolExecutor) -> None:
 
 def with_copies(plan: Plan, out: Path, pool: ThreadPoolExecutor) -> None:
     """The same after the search for copies."""
-    find_copies(plan.source, plan.photos, pool)
+    find_copies_once(plan, FolderStore(out), pool)
     ours(plan, out, pool)
 
 

@@ -61,13 +61,6 @@ def _bits(found: imagehash.ImageHash) -> int:
     return int(str(found), 16)
 
 
-def find_copies(source: Source, photos: list[Photo], pool: ThreadPoolExecutor) -> list[Copy]:
-    """Return every pair of copies among the photos, in order."""
-    prints = fingerprints(source, photos, pool)
-    hashes = Hashes.of(prints)
-    return copies_among(source, photos, prints, near_pairs(hashes, range(len(hashes.keys)), pool))
-
-
 def fingerprints(source: Source, photos: Sequence[Photo], pool: ThreadPoolExecutor) -> dict[str, Fingerprint]:
     """Read the photos and return key -> fingerprint, in their order."""
     read = pool.map(lambda photo: fingerprint(source.read(photo)), photos)

@@ -15,7 +15,6 @@ from dogbreed.data.leakage import (
     GRADIENT,
     PERCEPTUAL,
     Hashes,
-    find_copies,
     fingerprint,
     groups,
     imagenet_names,
@@ -68,18 +67,23 @@ CHANGED = {
 }
 
 
+def find_copies(source: Photos | StanfordDogs, out: Path, pool: ThreadPoolExecutor) -> list[Copy]:
+    plan = make_plan(source, DatasetOptions(split="stratified"))
+    return find_copies_once(plan, FolderStore(out), pool)
+
+
 @pytest.mark.parametrize("change", CHANGED)
-def test_a_copy_is_found_whatever_was_done_to_it(change: str, pool: ThreadPoolExecutor) -> None:
+def test_a_copy_is_found_whatever_was_done_to_it(change: str, pool: ThreadPoolExecutor, tmp_path: Path) -> None:
     others = {f"b/train/{seed}": encoded(picture(seed)) for seed in range(1, 40)}
     source = Photos({"a/train/0": encoded(ORIGINAL), "a/test/0": CHANGED[change], **others})
     kind = change if change in ("file", "pixels") else "near"
-    assert find_copies(source, source.photos, pool) == [Copy("a/test/0", "a/train/0", kind)]
+    assert find_copies(source, tmp_path, pool) == [Copy("a/test/0", "a/train/0", kind)]
 
 
-def test_photos_that_cannot_be_decoded_are_copies_only_as_files(pool: ThreadPoolExecutor) -> None:
+def test_photos_that_cannot_be_decoded_are_copies_only_as_files(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
     broken = encoded(ORIGINAL)[:300]
     source = Photos({"a/train/0": broken, "a/train/1": broken, "a/train/2": broken[:200], "a/train/3": b""})
-    assert find_copies(source, source.photos, pool) == [Copy("a/train/0", "a/train/1", "file")]
+    assert find_copies(source, tmp_path, pool) == [Copy("a/train/0", "a/train/1", "file")]
     assert fingerprint(broken).perceptual is None
 
 
@@ -211,8 +215,10 @@ def test_without_copies_the_splits_are_what_they_were() -> None:
     assert plans([]) == plans([Copy("a/test/0", "a/test/1", "near")])
 
 
-def test_drawn_dogs_are_no_copies_of_one_another(source: StanfordDogs, pool: ThreadPoolExecutor) -> None:
-    assert find_copies(source, source.photos, pool) == []
+def test_drawn_dogs_are_no_copies_of_one_another(
+    source: StanfordDogs, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    assert find_copies(source, tmp_path, pool) == []
 
 
 def test_a_list_of_imagenet_photos_is_read_with_folders_extensions_and_numbers() -> None:
