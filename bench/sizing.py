@@ -33,7 +33,7 @@ from dogbreed.platform.storage import open_store
 
 SIZE, CORES = 224, 2  # pixels; cores of a worker
 PHOTOS, WORKERS = (20_580, 1_281_167, 14_197_122), (4, 16, 64)  # Stanford Dogs, ImageNet-1k, all of ImageNet
-ROUNDS = 2  # alternated, the best of each counts
+ROUNDS = 3  # alternated, the best of each counts
 FLOOR = 0.55  # two workers' time as a share of one's, at most
 COMPARED = 20_000  # photos, of which all pairs are compared to find the rate
 # a second below one prefix, at least: docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html

@@ -65,8 +65,8 @@ class Job(click.Command):
 
 
 @contextmanager
-def importing() -> Iterator[None]:
-    """Keep what is imported out of Python's search for garbage, which would walk over it again and again, for 1 s."""
+def keeping() -> Iterator[None]:
+    """Keep what is made here, like modules, out of Python's search for garbage, which would walk over it for 1 s."""
     gc.disable()
     try:
         yield

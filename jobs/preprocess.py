@@ -15,7 +15,7 @@ from dogbreed.data.sources import NAMES
 from dogbreed.platform import machine
 from dogbreed.platform.log import progress
 from dogbreed.platform.storage import Store, open_store
-from jobs._cli import default, importing, job, uri
+from jobs._cli import default, job, keeping, uri
 
 if TYPE_CHECKING:  # --help imports neither TensorFlow nor SciPy
     from dogbreed.data.plan import Plan
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 def main(**options: Any) -> dict[str, Any]:
     """Crop, shard and commit the photos of a raw archive. Doing it again changes nothing."""
     raw, out = open_store(options["raw"]), open_store(options["out"])
-    with importing():
+    with keeping():
         _import_tensorflow()
         from dogbreed.data import parts
         from dogbreed.data.export import export_folders
@@ -61,10 +61,10 @@ def main(**options: Any) -> dict[str, Any]:
         from dogbreed.review import datasets, preflight
 
         preflight.before_job(raw, out)
-    if options["gc"]:
-        return {"out": out.uri, "deleted": len(collect(out))}
-    source = open_source(options["source"], raw)
-    plan = make_plan(source, _dataset_options(options))
+        if options["gc"]:
+            return {"out": out.uri, "deleted": len(collect(out))}
+        source = open_source(options["source"], raw)
+        plan = make_plan(source, _dataset_options(options))
     with machine.worker_pool(machine.readers(local=raw.local_path("") is not None)) as pool:
         if options["plan"]:
             return forecast(plan, pool)

@@ -2,7 +2,11 @@
 
 import hashlib
 import json
+import re
 from typing import Any
+
+# the line that `sealed` adds: one blank deep, so of no inner object
+SEAL = re.compile(rb'\n "digest": "(?P<digest>[0-9a-f]{64})",|,\n "digest": "(?P<last>[0-9a-f]{64})"(?=\n}\Z)')
 
 
 def canonical(content: Any) -> bytes:
@@ -22,11 +26,12 @@ def sealed(content: dict[str, Any]) -> bytes:
 
 def unsealed(data: bytes) -> dict[str, Any]:
     """Return what `sealed` was made of; ValueError for any other bytes."""
+    seal = SEAL.search(data)
+    if seal is None or sha256(data[: seal.start()] + data[seal.end() :]) != (seal["digest"] or seal["last"]).decode():
+        raise ValueError("its content is not what its digest says")
     try:
-        content = json.loads(data)
-        content.pop("digest")
-        if sealed(content) != data:
-            raise ValueError("its content is not what its digest says")
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        content: dict[str, Any] = json.loads(data)
+        del content["digest"]
+    except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"not a file that this suite has written: {error!r}") from error
-    return dict(content)
+    return content

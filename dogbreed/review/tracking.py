@@ -27,6 +27,7 @@ from dogbreed.review import metrics
 from dogbreed.review.figures import bars, confusion
 from dogbreed.review.figures.photos import sample_predictions
 from dogbreed.review.server import ERRORS, check_server, known_model, spared, translated
+from dogbreed.review.style import drawn
 
 MODEL = "dogbreed"
 JOB_KEY = "dogbreed.job_key"
@@ -75,10 +76,7 @@ class Run:
         """Keep a picture as the artifact pictures/`name`.`kind`; a server that does not take it is a warning."""
         path = f"pictures/{name}.{kind}"
         with spared(path):
-            if isinstance(figure, Image.Image):
-                mlflow.log_image(figure, path)
-            else:
-                mlflow.log_figure(figure, path)
+            mlflow.log_image(figure if isinstance(figure, Image.Image) else drawn(figure), path)
 
     def predictions(
         self,

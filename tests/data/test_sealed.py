@@ -1,0 +1,43 @@
+"""JSON files that tell when somebody changed them."""
+
+import json
+
+import pytest
+
+from dogbreed.data.sealed import canonical, sealed, sha256, unsealed
+
+CONTENTS = {
+    "the digest first": {"found": [1, 2.5, None, "é", {"digest": "0" * 64}]},
+    "the digest last": {"a": 1, "b": {"digest": "1" * 64, "z": []}},
+    "the digest between": {"archives": {}, "members": [{"name": 'x",\n "digest": "' + "2" * 64 + '",'}]},
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_what_was_sealed_comes_back(content: dict[str, object]) -> None:
+    data = sealed(content)
+    assert unsealed(data) == content
+    assert json.loads(data) == {**content, "digest": sha256(canonical(content))}
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_every_changed_byte_is_noticed(content: dict[str, object]) -> None:
+    data = sealed(content)
+    for place in range(len(data)):
+        for other in (data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :], data[:place] + data[place + 1 :]):
+            with pytest.raises(ValueError, match="its content is not what its digest says"):
+                unsealed(other)
+    for place in range(len(data) + 1):
+        with pytest.raises(ValueError, match="its content is not what its digest says"):
+            unsealed(data[:place] + b" " + data[place:])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b"[{", b"}]"), (b"{" + b'"a":[' * 100_000, b"]" * 100_000 + b"}")],
+    ids=["list", "deep"],
+)
+def test_what_this_suite_never_writes_is_refused_whatever_its_digest(before: bytes, after: bytes) -> None:
+    rest = before + b'\n "b": 2' + after
+    with pytest.raises(ValueError, match="not a file that this suite has written"):
+        unsealed(before + b'\n "digest": "' + sha256(rest).encode() + b'",' + rest.removeprefix(before))
