@@ -34,7 +34,7 @@ def test_every_changed_byte_is_noticed(content: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [(b"[{", b"}]"), (b"{" + b'"a":[' * 100_000, b"]" * 100_000 + b"}")],
+    [(b"[{", b"}]"), (b"{", b',\n "c": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")],
     ids=["list", "deep"],
 )
 def test_what_this_suite_never_writes_is_refused_whatever_its_digest(before: bytes, after: bytes) -> None:
