@@ -15,6 +15,8 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from math import ceil
 from pathlib import Path
 
 import boto3
@@ -125,16 +127,16 @@ def main(raw: str | None, per_breed: int, enlarge: float) -> None:
 
 
 def show(rate: float, asked: dict[str, float], pairs: float) -> None:
-    """Print hours and requests by photos and workers."""
+    """Print time (hours:minutes:seconds) and requests by photos and workers."""
     table = Table("photos", "workers", "read and crop", "compare", "GET/s", "PUT/s", "S3 prefix", title_justify="left")
     for photos in PHOTOS:
         for workers in WORKERS:
             a_second = rate * CORES * workers
-            hours, comparing = photos / a_second / 3600, photos**2 / 2 / (pairs * CORES * workers) / 3600
+            cropping, comparing = photos / a_second, photos**2 / 2 / (pairs * CORES * workers)
+            took = [str(timedelta(seconds=ceil(seconds))) for seconds in (cropping, comparing)]
             gets, puts = a_second * asked["GET"], a_second * asked["PUT"]
             fits = "within" if gets <= GETS else f"{gets / GETS:.1f}x its limit"
-            row = (f"{photos:,}", str(workers), f"{hours:.2f} h", f"{comparing:.2f} h", f"{gets:,.0f}", f"{puts:,.1f}")
-            table.add_row(*row, fits)
+            table.add_row(f"{photos:,}", str(workers), *took, f"{gets:,.0f}", f"{puts:,.1f}", fits)
     Console(width=110).print(table)
 
 
