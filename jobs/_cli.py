@@ -65,8 +65,11 @@ class Job(click.Command):
 
 
 @contextmanager
-def keeping() -> Iterator[None]:
-    """Keep what is made here, like modules, out of Python's search for garbage, which would walk over it for 1 s."""
+def gc_paused() -> Iterator[None]:
+    """Pause Python's garbage collection, which walks over modules and lists of photos again and again, for 1 s.
+
+    What was made meanwhile stays out of it for good.
+    """
     gc.disable()
     try:
         yield

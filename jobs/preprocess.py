@@ -15,7 +15,7 @@ from dogbreed.data.sources import NAMES
 from dogbreed.platform import machine
 from dogbreed.platform.log import progress
 from dogbreed.platform.storage import Store, open_store
-from jobs._cli import default, job, keeping, uri
+from jobs._cli import default, gc_paused, job, uri
 
 if TYPE_CHECKING:  # --help imports neither TensorFlow nor SciPy
     from dogbreed.data.plan import Plan
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 def main(**options: Any) -> dict[str, Any]:
     """Crop, shard and commit the photos of a raw archive. Doing it again changes nothing."""
     raw, out = open_store(options["raw"]), open_store(options["out"])
-    with keeping():
+    with gc_paused():
         _import_tensorflow()
         from dogbreed.data import parts
         from dogbreed.data.export import export_folders
