@@ -6,8 +6,7 @@ lengths: 2 of 60 lists with one wrong byte ended the process with a segmentation
 
 import struct
 import zlib
-from collections.abc import Collection, Iterator
-from itertools import islice
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -20,10 +19,10 @@ NUMBERS = {1: "<i1", 2: "<u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "<f4",
 TEXTS = {1: "ascii", 2: "ascii", 4: "utf-16-le", 16: "utf-8", 17: "utf-16-le"}
 
 
-def read_matlab(data: bytes, names: Collection[str]) -> dict[str, list[str] | list[float]]:
-    """Return by name those of `names` that are there and are cells of strings or arrays of numbers.
+def read_matlab(data: bytes) -> dict[str, list[str] | list[float]]:
+    """Return the cells of strings and the arrays of numbers by name; ValueError for what is damaged.
 
-    ValueError for what is damaged.
+    Variables of other kinds are left out.
     """
     if data[124:HEADER] != b"\x00\x01IM":
         raise ValueError("not a little-endian MATLAB 5 file")
@@ -33,7 +32,7 @@ def read_matlab(data: bytes, names: Collection[str]) -> dict[str, list[str] | li
             ((kind, content),) = _elements(_unpacked(content))
         if kind != MATRIX:
             raise ValueError(f"an element of type {kind}")
-        name, value = _array(content, names)
+        name, value = _array(content)
         if value is not None:
             variables[name] = value
     return variables
@@ -68,14 +67,9 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += 0 if kind == COMPRESSED else -at % 8
 
 
-def _array(content: bytes, names: Collection[str]) -> tuple[str, list[str] | list[float] | None]:
-    """Return name and values of an array; of a cell, its strings; None for another class or name."""
-    elements = _elements(content)
-    (_, flags), (_, shape), (_, encoded) = islice(elements, 3)
-    name = encoded.decode("ascii")
-    if name not in names:
-        return name, None
-    parts = list(elements)
+def _array(content: bytes) -> tuple[str, list[str] | list[float] | None]:
+    """Return name and values of an array; of a cell, its strings; None for another class."""
+    (_, flags), (_, shape), (_, name), *parts = _elements(content)
     count = int(np.prod(np.frombuffer(shape, "<i4"), dtype=np.float64))
     kind = flags[0] if flags else 0
     value: list[str] | list[float]
@@ -84,10 +78,10 @@ def _array(content: bytes, names: Collection[str]) -> tuple[str, list[str] | lis
     elif kind in NUMERIC and parts and parts[0][0] in NUMBERS:
         value = np.frombuffer(parts[0][1], NUMBERS[parts[0][0]]).astype(float).tolist()
     else:
-        return name, None
+        return name.decode("ascii"), None
     if len(value) != count:
         raise ValueError(f"an array of {count} values with {len(value)}")
-    return name, value
+    return name.decode("ascii"), value
 
 
 def _text(content: bytes) -> str:

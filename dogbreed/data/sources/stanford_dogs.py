@@ -114,7 +114,7 @@ def _read_list(official: dict[str, str], name: str, mat: bytes) -> None:
     if split is None:
         return
     try:
-        content = read_matlab(mat, ("file_list", "labels"))
+        content = read_matlab(mat)
         keys = [str(name).removesuffix(".jpg") for name in content["file_list"]]
         pairs = {(label, key.split("/")[0]) for key, label in zip(keys, content["labels"], strict=True)}
     except (ValueError, KeyError) as error:
