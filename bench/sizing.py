@@ -109,7 +109,7 @@ def pairs_per_second() -> float:
 
 @click.command()
 @click.option("--raw", help="Folder of archives as of jobs.fetch.  [default: sketches are drawn]")
-@click.option("--per-breed", default=1000, show_default=True, help="Sketches of each of ten breeds.")
+@click.option("--per-breed", default=2058, show_default=True, help="Sketches of each of ten breeds.")
 @click.option("--enlarge", default=2.5, show_default=True, help="Factor of the photos' sides; 1: as they are.")
 def main(raw: str | None, per_breed: int, enlarge: float) -> None:
     """Print the ratio of two workers to one, the rates, and the table of docs/kubernetes.md."""
