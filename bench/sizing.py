@@ -133,7 +133,7 @@ def show(rate: float, asked: dict[str, float], pairs: float) -> None:
         for workers in WORKERS:
             a_second = rate * CORES * workers
             cropping, comparing = photos / a_second, photos**2 / 2 / (pairs * CORES * workers)
-            took = [str(timedelta(seconds=ceil(seconds))) for seconds in (cropping, comparing)]
+            took = [str(timedelta(seconds=ceil(needed))) for needed in (cropping, comparing)]
             gets, puts = a_second * asked["GET"], a_second * asked["PUT"]
             fits = "within" if gets <= GETS else f"{gets / GETS:.1f}x its limit"
             table.add_row(f"{photos:,}", str(workers), *took, f"{gets:,.0f}", f"{puts:,.1f}", fits)

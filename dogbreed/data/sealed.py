@@ -2,11 +2,7 @@
 
 import hashlib
 import json
-import re
 from typing import Any
-
-# the line that `sealed` adds: one blank deep, so of no inner object
-SEAL = re.compile(rb'\n "digest": "(?P<digest>[0-9a-f]{64})",|,\n "digest": "(?P<last>[0-9a-f]{64})"(?=\n}\Z)')
 
 
 def canonical(content: Any) -> bytes:
@@ -25,13 +21,14 @@ def sealed(content: dict[str, Any]) -> bytes:
 
 
 def unsealed(data: bytes) -> dict[str, Any]:
-    """Return what `sealed` was made of; ValueError for any other bytes."""
-    seal = SEAL.search(data)
-    if seal is None or sha256(data[: seal.start()] + data[seal.end() :]) != (seal["digest"] or seal["last"]).decode():
-        raise ValueError("its content is not what its digest says")
+    """Return what `sealed` was made of; ValueError where a byte was changed since."""
     try:
-        content: dict[str, Any] = json.loads(data)
-        del content["digest"]
-    except (KeyError, TypeError, RecursionError) as error:
+        content = json.loads(data)
+        digest = content.pop("digest")
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a file that this suite has written: {error!r}") from error
-    return content
+    line = f'\n "digest": "{digest}"'.encode()  # one blank deep, so of no inner object
+    rest = data.replace(line + b",", b"", 1) if line + b"," in data else data.replace(b"," + line, b"", 1)
+    if sha256(rest) != digest:  # to encode the content anew takes five times as long
+        raise ValueError("its content is not what its digest says")
+    return dict(content)

@@ -20,16 +20,23 @@ def test_what_was_sealed_comes_back(content: dict[str, object]) -> None:
     assert json.loads(data) == {**content, "digest": sha256(canonical(content))}
 
 
+def is_refused(data: bytes) -> bool:
+    try:
+        unsealed(data)
+    except ValueError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
 def test_every_changed_byte_is_noticed(content: dict[str, object]) -> None:
     data = sealed(content)
     for place in range(len(data)):
-        for other in (data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :], data[:place] + data[place + 1 :]):
-            with pytest.raises(ValueError, match="its content is not what its digest says"):
-                unsealed(other)
-    for place in range(len(data) + 1):
-        with pytest.raises(ValueError, match="its content is not what its digest says"):
-            unsealed(data[:place] + b" " + data[place:])
+        before, byte, after = data[:place], data[place], data[place + 1 :]
+        assert is_refused(before + bytes([byte ^ 1]) + after), f"byte {place} changed"
+        assert is_refused(before + after), f"byte {place} left out"
+        assert is_refused(before + b" " + data[place:]), f"a blank before byte {place}"
+    assert is_refused(data + b"\n")
 
 
 @pytest.mark.parametrize(
