@@ -1,0 +1,12 @@
+"""Two PNG files of 20 x 20 pixels: gray blocks, and the same with one pixel a little darker."""
+
+from base64 import b64decode
+
+BLOCKS = b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAABQAAAAUCAAAAACo4kLRAAAAW0lEQVR42q3MsQ1EYACA0Ud0EioJG2hvCZXWJKJWG+OmuBlUBjDA1QwgGqVC"
+    "8vvKr3jRggYlcuyI3fR8Jgdm/DAgCzejDhU+WC8/1KwxIUWL4gWzx4YRX/zDzRNR7wwhGJQcdAAAAABJRU5ErkJggg=="
+)
+DARKER = b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAABQAAAAUCAAAAACo4kLRAAAAY0lEQVR42qXOoQ2DUAAE0PcJhpCAIoENalkChWUSgmaHbtApmAHFAB2gujV1"
+    "BINEkPyTl8vLhQ0dapT4IXGR+2W6Y8WCCUW8GQY0aPE+/Vjzwf+JHD2qc5lFmCO+mPHCJ/7nAfrtDSoRMkDYAAAAAElFTkSuQmCC"
+)

@@ -1,0 +1,273 @@
+"""Every file below a dataset's prefix, and the hashes that name configurations, sources and datasets."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from dogbreed.data import image
+from dogbreed.data.annotation import Box
+from dogbreed.data.copies import find_copies_once
+from dogbreed.data.dataset import (
+    Copy,
+    Manifest,
+    Part,
+    Rejected,
+    Shard,
+    Split,
+    commit_shard,
+    config_id,
+    load_manifest,
+)
+from dogbreed.data.export import export_folders
+from dogbreed.data.options import DatasetOptions
+from dogbreed.data.parts import part_key
+from dogbreed.data.plan import Plan, make_plan
+from dogbreed.data.records import Record, read_shard, write_shard
+from dogbreed.data.sealed import canonical, sealed, unsealed
+from dogbreed.data.sources import Photo
+from dogbreed.data.sources.cifar import LAYOUTS, Cifar
+from dogbreed.data.sources.download import write_index
+from dogbreed.data.sources.image_folder import ImageFolder
+from dogbreed.data.sources.members import Listing, make_listing
+from dogbreed.data.sources.stanford_dogs import StanfordDogs
+from dogbreed.data.split import rank
+from dogbreed.platform.storage import FolderStore
+from tests.data.sources.other_data import cifar_archive
+from tests.golden.images import BLOCKS, DARKER
+from tests.golden.literals import assert_json, assert_text, read_literal
+
+BREEDS = ("n02085620-Collie", "n02085621-pug")
+VERSIONS = {"pillow": "12.0.0", "libjpeg-turbo": "3.1.2", "simplejpeg": "1.8.2", "opencv": "4.12", "imagehash": "4.3.2"}
+
+
+@pytest.fixture(autouse=True)
+def versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same decoders on every machine, as far as hashes know."""
+    monkeypatch.setattr(image, "versions", lambda: VERSIONS)
+
+
+class FixedSource:
+    """Forty photos of two breeds, of which 16 are published as test."""
+
+    digest = "5" * 64
+
+    def __init__(self, files: dict[str, bytes] | None = None) -> None:
+        self._files = files or {}
+        names = [f"{breed}/{breed.partition('-')[0]}_{n}" for breed in BREEDS for n in range(20)]
+        self.photos: Sequence[Photo] = [
+            Photo(key, key.split("/")[0], "test" if n % 20 >= 12 else "train") for n, key in enumerate(names)
+        ]
+        if files:
+            self.photos = [Photo(key, "n02085620-Chihuahua", "train") for key in files]
+
+    def read(self, photo: Photo) -> bytes:
+        return self._files[photo.key]
+
+
+def shard(digit: str, records: int) -> Shard:
+    return Shard(f"shards/{digit * 64}.tfrecord", digit * 64, 1000 * records, records)
+
+
+MANIFEST = Manifest(
+    format=2,
+    options=json.loads(json.dumps(asdict(DatasetOptions(breeds=("chihuahua", "pug"), shards=4)))),
+    source="5" * 64,
+    versions=VERSIONS,
+    classes=("n02085620-Chihuahua", "n02110958-pug"),
+    splits={
+        "train": Split(3, (shard("a", 2), shard("b", 2))),
+        "validation": Split(1, (shard("c", 1),)),
+        "test": Split(0, ()),
+    },
+    quarantine=(Rejected("n02110958-pug/n02110958_9", "no annotation"),),
+    dropped={"not asked for": 7, "copies of test photos": 1},
+    copies=(
+        Copy("n02085620-Chihuahua/n02085620_1", "n02085620-Chihuahua/n02085620_2", "file"),
+        Copy("n02085620-Chihuahua/n02085620_1", "n02110958-pug/n02110958_3", "near"),
+    ),
+)
+RECORD = Record(
+    "n02085620-Chihuahua/n02085620_1#1", b"\xff\xd8 a JPEG \xff\xd9", 119, (500, 375), Box(10, 20.5, 300, 375)
+)
+
+
+def test_canonical_json_and_its_seal() -> None:
+    content = {"b": [1, 2.5, None, "é", True], "a": {"z": {}, "y": []}}
+    assert_text("sealed.json", sealed(content).decode())
+    assert unsealed(read_literal("sealed.json")) == content
+    assert canonical([1e-05, 0.1 + 0.2, "\n"]) == b'[\n 1e-05,\n 0.30000000000000004,\n "\\n"\n]'
+
+
+def test_manifest() -> None:
+    assert_text("manifest.json", MANIFEST.to_json().decode())
+    assert Manifest.from_json(read_literal("manifest.json")) == MANIFEST
+
+
+def test_a_manifest_is_read_below_its_name_and_a_shard_lies_below_its_hash(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    store.put("manifest.json", read_literal("manifest.json"))
+    assert load_manifest(store) == MANIFEST
+    digest = "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9"  # of "0"
+    assert commit_shard(store, b"0", 3) == Shard(f"shards/{digest}.tfrecord", digest, 1, 3)
+    assert store.read(f"shards/{digest}.tfrecord") == b"0"
+
+
+def test_what_summary_and_run_say_of_a_manifest() -> None:
+    assert_json("manifest-summary.json", {"summary": MANIFEST.summary(), "metrics": MANIFEST.counts()})
+
+
+def test_part() -> None:
+    full = Part("train", shard("a", 2), 1, (Rejected("n02110958-pug/n02110958_9", "neither JPEG nor PNG"),))
+    empty = Part("test", None, 0)
+    for name, part in (("part.json", full), ("part-empty.json", empty)):
+        assert_text(name, part.to_json().decode())
+        assert Part.from_json(read_literal(name)) == part
+    assert part_key("0123456789abcdef", 7) == "_parts/0123456789abcdef/7.json"
+
+
+def test_options_of_a_dataset() -> None:
+    assert_json("dataset-options.json", asdict(DatasetOptions()))
+
+
+def test_hashes(raw: FolderStore, photos: FolderStore) -> None:
+    options = json.loads(read_literal("dataset-options.json"))
+    # names come in any order and with or without their WordNet id
+    some = DatasetOptions(size=64, crop="defer", breeds=("n02085621-pug", "Collie"), per_breed=3)
+    found = {
+        "manifest, digest": MANIFEST.digest,
+        "manifest, configuration": MANIFEST.config_id,
+        "configuration": config_id(2, options, "0" * 64, {"pillow": "12.0.0"}),
+        "plan, default options": make_plan(FixedSource(), DatasetOptions()).config_id,
+        "plan, some options": make_plan(FixedSource(), some).config_id,
+        "rank of a/1": rank("a/1"),
+        "rank of a/1, seed 7": rank("a/1", seed=7),
+        "source, Stanford Dogs": StanfordDogs(raw).digest,
+        "source, image folder": ImageFolder(photos).digest,
+        "example": hashlib.sha256(RECORD.serialize()).hexdigest(),
+    }
+    assert_json("dataset-hashes.json", found)
+
+
+def planned(plan: Plan) -> list[list[str]]:
+    """Return split and photos of each shard, without the folders of the breeds."""
+    return [[split, " ".join(photo.key.split("/")[1] for photo in photos)] for split, photos in plan.shards]
+
+
+def test_splits_and_shards() -> None:
+    copies = [Copy("n02085620-Collie/n02085620_0", "n02085620-Collie/n02085620_1", "near")]
+    asked = {
+        "official": DatasetOptions(shards=4),
+        "official, seed 1": DatasetOptions(seed=1, shards=4),
+        "stratified": DatasetOptions(split="stratified", shards=4),
+        "three of a breed": DatasetOptions(per_breed=3),
+    }
+    plans = {name: planned(make_plan(FixedSource(), options, copies)) for name, options in asked.items()}
+    assert_json("splits.json", plans)
+
+
+def test_files_of_the_search_for_copies(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    files = {"c/1": b"no photo", "c/2": b"no photo", "c/3": BLOCKS, "c/4": DARKER}
+    plan, store = make_plan(FixedSource(files), DatasetOptions()), FolderStore(tmp_path)
+    copies = find_copies_once(plan, store, pool)
+    assert [(copy.key, copy.other, copy.kind) for copy in copies] == [("c/1", "c/2", "file"), ("c/3", "c/4", "near")]
+    folder = f"_parts/{plan.config_id}/"
+    assert sorted(store.list()) == [folder + name for name in ("copies.json", "near-0.json", "prints-0.json")]
+    for name in ("copies", "near-0", "prints-0"):
+        assert_text(f"{name}.json", store.read(f"{folder}{name}.json").decode())
+
+
+def tar(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> FolderStore:
+    """Two photos and an annotation in the published layout, without a split."""
+    store, name = FolderStore(tmp_path / "raw"), "n02085620-Chihuahua/n02085620_"
+    store.put("images.tar", tar({f"Images/{name}{n}.jpg": b"photo %d" % n for n in (1, 2)}))
+    store.put("annotation.tar", tar({f"Annotation/{name}1": b"<annotation/>"}))
+    store.put("lists.tar", tar({"file_list.mat": b"not read"}))
+    return store
+
+
+def test_index_of_the_archives(raw: FolderStore) -> None:
+    assert_text("members.json", make_listing(raw).to_json().decode())
+    assert Listing.from_json(read_literal("members.json")).to_json() == read_literal("members.json")
+    assert write_index(raw, other_checksums=True) == {"raw": raw.uri, "photos": 2, "published": False}
+    assert raw.read("members.json") == read_literal("members.json")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> FolderStore:
+    """Two photos in folders by split and breed."""
+    store = FolderStore(tmp_path / "photos")
+    for key in ("train/pug/1.jpg", "test/pug/2.png"):
+        store.put(key, key.encode())
+    return store
+
+
+def test_names_of_photos_in_folders(photos: FolderStore) -> None:
+    assert [(photo.key, photo.breed, photo.split) for photo in ImageFolder(photos).photos] == [
+        ("test/pug/2.png", "pug", "test"),
+        ("train/pug/1.jpg", "pug", "train"),
+    ]
+
+
+def test_names_of_cifar_photos(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    packed = cifar_archive("cifar100", per_class=1)
+    store.put(LAYOUTS["cifar100"].archive, packed)
+    source = Cifar(store, "cifar100")
+    assert source.digest == hashlib.sha256(packed).hexdigest()
+    assert [(photo.key, photo.breed, photo.split) for photo in source.photos[9:11]] == [
+        ("train.bin/00009", "class9", "train"),
+        ("test.bin/00000", "class0", "test"),
+    ]
+
+
+def features(example: bytes) -> dict[str, dict[str, list[object]]]:
+    """Return name -> kind of list -> values, without the suite's own feature specification."""
+    found: dict[str, dict[str, list[object]]] = {}
+    for name, feature in sorted(tf.train.Example.FromString(example).features.feature.items()):
+        kind = feature.WhichOneof("kind")
+        values = getattr(feature, kind).value
+        found[name] = {kind: [value.decode("latin-1") if isinstance(value, bytes) else value for value in values]}
+    return found
+
+
+def test_tfrecord_example() -> None:
+    assert_json("example.json", features(RECORD.serialize()))
+
+
+def test_shard_of_two_examples() -> None:
+    data = write_shard([RECORD, Record("b/2", b"", 0, (1, 1), Box(0, 0, 1, 1))])
+    assert_text("shard.tfrecord.hex", data.hex(" ", 16).replace(" ", "\n") + "\n")
+    assert next(read_shard(read_literal("shard.tfrecord"))) == RECORD
+
+
+def test_exported_photos(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    store, target = FolderStore(tmp_path / "data"), FolderStore(tmp_path / "photos")
+    found = commit_shard(store, read_literal("shard.tfrecord"), 2)
+    classes = tuple(f"n{label:08d}-breed" for label in range(120))
+    manifest = dataclasses.replace(MANIFEST, classes=classes, splits={"train": Split(2, (found,))})
+    assert export_folders(manifest, store, target, pool) == 2
+    assert sorted(target.list()) == [
+        "train/n00000000-breed/b_2.jpg",
+        "train/n00000119-breed/n02085620-Chihuahua_n02085620_1#1.jpg",
+    ]
+    assert target.read("train/n00000119-breed/n02085620-Chihuahua_n02085620_1#1.jpg") == RECORD.encoded
