@@ -1,0 +1,150 @@
+"""What a stopped training keeps in a store, and the hashes that name a training."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dogbreed.data.sealed import canonical
+from dogbreed.platform.errors import UnknownName
+from dogbreed.platform.lease import Lease
+from dogbreed.platform.storage import FolderStore
+from dogbreed.review.spool import Spool
+from dogbreed.review.tracking import flat
+from dogbreed.training import state
+from dogbreed.training.checkpoint import Checkpoints, Snapshot
+from dogbreed.training.cost import Meter
+from dogbreed.training.course import Course
+from dogbreed.training.optimizer import adamw
+from dogbreed.training.recipe import job_key, override
+from dogbreed.training.recipes import RECIPES, begun, named
+from tests.golden.literals import assert_json, assert_text, read_json, read_literal
+
+CONTENT = "0123456789abcdef"  # the default job key of what is trained
+COURSE = Course(
+    phase=1,
+    epoch=1,
+    batch=2,
+    step=7,
+    history=[{"epoch": 1, "loss": 0.1 + 0.2, "val_top1": 0.25}, {"epoch": 2, "loss": 1e-05, "val_top1": 0.5}],
+    starts=[0, 1],
+    partial=[1.5, 3.0],
+    seconds=12.5,
+    waited=0.125,
+    cost={"train_seconds": 60.0, "cpu_hours": 0.01, "peak_rss_mb": 900.0},
+)
+ARRAYS = {"model/0": np.array([[1.0, -2.5]], np.float32), "optimizer/0": np.array(7), "best/0": np.ones(1, np.float32)}
+FOLDER = "00000007-3-1"  # step, lease, number
+
+
+def test_state_of_a_training() -> None:
+    assert_text("state.json", canonical(COURSE.as_json()).decode())
+    assert Course.of_json(read_literal("state.json")) == COURSE
+    assert_text("state-begun.json", canonical(Course().as_json()).decode())
+
+
+def test_a_checkpoint_is_written(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    Checkpoints(store, CONTENT, 3).write(Snapshot(COURSE, ARRAYS, read_literal("spool")))
+    names = ("COMMIT.json", "spool", "state.json", "training.npz")
+    assert sorted(store.list()) == [f"{FOLDER}/{name}" for name in names]
+    assert_text("state.json", store.read(f"{FOLDER}/state.json").decode())
+    assert store.read(f"{FOLDER}/spool") == read_literal("spool")
+    with np.load(tmp_path / FOLDER / "training.npz") as arrays:
+        assert {name: arrays[name].tolist() for name in arrays} == {
+            "model/0": [[1.0, -2.5]],
+            "optimizer/0": 7,
+            "best/0": [1.0],
+        }
+    commit = json.loads(store.read(f"{FOLDER}/COMMIT.json"))
+    archive = store.read(f"{FOLDER}/training.npz")  # NumPy's bytes, whatever its version
+    assert commit["files"]["training.npz"] == {"bytes": len(archive), "sha256": hashlib.sha256(archive).hexdigest()}
+    expected = read_json("COMMIT.json")
+    for content in (commit, expected):
+        del content["files"]["training.npz"], content["digest"]
+    assert commit == expected
+
+
+def test_a_checkpoint_is_read(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    for name in ("COMMIT.json", "state.json", "spool", "training.npz"):
+        store.put(f"{FOLDER}/{name}", read_literal(name))
+    found = Checkpoints(store, CONTENT, 4).newest()
+    assert found is not None
+    assert (found.course, found.spool, found.name) == (COURSE, read_literal("spool"), FOLDER)
+    assert {name: (array.dtype, array.tolist()) for name, array in found.arrays.items()} == {
+        name: (array.dtype, array.tolist()) for name, array in ARRAYS.items()
+    }
+
+
+def test_arrays_of_a_model_and_its_optimizer() -> None:
+    photo = keras.Input((4,))
+    x = keras.layers.Dropout(0.5, seed=0)(photo)
+    model = keras.Model(photo, keras.layers.Dense(2, name="classes")(keras.layers.BatchNormalization()(x)))
+    model.compile(adamw(override(named("simple-64"), ["ema=0.9"]), 10, {}), "mse")
+    model.optimizer.build(model.trainable_variables)
+    arrays = state.read(model, model) | state.named("best", model.get_weights())
+    variables = [*model.variables, *model.optimizer.variables, *model.weights]
+    names = [re.sub(r"_\d+", "", variable.name) for variable in variables]  # Keras counts names within a process
+    found = zip(arrays.items(), names, strict=True)
+    assert_json("checkpoint-arrays.json", {key: f"{name} {list(array.shape)}" for (key, array), name in found})
+
+
+def leases(store: FolderStore) -> str:
+    """Return key and content of each object, without who holds it."""
+    holder = re.compile(r'[^"]+/\d+/\d+\.\d\d(?=")')
+    return "".join(f"{key}: {holder.sub('HOST/PID/STARTED', store.read(key).decode())}\n" for key in store.list())
+
+
+def test_lease(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    lease = Lease(store, "job x")
+    with lease:
+        held = leases(store)
+    lease.__enter__()
+    lease.__exit__(UnknownName, None, None)
+    assert_text("lease.txt", f"held:\n{held}given back after an error:\n{leases(store)}")
+
+
+def test_spool_of_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool()
+    monkeypatch.setattr("time.time", lambda: 1767225600.25)
+    spool.add(1, {"loss": 0.1 + 0.2, "val_top1": 0.5})
+    spool.add(2, {"loss": 1e-05})
+    monkeypatch.undo()
+    assert_text("spool", spool.state().decode())
+    again = Spool()
+    again.restore(read_literal("spool"))
+    assert again.state() == read_literal("spool")
+
+
+def test_parameters_of_a_recipe() -> None:
+    recipe = dataclasses.asdict(begun("simple-64", "imagenet"))
+    assert_json("recipe-parameters.json", {name: str(value) for name, value in flat(recipe).items()})
+
+
+def test_job_keys() -> None:
+    digest, weights = "0" * 64, "1" * 64
+    keys = {name: job_key(named(name), "", digest, 0) for name in RECIPES}
+    keys["simple-64, seed 1"] = job_key(named("simple-64"), "", digest, 1)
+    keys["simple-64, other data"] = job_key(named("simple-64"), "", "2" * 64, 0)
+    keys["simple-64, fine-tuned"] = job_key(begun("simple-64", "imagenet"), weights, digest, 0)
+    keys["simple-64, with a setting"] = job_key(override(named("simple-64"), ["augment.flip=false"]), "", digest, 0)
+    assert_json("job-keys.json", keys)
+
+
+def test_cost_of_a_training_on_two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(gpu: str) -> Any:
+        return {"peak": 2**30}
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one", "two"])
+    monkeypatch.setattr(tf.config.experimental, "reset_memory_stats", lambda gpu: None)
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", measured)
+    assert_json("cost-metrics.json", sorted(Meter({}).read()))
