@@ -1,0 +1,127 @@
+"""What a registered model consists of, the rows that it gives, and the files of batch predictions."""
+
+import hashlib
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+from dogbreed.data.dataset import Manifest, load_manifest
+from dogbreed.data.tables import WRITERS
+from dogbreed.platform.storage import FolderStore
+from dogbreed.review import classifier, predictions, results
+from dogbreed.review.classifier import COLUMNS, REQUIREMENTS, SIGNATURE, Card
+from dogbreed.review.predictions import Prediction
+from tests.golden.images import BLOCKS
+from tests.golden.literals import assert_json, assert_text, read_literal
+
+CLASSES = ("n02085620-Chihuahua", "n02086240-Shih-Tzu", "n02088466-black-and-tan_coonhound", "my_own", "e", "f")
+CARD = Card(CLASSES, 8, "squash", "0" * 64)
+PHOTOS = {"a/blocks.png": BLOCKS, "a/broken.jpg": b"no photo", "b.jpeg": BLOCKS}
+
+
+class Sure:
+    """Stands for a Keras model that takes the first photo for a coonhound and the others for a dog of one's own."""
+
+    def predict_on_batch(self, photos: np.ndarray) -> np.ndarray:
+        found = np.full((len(photos), len(CLASSES)), [0.05, 0.1, 0.15, 0.5, 0.125, 0.075], np.float32)
+        found[0] = [0.0625, 0.125, 0.5, 0.25, 1 / 30, 0.029166667]
+        return found
+
+
+@pytest.fixture(autouse=True)
+def versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same libraries on every machine, as far as hashes know."""
+    monkeypatch.setattr(predictions, "_versions", lambda: {"pillow": "12.0.0", "tensorflow": "2.21.0"})
+
+
+def test_files_of_a_model(tmp_path: Path) -> None:
+    photo = keras.Input((8, 8, 3), dtype="uint8")
+    flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(photo))
+    model = keras.Model(photo, keras.layers.Dense(len(CLASSES), activation="softmax")(flat))
+    classifier.save(model, CARD, tmp_path)
+    store = FolderStore(tmp_path)
+    assert sorted(store.list()) == ["artifacts/card.json", "artifacts/model.keras"]
+    assert_text("card.json", store.read("artifacts/card.json").decode())
+    (tmp_path / "artifacts" / "card.json").write_bytes(read_literal("card.json"))
+    _, card = classifier.load(tmp_path)
+    assert card == CARD
+
+
+def test_signature() -> None:
+    found = {name: value and json.loads(value) for name, value in SIGNATURE.to_dict().items()}
+    assert_json("signature.json", found)
+
+
+def test_requirements() -> None:
+    assert_json("requirements.json", list(REQUIREMENTS))
+
+
+def test_rows_of_photos() -> None:
+    photos = [classifier.prepared(data, CARD.view) for data in PHOTOS.values()]
+    rows = classifier.answers(Sure(), CARD, photos)
+    assert_json("answers.json", rows)
+    assert [list(row) for row in rows] == [COLUMNS] * 3
+
+
+def asked(tmp_path: Path, kind: str) -> Prediction:
+    """Return a prediction of three photos, of which one is broken."""
+    store = FolderStore(tmp_path / "photos")
+    for key, data in PHOTOS.items():
+        store.commit(key, data)
+    listed = tuple((key, len(data)) for key, data in sorted(PHOTOS.items()))
+    return Prediction(store, listed, Sure(), CARD, "d" * 64, kind, 256)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_files_of_a_batch_prediction(kind: str, tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    prediction, out = asked(tmp_path, kind), FolderStore(tmp_path / "out")
+    list(predictions.make_rows(prediction, [0], out, pool))
+    manifest = predictions.finish(prediction, out)
+    assert manifest is not None
+    (shard,) = manifest.splits["photos"].shards
+    assert_text(f"rows.{kind}", out.read(shard.key).decode())
+    assert shard.key == f"shards/{hashlib.sha256(read_literal(f'rows.{kind}')).hexdigest()}.{kind}"
+    if kind == "jsonl":
+        assert_text("predictions.json", out.read("manifest.json").decode())
+        assert predictions.counts(manifest) == {"rows": 3, "errors": 1}
+        assert load_manifest(out, "predictions 1") == manifest
+    assert sorted(out.list()) == [f"_parts/{prediction.config_id}/0.json", "manifest.json", shard.key]
+
+
+def test_parquet_holds_the_rows_of_the_other_kinds(tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in read_literal("rows.jsonl").splitlines()]
+    table = parquet.read_table(io.BytesIO(WRITERS["parquet"](rows)))
+    assert_text("rows-schema.txt", table.schema.remove_metadata().to_string() + "\n")
+    assert table.to_pylist() == rows
+
+
+def evaluation(beside: dict[str, object], names: frozenset[str] = frozenset()) -> str:
+    manifest = Manifest.from_json(read_literal("manifest.json"))
+    return results.evaluation_key("models:/dogbreed/3", manifest, "test", beside, names)
+
+
+def test_hashes(tmp_path: Path) -> None:
+    prediction = asked(tmp_path, "parquet")
+    folder = tmp_path / "model" / "artifacts"
+    folder.mkdir(parents=True)
+    (folder / "card.json").write_bytes(read_literal("card.json"))
+    (folder / "model.keras").write_bytes(b"weights")
+    plain = {"flip": False, "against": None, "imagenet_head": None}
+    other = {"flip": True, "against": "whole", "imagenet_head": "imagenet"}
+    found = {
+        "model": classifier.digest(tmp_path / "model"),
+        "prediction, photos": prediction.source,
+        "prediction, configuration": prediction.config_id,
+        "evaluation": evaluation(plain),
+        "evaluation, mirrored and compared": evaluation(other),
+        "evaluation, by part": evaluation(plain, frozenset({"n02085620_7", "n02086240"})),
+    }
+    assert_json("served-model-hashes.json", found)
+    assert prediction.options == {"model": "d" * 64, "rows": "parquet", "photos_per_shard": 256}
+    assert prediction.shards == [("photos", sorted(PHOTOS))]
