@@ -1,11 +1,14 @@
 """Several seeds in one command, then a model that begins with one of theirs, as separate processes with SQLite."""
 
+import hashlib
 from pathlib import Path
 
 import keras
 import mlflow
 import pytest
 
+from tests.golden.literals import assert_json
+from tests.golden.runs import describe_run, describe_summary
 from tests.jobs.warm_job import job
 
 pytestmark = pytest.mark.timeout(900)  # six jobs beside other tests
@@ -37,6 +40,11 @@ def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pyt
     assert seeds["model_version"] in [int(run.data.tags["dogbreed.model_version"]) for run in best]
     assert seeds["model_version"] == candidate()
     assert sorted(seeds["runs"]) == sorted(run.info.run_id for run in children)
+    assert_json("summary-seeds.json", describe_summary(seeds))
+    assert_json("run-seeds.json", describe_run(mlflow.MlflowClient(), seeds["run_id"]))
+    parts = " ".join(mlflow.get_run(run).data.tags["dogbreed.job_content"] for run in seeds["runs"])
+    content = mlflow.get_run(seeds["run_id"]).data.tags["dogbreed.job_content"]
+    assert content == hashlib.sha256(parts.encode()).hexdigest()[:16]  # the default job key
 
     first = f"models:/dogbreed/{seeds['versions'][0]}"
     begun = job("train", *train, "--weights", first, "--set", "head.epochs=2")
@@ -47,6 +55,7 @@ def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pyt
     run = mlflow.get_run(begun["run_id"])
     assert begun["epochs"] == 4
     assert len(run.data.tags["dogbreed.begun_with_sha256"]) == 64
+    assert_json("run-fine-tuned.json", describe_run(mlflow.MlflowClient(), begun["run_id"]))
 
     model = Path(mlflow.artifacts.download_artifacts(begun["model_uri"])) / "artifacts" / "model.keras"
     assert keras.models.load_model(model).output_shape == (None, 4)  # by Keras alone, without the suite

@@ -13,10 +13,12 @@ import pandas
 import pytest
 
 from tests.faults.servers import mlflow_server
+from tests.golden.literals import assert_json
+from tests.golden.runs import describe_model, describe_run, describe_summary, first_line
 from tests.jobs.warm_job import job as run_job
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.timeout(1200)  # sixteen jobs beside other tests
+pytestmark = pytest.mark.timeout(1200)  # two dozen jobs beside other tests
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +37,20 @@ def way(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     raw, data = str(home / "raw"), str(home / "data")
     listing = home / "train_cls.txt"
     listing.write_text("\n".join(f"n90000001/n90000001_{number} {number}" for number in range(1500)))
+    (home / "raw" / "weights").mkdir(parents=True)
+    (home / "raw" / "weights" / "mobilenetv2.weights.h5").write_bytes(b"fetched before")
     export = ("--export", str(home / "photos"))
+    make, first = ("--source", "sketches", "--raw", raw, "--size", "64"), ("--workers", "2", "--worker-index", "0")
     train = ("--data", data, "--recipe", "simple-64", "--epochs", "2", "--batch-size", "16", "--deterministic")
     return {
         "tracking": tracking,
         "fetch": job("fetch", "--source", "sketches", "--breeds", "3", "--per-breed", "40", "--raw", raw),
-        "preprocess": job("preprocess", "--source", "sketches", "--raw", raw, "--out", data, "--size", "64", *export),
+        "fetch_weights": job("fetch", "--weights", "mobilenetv2", "--raw", raw),
+        "preflight": job("preflight", "--store", str(home / "store")),
+        "preprocess_plan": job("preprocess", *make, "--out", data, "--plan"),
+        "preprocess_part": job("preprocess", *make, "--out", str(home / "part"), "--shards", "8", *first),
+        "preprocess": job("preprocess", *make, "--out", data, *export),
+        "preprocess_gc": job("preprocess", *make, "--out", data, "--gc"),
         "train": job("train", *train),
         "again": job("train", *train),
         "fresh": job("train", *train, "--fresh"),
@@ -53,6 +63,9 @@ def way(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
         "promote": job("evaluate", "--data", data, "--promote"),
         "promote_again": job("evaluate", "--data", data, "--promote"),
         "predict": job("predict", "--photos", str(home / "photos"), "--out", str(home / "rows.csv")),
+        "predict_part": job(
+            "predict", "--photos", str(home / "photos"), "--out", str(home / "rows"), "--shards", "2", *first
+        ),
         "compare": job("compare", "--data", data, "--out", str(home / "board")),
     }
 
@@ -190,6 +203,43 @@ def test_the_leaderboard_has_the_evaluated_model_with_the_command_behind_it(way:
     assert summary["top1"] == way["promote"]["top1"]
     text = Path(summary["out"], "leaderboard.md").read_text()
     assert "--recipe simple-64 --set epochs=2 --set batch_size=16`" in text
+
+
+def test_each_summary_has_the_committed_keys(way: dict[str, Any]) -> None:
+    repeated = {"again", "fresh", "older", "done_again", "evaluate_again", "evaluate_fresh", "promote_again"}
+    jobs = way.keys() - repeated - {"tracking"}
+    assert_json("summaries.json", {job: describe_summary(way[job]) for job in jobs})
+
+
+@pytest.mark.parametrize(("job", "made_by"), [("train", "fresh"), ("evaluate", "promote")])
+def test_the_runs_of_models_have_the_committed_names(job: str, made_by: str, way: dict[str, Any]) -> None:
+    assert_json(f"run-{job}.json", describe_run(mlflow.MlflowClient(way["tracking"]), way[made_by]["run_id"]))
+
+
+@pytest.mark.parametrize("job", ["preprocess", "predict"])
+def test_the_runs_of_data_have_the_committed_names(job: str, way: dict[str, Any]) -> None:
+    client = mlflow.MlflowClient(way["tracking"])
+    (run,) = client.search_runs([client.get_experiment_by_name(f"dogbreed/{job}").experiment_id])
+    assert_json(f"run-{job}.json", describe_run(client, run.info.run_id))
+
+
+def test_registry_experiments_and_leaderboard_have_the_committed_names(
+    way: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", way["tracking"])
+    client, board = mlflow.MlflowClient(), Path(way["compare"]["out"])
+    (registered,) = client.search_registered_models()
+    model = mlflow.artifacts.download_artifacts("models:/dogbreed@champion", dst_path=str(tmp_path))
+    found = {
+        "experiments": sorted(experiment.name for experiment in client.search_experiments()),
+        "registered model": registered.name,
+        "aliases": sorted(registered.aliases),
+        "tags of a champion": sorted(client.get_model_version_by_alias(registered.name, "champion").tags),
+        "files of a model": describe_model(Path(model)),
+        "leaderboard": sorted(path.name for path in board.iterdir()),
+        "leaderboard.csv": first_line(board / "leaderboard.csv"),
+    }
+    assert_json("tracking.json", found)
 
 
 def test_the_registered_model_names_the_breed_of_an_encoded_photo(way: dict[str, Any]) -> None:
