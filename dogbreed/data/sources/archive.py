@@ -5,23 +5,15 @@ import io
 import logging
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 from dogbreed.platform.errors import DamagedData, MissingObject
 from dogbreed.platform.storage import Store
 
 END = 1024  # bytes: a whole tar ends with two empty 512-byte blocks
 MEMBER_LIMIT = 64 << 20  # bytes; the largest published photo has 8.4 million pixels
-HEADER_LIMIT = 64 << 10  # bytes of a long name or a PAX header
-EXTENSIONS = {
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-}
+HEADER_LIMIT = 64 << 10  # bytes of all headers of one member: its own, long names, PAX records
 
 log = logging.getLogger(__name__)
 
@@ -55,80 +47,101 @@ def index(store: Store, key: str, visit: Callable[[str, bytes], None] | None = N
         opened = store.open(key)
     except MissingObject as error:
         raise MissingObject(f"{store.at(key)} does not exist; run jobs.fetch --raw {store.uri} first") from error
-    stream, members = _Hashing(opened), []
+    stream, members = TarStream(opened), []
     try:
-        with opened, open_tar(stream, "r|") as tar:
-            for member, file in regular_files(tar, MEMBER_LIMIT):
-                content = file.read()
+        with opened:
+            for member, content in read_files(stream, MEMBER_LIMIT):
                 digest = hashlib.sha256(content).hexdigest()
                 members.append(Member(member.name, member.offset_data, len(content), digest))
                 if visit:
                     visit(member.name, content)
-            stream.drain()
-            if stream.filled > tar.offset:
-                raise tarfile.ReadError("it goes on after its closing blocks")
-            if stream.count < tar.offset + END:
-                raise tarfile.ReadError("it ends before its closing blocks")
     except tarfile.TarError as error:
         raise DamagedData(f"{store.at(key)} is truncated or damaged ({error}); delete it and run jobs.fetch") from error
     return Archive(stream.count, stream.digest.hexdigest(), tuple(members))
 
 
-@contextmanager
-def open_tar(stream: io.IOBase, mode: str) -> Iterator[tarfile.TarFile]:
-    """Open a tar for reading; tarfile.ReadError for headers that make tarfile fall, recurse or allocate."""
+def read_files(
+    stream: "TarStream", limit: int, wanted: Callable[[str], bool] = lambda name: True
+) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """Yield each regular file that is wanted with its content, then read on to the stream's end.
+
+    Links and devices are logged and ignored. tarfile.ReadError for a member of more than `limit` bytes, before any of
+    them is read or skipped, for headers that make tarfile fall, recurse or allocate, and for a tar that is not whole.
+    """
     try:
-        with tarfile.open(fileobj=stream, mode=mode, tarinfo=_Strict) as tar:  # type: ignore[call-overload]
-            yield tar
+        with tarfile.open(fileobj=stream, mode="r:") as tar:
+            while (member := tar.next()) is not None:
+                stream.end_header()
+                _check_size(member, tar.offset - member.offset_data, limit)
+                if not (member.isreg() or member.isdir()):
+                    log.warning("ignored %r: a link, a device or of a type of its own", member.name)
+                elif member.isreg() and wanted(member.name):
+                    stream.seek(member.offset_data)
+                    yield member, stream.read_content(member.size)
+            stream.read_rest(tar.offset)
     except (ValueError, LookupError, ArithmeticError, RecursionError) as error:
         raise tarfile.ReadError(f"unreadable header: {error}") from error
 
 
-def regular_files(tar: tarfile.TarFile, limit: int) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-    """Yield each regular file with its content; links and devices are ignored aloud.
+def _check_size(member: tarfile.TarInfo, skipped: int, limit: int) -> None:
+    """Raise tarfile.ReadError unless a member and the bytes up to the next header are within the limit."""
+    if member.issparse() or min(member.size, skipped) < 0 or max(member.size, skipped) > limit + tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"{member.name!r} is sparse or has {member.size} bytes, limit {limit}")
 
-    tarfile.ReadError for a member of more than `limit` bytes, before any of them is read or skipped.
+
+class TarStream(io.RawIOBase):
+    """The file that tarfile reads headers from: forward only, few bytes a member, all that passes hashed and counted.
+
+    tarfile believes any length that a header claims. The limit is here because which of its methods parses a header
+    differs between patch releases, while `read` and `seek` of the file it is given stay.
     """
-    for member in tar:
-        size = max(member.size, tar.offset - member.offset_data)  # what is read, and what is skipped
-        if size > limit + tarfile.BLOCKSIZE or member.issparse():
-            raise tarfile.ReadError(f"{member.name!r} is sparse or has {size} bytes, limit {limit}")
-        content = tar.extractfile(member) if member.isreg() else None
-        if content is not None:
-            yield member, content
-        elif not member.isdir():
-            log.warning("ignored %r: a link, a device or of a type of its own", member.name)
-
-
-class _Strict(tarfile.TarInfo):
-    """A header that is refused where tarfile would take it for the archive's end or believe any length."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Strict":
-        try:
-            header = super().frombuf(buf, encoding, errors)
-        except tarfile.InvalidHeaderError as error:  # type: ignore[attr-defined]
-            raise tarfile.ReadError(str(error)) from error
-        if header.size < 0 or (header.type in EXTENSIONS and header.size > HEADER_LIMIT):
-            raise tarfile.ReadError(f"header {header.name!r} claims {header.size} bytes, limit {HEADER_LIMIT}")
-        return header
-
-
-class _Hashing(io.RawIOBase):
-    """Hashes and counts what passes through, and remembers where the last byte was that is not zero."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+        self._stream, self._allowed = stream, HEADER_LIMIT
         self.digest, self.count, self.filled = hashlib.sha256(), 0, 0
 
+    def tell(self) -> int:
+        return self.count
+
     def read(self, size: int = -1) -> bytes:
+        """Return bytes of a header; tarfile.ReadError beyond HEADER_LIMIT since the last `end_header`."""
+        self._allowed -= size
+        if size < 0 or self._allowed < 0:
+            raise tarfile.ReadError(f"a header before byte {self.count} claims {size} bytes, limit {HEADER_LIMIT}")
+        return self._take(size)
+
+    def end_header(self) -> None:
+        """Allow as many bytes for the next member's headers."""
+        self._allowed = HEADER_LIMIT
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Read on to an offset, or to the end if that comes first."""
+        if offset < self.count:
+            raise tarfile.ReadError(f"a header at byte {self.count} leads back to {offset}")
+        while self.count < offset and self._take(min(offset - self.count, 1 << 20)):
+            pass
+        return self.count
+
+    def read_content(self, size: int) -> bytes:
+        """Return `size` bytes of a member; tarfile.ReadError when there are fewer."""
+        content = self._take(size)
+        if len(content) < size:
+            raise tarfile.ReadError("unexpected end of data")
+        return content
+
+    def read_rest(self, end: int) -> None:
+        """Read on to the end; tarfile.ReadError unless two empty blocks and only zeros follow the last member."""
+        while self._take(1 << 20):
+            pass
+        if self.filled > end:
+            raise tarfile.ReadError(f"neither a header nor the end is at byte {end}")
+        if self.count < end + END:
+            raise tarfile.ReadError("it ends before its closing blocks")
+
+    def _take(self, size: int) -> bytes:
         block = self._stream.read(size)
         self.digest.update(block)
         if content := len(block.rstrip(b"\0")):
             self.filled = self.count + content
         self.count += len(block)
         return block
-
-    def drain(self) -> None:
-        while self.read(1 << 20):
-            pass

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from dogbreed.data.sources import Photo
-from dogbreed.data.sources.archive import open_tar, regular_files
+from dogbreed.data.sources.archive import TarStream, read_files
 from dogbreed.data.split import TEST, TRAIN
 from dogbreed.platform.errors import DamagedData, MissingObject
 from dogbreed.platform.storage import Store
@@ -73,12 +73,10 @@ class Cifar:
         wanted = {*self._layout.train, self._layout.test, self._layout.names}
         files = {}
         try:
-            with gzip.open(io.BytesIO(packed)) as plain, open_tar(plain, "r|") as tar:
-                for member, content in regular_files(tar, LIMIT):
-                    if (file := PurePosixPath(member.name).name) in wanted:
-                        files[file] = content.read()
-                while plain.read(1 << 20):  # to the checksum at the end, which tarfile's own gzip does not look at
-                    pass
+            with gzip.open(io.BytesIO(packed)) as plain:
+                tar = TarStream(plain)  # type: ignore[arg-type]
+                for member, content in read_files(tar, LIMIT, lambda name: PurePosixPath(name).name in wanted):
+                    files[PurePosixPath(member.name).name] = content
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise DamagedData(f"{self._where} is truncated or damaged ({error}); fetch it again") from error
         if missing := wanted - files.keys():

@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from dogbreed.data.sources.archive import Member, index
+from dogbreed.data.sources.archive import HEADER_LIMIT, MEMBER_LIMIT, Member, TarStream, index, read_files
 from dogbreed.platform.errors import DamagedData, MissingObject
 from dogbreed.platform.storage import Store
 
@@ -55,6 +55,49 @@ def test_long_names_keep_their_offsets(store: Store) -> None:
     store.put("x.tar", tar(files))
     for member in index(store, "x.tar").members:
         assert store.read_range("x.tar", member.offset, member.size) == files[member.name]
+
+
+def with_long_name(length: int, format: int) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=format) as archive:
+        archive.addfile(tarfile.TarInfo("n" * length))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_names_as_long_as_a_file_system_takes_are_read(store: Store, format: int) -> None:
+    store.put("x.tar", with_long_name(4095, format))
+    assert [len(member.name) for member in index(store, "x.tar").members] == [4095]
+
+
+@pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_name_beyond_the_limit_is_refused_before_it_is_read(format: int) -> None:
+    stream = TarStream(io.BytesIO(with_long_name(5_000_000, format)))
+    with pytest.raises(tarfile.ReadError, match="limit"):
+        list(read_files(stream, MEMBER_LIMIT))
+    assert stream.count <= 1024
+
+
+def test_many_short_headers_of_one_member_are_as_bounded_as_a_long_one() -> None:
+    piece = with_long_name(101, tarfile.GNU_FORMAT)[:1024]  # a long name without the member that it belongs to
+    stream = TarStream(io.BytesIO(piece * 1000))
+    with pytest.raises(tarfile.ReadError, match="limit"):
+        list(read_files(stream, MEMBER_LIMIT))
+    assert stream.count <= HEADER_LIMIT
+
+
+def test_what_is_not_wanted_is_not_shown_and_the_rest_is_hashed_all_the_same() -> None:
+    stream = TarStream(io.BytesIO(tar()))
+    assert [member.name for member, _ in read_files(stream, 10_000, lambda name: name.startswith("b"))] == list(FILES)[
+        2:
+    ]
+    assert stream.digest.hexdigest() == hashlib.sha256(tar()).hexdigest()
+
+
+def test_an_error_of_who_looks_at_the_files_is_not_taken_for_a_damaged_archive(store: Store) -> None:
+    store.put("x.tar", tar())
+    with pytest.raises(ValueError, match="their own"):
+        index(store, "x.tar", lambda name, content: (_ for _ in ()).throw(ValueError("their own")))
 
 
 def test_folders_and_links_are_no_members(store: Store) -> None:
