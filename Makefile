@@ -7,7 +7,7 @@ DEMO_TRACKING := sqlite:///$(abspath $(DEMO))/mlflow.db
 LOCK := docker/requirements-dev.lock
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate --no-header --quiet $(UPGRADE)
 
-.PHONY: help setup demo test test-long faults check images e2e gpu bench ui lock clean \
+.PHONY: help setup demo test test-long faults check images e2e bare gpu bench ui lock clean \
 	k8s-secrets submit wait logs k8s-check e2e-k8s
 
 help:  ## list the targets
@@ -50,6 +50,9 @@ images:  ## build the images of the jobs and of MLflow (BASE_IMAGE, CA_CERT, PIP
 
 e2e: setup  ## images and compose for real: needs an engine; without a registry also root, mmdebstrap and Go
 	tests/e2e/run.sh
+
+bare:  ## a fresh clone in a bare Debian: check, test, demo (SUITE=trixie: demo); needs root and mmdebstrap
+	tests/e2e/bare.sh
 
 k8s-secrets:  ## draw the credentials of the Kubernetes stack, into files that git ignores
 	k8s/secrets.sh
