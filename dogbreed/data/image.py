@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from dogbreed.data.annotation import Box
 
@@ -21,15 +21,6 @@ PIXEL_LIMIT = 50_000_000  # the largest published photo has 8.4 million
 SIDE_LIMIT = 65_500  # pixels: what libjpeg can write
 JPEG_QUALITY = 95
 FORMATS = ("JPEG", "PNG")  # n02105855_2933.jpg is a PNG
-TURNS = {  # by EXIF's orientation, https://www.media.mit.edu/pia/Research/deepview/exif.html
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class BadPhoto(ValueError):
@@ -70,10 +61,14 @@ def upright(data: bytes) -> Pixels:
     """Return what `decode` does, turned as the photo's EXIF says it was held; for photos that have no box."""
     pixels = decode(data)
     try:
-        turn = TURNS.get(_opened(data).getexif().get(ExifTags.Base.Orientation, 1))
+        orientation = _opened(data).getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # the photo itself is whole, and Pillow raises anything for EXIF that is not
-        turn = None
-    return pixels if turn is None else np.asarray(Image.fromarray(pixels).transpose(turn))
+        return pixels
+    if orientation == 1:
+        return pixels
+    photo = Image.fromarray(pixels)
+    photo.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.asarray(ImageOps.exif_transpose(photo))
 
 
 def decode_gray(data: bytes, side: int) -> Image.Image:
