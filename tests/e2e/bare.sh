@@ -27,7 +27,7 @@ enter() {  # enter ROOT CACHE COMMAND: run it in the clone; mounts and processes
   mount --rbind /dev "$root/dev"
   mount --bind "$cache" "$root/root/.cache"
   settings=()
-  for name in $(compgen -e | grep -E '^(PIP_.*|(https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY)$' | grep -v '^PIP_CONF'); do
+  for name in $(compgen -e | grep -E '^(PIP_.*|(https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY)$' | grep -Ev '^PIP_(CONF|FIND_LINKS)'); do
     settings+=("$name=${!name}")
   done
   exec chroot "$root" /usr/bin/env -i -C /root/dogbreed HOME=/root USER=root "TERM=${TERM:-dumb}" \
