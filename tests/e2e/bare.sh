@@ -20,6 +20,11 @@ debian_sources() {  # print the suite's lines for sources.list, from where the h
   [ -z "$security" ] || printf 'deb %s %s main\n' "$security" "$suite-security"
 }
 
+# pip's own cache is of no use behind mirrors that forbid caching
+wheels=/root/.cache/wheels
+fetch="python3 -m venv /tmp/fetch && /tmp/fetch/bin/pip download --quiet --no-deps --require-hashes --dest $wheels \
+  -r docker/requirements-dev.lock && rm -r /tmp/fetch && export PIP_FIND_LINKS=$wheels"
+
 enter() {  # enter ROOT CACHE COMMAND: run it in the clone; mounts and processes vanish with the namespace
   root=$1 cache=$2 command=$3
   mount -t proc proc "$root/proc"
@@ -31,7 +36,7 @@ enter() {  # enter ROOT CACHE COMMAND: run it in the clone; mounts and processes
     settings+=("$name=${!name}")
   done
   exec chroot "$root" /usr/bin/env -i -C /root/dogbreed HOME=/root USER=root "TERM=${TERM:-dumb}" \
-    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${settings[@]}" /bin/sh -ec "$command"
+    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${settings[@]}" /bin/sh -ec "$fetch; $command"
 }
 
 if [ "${1:-}" = --enter ]; then enter "${@:2}"; fi
