@@ -14,6 +14,7 @@ import pandas as pd
 from dogbreed.platform.errors import DataContradiction, UnknownName
 from dogbreed.platform.storage import Store
 from dogbreed.review import frontier, tracking
+from dogbreed.review.markdown import render
 from dogbreed.review.server import ABSENT, check_server, translated
 from dogbreed.review.tracking import DIGEST, MODEL
 from dogbreed.training.recipes import RECIPES, begun
@@ -23,6 +24,20 @@ COLUMNS = (
     "processor", "epochs", "model", "run",
 )  # fmt: skip
 UNSEEN = ("name", "seed", "policy", "weights")  # parameters of a training that are no settings of its recipe
+
+PAGE = """\
+| recipe | {{ split }} top-1 | between | top-5 | macro F1 | hours | command |
+|---|---|---|---|---|---|---|
+{% for row in rows %}
+| {{ row.recipe }}
+{%- if row.seeds > 1 %}, mean of {{ row.seeds }} seeds{% endif %}
+{%- if row.mirrored %}, with mirror images{% endif %} |
+{{- " " }}{{ percent(row.top1) }} | {{ interval(row.low, row.high) }} | {{ percent(row.top5) }} |
+{{- " " }}{{ "{:.3f}".format(row.macro_f1) }} |
+{{- " " }}{% if row.hours == row.hours %}{{ "{:.2g}".format(row.hours) }} {{ row.processor }}{% endif %} |
+{{- " " }}{% if row.command %}`python -m jobs.train --data DATA {{ row.command }}`{% endif %} |
+{% endfor %}
+"""
 
 Run = mlflow.entities.Run
 
@@ -143,22 +158,25 @@ def command(params: dict[str, str]) -> str:
 
 def markdown(board: pd.DataFrame, split: str) -> str:
     """Return the table for a page, seeds of one command in one row: their mean, lowest and highest top-1."""
-    lines = [
-        f"| recipe | {split} top-1 | between | top-5 | macro F1 | hours | command |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    groups = board.fillna({"command": ""}).groupby(["recipe", "command", "mirrored"], sort=False)
-    for (recipe, options, mirrored), group in sorted(groups, key=lambda item: -item[1]["top1"].mean()):
-        seeds = len(group)
-        low, high = (group["top1"].min(), group["top1"].max()) if seeds > 1 else group[["low", "high"]].iloc[0]
-        name = f"{recipe}{f', mean of {seeds} seeds' if seeds > 1 else ''}{', with mirror images' if mirrored else ''}"
-        between = f"{low:.1%} to {high:.1%}" if pd.notna(low) else ""
-        hours, processor = group["hours"].mean(), group["processor"].iloc[0]
-        cost = f"{hours:.2g} {processor}" if pd.notna(hours) else ""
-        done = f"`python -m jobs.train --data DATA {options}`" if options else ""
-        scores = f"{group['top1'].mean():.1%} | {between} | {group['top5'].mean():.1%} | {group['macro_f1'].mean():.3f}"
-        lines.append(f"| {name} | {scores} | {cost} | {done} |")
-    return "\n".join(lines) + "\n"
+    numbers = dict.fromkeys(("top1", "low", "high", "top5", "macro_f1", "hours"), float)
+    groups = board.fillna({"command": ""}).astype(numbers).groupby(["recipe", "command", "mirrored"], sort=False)
+    rows = groups.agg(
+        seeds=("top1", "size"),
+        top1=("top1", "mean"),
+        lowest=("top1", "min"),
+        highest=("top1", "max"),
+        low=("low", "first"),
+        high=("high", "first"),
+        top5=("top5", "mean"),
+        macro_f1=("macro_f1", "mean"),
+        hours=("hours", "mean"),
+        processor=("processor", "first"),
+    )
+    several = rows["seeds"] > 1
+    rows["low"] = rows["lowest"].where(several, rows["low"])
+    rows["high"] = rows["highest"].where(several, rows["high"])
+    best_first = rows.reset_index().sort_values("top1", ascending=False, kind="stable")
+    return render(PAGE, split=split, rows=best_first.to_dict("records"))
 
 
 def write(board: pd.DataFrame, text: str, split: str, out: Store) -> None:

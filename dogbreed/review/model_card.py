@@ -1,11 +1,13 @@
 """The model card: what a registered version is, how good, and what it must not be used for, from what MLflow knows."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from typing import Any
 
 import mlflow
 
 from dogbreed.review import tracking
+from dogbreed.review.markdown import render
 from dogbreed.review.server import spared
 from dogbreed.review.tracking import DIGEST, MODEL
 
@@ -14,21 +16,28 @@ SCORES = ("top1", "top5", "macro_f1")
 RANDOM = "none"  # weights that a training without --weights begins with
 
 # Mitchell et al. 2019, arXiv:1810.03993: what it is, data, how good, limits, licence.
-TEMPLATE = """# {name}, version {version}: the breed of a dog on a photo
+TEMPLATE = """# {{ model }}, version {{ version }}: the breed of a dog on a photo
 
-Recipe `{recipe}` (model {model} at {size} px), seed {seed}, begun with {weights}, trained for {epochs} epochs, epoch
-{best_epoch} kept, in run `{run}`.
+Recipe `{{ params.name }}` (model {{ params.model }} at {{ params.size }} px), seed {{ params.seed }}, begun with
+{%- if pretrained %} `{{ params.weights }}`{% else %} random weights{% endif %}, trained for {{ epochs }} epochs, epoch
+{{ best_epoch }} kept, in run `{{ run }}`.
 
 Input: a column `image` of JPEG or PNG photos, as bytes or base64 text. Output: breed, WordNet id, probability, the best
 five, or why a photo cannot be used.
 
 ## Data
 
-Dataset `{digest}`: {data}.
+Dataset `{{ digest }}`: {{ data }}.
 
 ## How good
 
-{table}
+| split | dataset | top-1 | 95 % interval | top-5 | macro F1 | run |
+|---|---|---|---|---|---|---|
+{% for row in rows %}
+| {{ row.split }}{% if row.flip %}, with mirror images{% endif %} | `{{ row.dataset }}` |
+{{- " " }}{{ percent(row.top1) }} | {{ interval(row.low, row.high) }} | {{ percent(row.top5) }} |
+{{- " " }}{{ "{:.3f}".format(row.macro_f1) }} | `{{ row.run }}` |
+{% endfor %}
 
 The kept epoch was chosen on validation, so validation flatters. An interval says what other photos of the same kind
 would have given; another seed of the training is not in it.
@@ -36,9 +45,16 @@ would have given; another seed of the training is not in it.
 ## Limits
 
 - It names one of the breeds that it has learnt, whatever is on the photo: another breed, a mixed breed, a cat.
-- It has learnt {learnt}; nobody crops the photos that it is served. Dogs that fill little of a photo are recognised
+- It has learnt
+{%- if crop == "none" %} whole photos
+{%- else %} dogs that were cropped by a box drawn by hand, with a margin of {{ margin }} box sides
+{%- endif %}; nobody crops the photos that it is served. Dogs that fill little of a photo are recognised
   less often than the table says.
-- {seen}
+{% if pretrained %}
+- Its first weights may have been learnt on the photos that it was tested with: the table is optimistic.
+{% else %}
+- It has seen no photos but those of the dataset's train split.
+{% endif %}
 - A probability is the model's own; whether one of 80 % is right in 80 of 100 cases is what calibration tells.
 
 ## Licence
@@ -46,9 +62,6 @@ would have given; another seed of the training is not in it.
 Stanford Dogs' photos come from ImageNet: research and education only, no right to redistribute them. Photos of your
 own keep the licence that they have. The code is under the Apache License 2.0.
 """
-BOXES = "dogs that were cropped by a box drawn by hand, with a margin of {margin} box sides"
-PRETRAINED = "Its first weights may have been learnt on the photos that it was tested with: the table is optimistic."
-SCRATCH = "It has seen no photos but those of the dataset's train split."
 
 
 def describe(model: str) -> None:
@@ -78,49 +91,39 @@ def evaluations(model: str) -> list[mlflow.entities.Run]:
 
 def text(version: str, trained: mlflow.entities.Run, evaluated: Iterable[mlflow.entities.Run]) -> str:
     """Return the card in Markdown."""
-    params, digest = trained.data.params, trained.data.tags[DIGEST]
-    begun = params.get("weights", RANDOM)
+    params = trained.data.params
     data = {name.removeprefix("data."): value for name, value in params.items() if name.startswith("data.")}
-    boxes = data.get("crop", "box") != "none"
-    return TEMPLATE.format(
-        name=MODEL,
+    return render(
+        TEMPLATE,
+        model=MODEL,
         version=version,
-        recipe=params["name"],
-        model=params["model"],
-        size=params["size"],
-        seed=params["seed"],
-        weights="random weights" if begun == RANDOM else f"`{begun}`",
+        params=params,
+        pretrained=params.get("weights", RANDOM) != RANDOM,
         epochs=_whole(trained, "epochs"),
         best_epoch=_whole(trained, "best_epoch"),
         run=trained.info.run_id,
-        digest=digest,
+        digest=trained.data.tags[DIGEST],
         data=", ".join(f"{name} {value}" for name, value in data.items() if value not in ("None", "[]", "False")),
-        table="\n".join(_table(trained, evaluated)),
-        learnt=BOXES.format(margin=data.get("margin", "0")) if boxes else "whole photos",
-        seen=SCRATCH if begun == RANDOM else PRETRAINED,
+        crop=data.get("crop", "box"),
+        margin=data.get("margin", "0"),
+        rows=[_row("validation", "best_val", trained), *_newest(evaluated)],
     )
 
 
-def _table(trained: mlflow.entities.Run, evaluated: Iterable[mlflow.entities.Run]) -> Iterator[str]:
-    yield "| split | dataset | top-1 | 95 % interval | top-5 | macro F1 | run |"
-    yield "|---|---|---|---|---|---|---|"
-    yield _row("validation", "best_val", trained)
-    told = set()
-    for run in evaluated:  # of two alike the newer
+def _newest(evaluated: Iterable[mlflow.entities.Run]) -> list[dict[str, Any]]:
+    """Return a row for each split, dataset and way to look at photos; `evaluated` has the newest first."""
+    rows: dict[tuple[str, bool, str], dict[str, Any]] = {}
+    for run in evaluated:
         split, flip = run.data.tags["dogbreed.split"], run.data.params.get("flip") == "True"
-        alike = (split, flip, run.data.tags[DIGEST])
-        if alike not in told:
-            told.add(alike)
-            yield _row(f"{split}, with mirror images" if flip else split, split, run)
+        rows.setdefault((split, flip, run.data.tags[DIGEST]), _row(split, split, run, flip))
+    return list(rows.values())
 
 
-def _row(name: str, prefix: str, run: mlflow.entities.Run) -> str:
+def _row(split: str, prefix: str, run: mlflow.entities.Run, flip: bool = False) -> dict[str, Any]:
     found = run.data.metrics
-    low, high = (found.get(f"{prefix}_top1_{end}") for end in ("low", "high"))
-    between = "" if low is None or high is None else f"{low:.1%} to {high:.1%}"
-    top1, top5, f1 = (found.get(f"{prefix}_{score}", float("nan")) for score in SCORES)
-    dataset, run_id = run.data.tags[DIGEST][:12], run.info.run_id
-    return f"| {name} | `{dataset}` | {top1:.1%} | {between} | {top5:.1%} | {f1:.3f} | `{run_id}` |"
+    scores = {score: found.get(f"{prefix}_{score}", float("nan")) for score in SCORES}
+    ends = {end: found.get(f"{prefix}_top1_{end}") for end in ("low", "high")}
+    return {"split": split, "flip": flip, "dataset": run.data.tags[DIGEST][:12], "run": run.info.run_id} | scores | ends
 
 
 def _whole(run: mlflow.entities.Run, metric: str) -> str:
