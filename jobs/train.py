@@ -1,6 +1,5 @@
 """Train a recipe on a preprocessed dataset and register the model."""
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import click
 
 from dogbreed.platform import machine
-from dogbreed.platform.log import progress
 from dogbreed.platform.storage import open_store
 from jobs._cli import SEED, alone, gpus_option, job, name_of_job, uri
 
@@ -81,7 +79,7 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
     is_flag=True,
     is_eager=True,
     callback=alone,
-    help="Only show every model that a recipe can name, its parameters, multiply-adds and source (minutes).",
+    help="Only show every model that a recipe can name, its parameters, multiply-adds and source.",
 )
 def main(**options: Any) -> dict[str, Any]:
     """Train a recipe on a preprocessed dataset and register the model as `candidate`."""
@@ -123,15 +121,10 @@ def main(**options: Any) -> dict[str, Any]:
 
 def _list_models() -> dict[str, Any]:
     """Print the table of models at 120 classes and return its numbers."""
-    from rich.console import Console
+    from dogbreed.training.zoo import ENTRIES, costs
 
-    from dogbreed.training import zoo
-    from dogbreed.training.zoo import inventory
-
-    counted = (inventory.measure(entry, CLASSES) for entry in zoo.ENTRIES)
-    costs = list(progress(counted, "counted", len(zoo.ENTRIES), unit="model"))
-    Console(width=None if sys.stdout.isatty() else 140).print(inventory.table(costs, CLASSES))
-    return {"models": inventory.summary(costs)}
+    click.echo("\n".join(costs.lines(ENTRIES, CLASSES)))
+    return {"models": costs.summary(ENTRIES, CLASSES)}
 
 
 def _beside(data: str) -> str:

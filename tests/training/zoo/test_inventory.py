@@ -5,7 +5,7 @@ import pytest
 from keras import layers
 
 from dogbreed.training import zoo
-from dogbreed.training.zoo import inventory
+from dogbreed.training.zoo import costs, inventory
 
 
 def test_each_output_position_takes_each_number_of_its_kernel_once() -> None:
@@ -31,3 +31,20 @@ def test_each_output_position_takes_each_number_of_its_kernel_once() -> None:
 def test_models_cost_what_their_papers_say(name: str, millions: float, tolerance: float) -> None:
     cost = inventory.measure(zoo.named(name), 1000)
     assert cost.multiply_adds / 1e6 == pytest.approx(millions, rel=tolerance)
+
+
+QUICK = ("simple", "cifar-resnet", "mobilenet-0.25")  # under a second each; all of them take minutes
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in zoo.MODELS]
+)
+def test_models_cost_what_the_list_of_models_says(name: str) -> None:
+    entry = zoo.named(name)
+    built = inventory.measure(entry, 7)
+    body = (built.parameters - 7 * (entry.width + 1), built.multiply_adds - 7 * entry.width)
+    assert costs.cost(entry, 7) == built, f'the line is now "{name}": ({body[0]:_}, {body[1]:_}),'
+
+
+def test_every_model_has_its_costs() -> None:
+    assert list(costs.BODIES) == list(zoo.MODELS)
