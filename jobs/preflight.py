@@ -3,8 +3,6 @@
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from dogbreed.platform.storage import open_store
 from jobs._cli import gpus_option, job, uri
@@ -20,11 +18,9 @@ def main(**options: Any) -> dict[str, Any]:
 
     checks = preflight.all_checks(open_store(options["store"]), options["gpus"], options["memory"])
     results = preflight.outcomes(checks)
-    table = Table("check", "", "found", title="preflight", title_justify="left")
     for result in results:
-        state = "[green]ok[/]" if result.error is None else f"[red]exit {result.error.exit_code}[/]"
-        table.add_row(result.check, state, result.found)
-    Console(stderr=True).print(table)
+        state, color = ("ok", "green") if result.error is None else (f"exit {result.error.exit_code}", "red")
+        click.echo(f"{result.check:<8} {click.style(f'{state:<8}', color)} {result.found}", err=True)
     for result in results:
         if result.error:
             raise result.error
