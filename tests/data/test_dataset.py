@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -74,23 +74,34 @@ def test_a_part_survives_its_file() -> None:
         assert Part.from_json(part.to_json()) == part
 
 
+OTHER_CONTENT = {
+    "format": FORMAT + 1,
+    "source": "other",
+    "options": {"size": 33, "crop": "box"},
+    "versions": {"pillow": "13"},
+    "classes": ("n2-B", "n1-A"),
+    "splits": {},
+    "quarantine": (),
+    "dropped": {},
+    "copies": (),
+}
+ASKED_FOR = ("format", "source", "options", "versions")  # known before any photo is read
+
+
 def test_the_digest_follows_every_content() -> None:
-    others = [
-        replace(MANIFEST_OF_TWO, format=FORMAT + 1),
-        replace(MANIFEST_OF_TWO, source="other"),
-        replace(MANIFEST_OF_TWO, options={"size": 33, "crop": "box"}),
-        replace(MANIFEST_OF_TWO, versions={"pillow": "13"}),
-        replace(MANIFEST_OF_TWO, classes=("n2-B", "n1-A")),
-        replace(MANIFEST_OF_TWO, splits={}),
-        replace(MANIFEST_OF_TWO, quarantine=()),
-    ]
-    assert len({manifest.digest for manifest in [MANIFEST_OF_TWO, *others]}) == 8
+    assert set(OTHER_CONTENT) == {field.name for field in fields(Manifest)}
+    others = [replace(MANIFEST_OF_TWO, **{name: value}) for name, value in OTHER_CONTENT.items()]
+    assert len({manifest.digest for manifest in [MANIFEST_OF_TWO, *others]}) == 1 + len(OTHER_CONTENT)
 
 
-def test_the_configuration_is_known_before_the_photos() -> None:
-    assert MANIFEST_OF_TWO.config_id == config_id(FORMAT, {"crop": "box", "size": 32}, "source", {"pillow": "12"})
-    assert MANIFEST_OF_TWO.config_id == replace(MANIFEST_OF_TWO, splits={}, quarantine=()).config_id
-    assert len(MANIFEST_OF_TWO.config_id) == 16
+def test_the_configuration_is_what_was_asked_for_and_known_before_the_photos() -> None:
+    known = config_id(FORMAT, {"crop": "box", "size": 32}, "source", {"pillow": "12"})
+    assert len(known) == 16
+    ids = {"": known}
+    for name, value in OTHER_CONTENT.items():
+        ids[name] = replace(MANIFEST_OF_TWO, **{name: value}).config_id
+    assert {name for name, found in ids.items() if found != known} == set(ASKED_FOR)
+    assert len(set(ids.values())) == 1 + len(ASKED_FOR)
 
 
 def test_a_split_counts_photos_and_records_apart() -> None:

@@ -137,10 +137,14 @@ def test_each_epoch_is_shuffled_and_augmented_anew(sketches_32: InputPipeline) -
     assert not np.array_equal(images[:24], images[24:])
 
 
-def test_a_resumed_training_goes_on_where_it_would_have_been(sketches_32: InputPipeline) -> None:
-    whole, _ = arrays(sketches_32.training(MUCH, seed=7, epochs=2))
-    rest, _ = arrays(sketches_32.training(MUCH, seed=7, epochs=2).skip(4))
-    assert np.array_equal(whole[4 * 8 :], rest)
+@pytest.mark.parametrize("decoded", [False, True], ids=["from shards", "decoded"])
+def test_a_resumed_training_goes_on_where_it_would_have_been(sketches_32: InputPipeline, decoded: bool) -> None:
+    whole, labels = arrays(sketches_32.training(MUCH, seed=7, epochs=3, decoded=decoded))
+    for epoch, batch in ((0, 2), (1, 1)):  # of 3 epochs of 3 batches of 8
+        rest, own = arrays(sketches_32.training(MUCH, seed=7, epochs=3, decoded=decoded, begin=(epoch, batch)))
+        seen = 8 * (3 * epoch + batch)
+        assert np.array_equal(rest, whole[seen:]), f"begun at batch {batch} of epoch {epoch}"
+        assert np.array_equal(own, labels[seen:])
 
 
 def test_without_augmentation_training_shows_the_evaluations_images(dataset: Path, tmp_path: Path) -> None:

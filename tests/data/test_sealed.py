@@ -20,6 +20,28 @@ def test_what_was_sealed_comes_back(content: dict[str, object]) -> None:
     assert json.loads(data) == {**content, "digest": sha256(canonical(content))}
 
 
+# the digest is what sha256sum says of these bytes without its own line
+SEALED = rb"""{
+ "a": {
+  "digest": "inner"
+ },
+ "digest": "c614ab20683d15d4a8515489204eabc19641bced071a2b4c88a8ff19a0cdc1b0",
+ "z": [
+  1,
+  2.5,
+  null,
+  true,
+  "\u00e9 \"x\""
+ ]
+}"""
+
+
+def test_the_bytes_of_a_sealed_file_never_change() -> None:
+    content = {"z": [1, 2.5, None, True, 'é "x"'], "a": {"digest": "inner"}}
+    assert sealed(content) == SEALED
+    assert unsealed(SEALED) == content
+
+
 def is_refused(data: bytes) -> bool:
     try:
         unsealed(data)

@@ -4,6 +4,7 @@ import io
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -195,12 +196,28 @@ def test_other_options_need_another_prefix(source: StanfordDogs, dataset: Path, 
         preprocess(source, FolderStore(dataset), margin=0.2)
 
 
+OTHER_OPTIONS: dict[str, Any] = {
+    "size": 33,
+    "crop": "none",
+    "margin": 0.2,
+    "objects": "each",
+    "resample": "area",
+    "square": True,
+    "split": "stratified",
+    "seed": 1,
+    "keep_leaks": True,
+    "breeds": ("Inkpot_terrier",),
+    "per_breed": 3,
+    "shards": 9,
+}
+
+
 def test_every_option_enters_the_configuration(source: StanfordDogs) -> None:
-    others = [{"size": 33}, {"crop": "none"}, {"margin": 0.2}, {"objects": "each"}, {"split": "stratified"},
-              {"seed": 1}, {"breeds": ("Inkpot_terrier",)}, {"per_breed": 3}, {"shards": 9},
-              {"resample": "area"}, {"square": True}]  # fmt: skip
-    plans = [make_plan(source, DatasetOptions(**{"size": 32, **other})) for other in [{}, *others]]
-    assert len({plan.config_id for plan in plans}) == 12
+    assert set(OTHER_OPTIONS) == {field.name for field in fields(DatasetOptions)}
+    ids = {"": make_plan(source, DatasetOptions(size=32)).config_id}
+    for name, value in OTHER_OPTIONS.items():
+        ids[name] = make_plan(source, DatasetOptions(**{"size": 32, name: value})).config_id
+    assert len(set(ids.values())) == len(ids), ids
 
 
 def test_a_broken_photo_is_quarantined_and_counted(preprocess: Preprocess, store: Store) -> None:

@@ -1,8 +1,11 @@
+import dataclasses
+from typing import Any
+
 import pytest
 
 from dogbreed.platform.errors import UnknownName
 from dogbreed.training import zoo
-from dogbreed.training.recipe import job_key, override
+from dogbreed.training.recipe import Recipe, job_key, override
 from dogbreed.training.recipes import RECIPES, named
 
 BUILT_ELSEWHERE = {"resnet50-224", "inceptionv3-224", "mobilenetv2-160", "efficientnetb0-224", "efficientnetv2b3-224"}
@@ -49,13 +52,65 @@ def test_a_wrong_setting_is_named(setting: str, said: str) -> None:
         override(named("simple-64"), [setting])
 
 
-def test_the_job_key_depends_on_recipe_data_and_seed() -> None:
-    recipe = named("simple-64")
-    keys = {
-        job_key(recipe, "", "digest", 0),
-        job_key(recipe, "", "digest", 1),
-        job_key(recipe, "", "other", 0),
-        job_key(override(recipe, ["epochs=3"]), "", "digest", 0),
-    }
-    assert len(keys) == 4
-    assert job_key(named("simple-64"), "", "digest", 0) in keys
+OTHER_FIELDS = {
+    "name": "other",
+    "model": "cifar-resnet",
+    "size": "32",
+    "shape": "pad",
+    "epochs": "3",
+    "batch_size": "8",
+    "learning_rate": "1e-4",
+    "warmup_epochs": "1.5",
+    "weight_decay": "0.1",
+    "label_smoothing": "0",
+    "dropout": "0.3",
+    "clip": "1",
+    "class_weights": "true",
+    "ema": "0.9",
+    "patience": "3",
+    "precision": "float32",
+    "steps_per_execution": "2",
+    "cache": "decoded",
+    "augment.min_area": "0.9",
+    "augment.max_aspect": "1.1",
+    "augment.flip": "true",
+    "augment.margin_jitter": "0.1",
+    "augment.cutmix": "0.1",
+    "augment.mixup": "0.1",
+    "augment.erase": "0.1",
+    "head.epochs": "1",
+    "head.views": "2",
+    "head.learning_rate": "1e-4",
+    "head.batch_size": "8",
+    "unfrozen": "0.5",
+    "layer_decay": "0.5",
+}
+PLAIN = Recipe("plain", "simple", 64)
+
+
+def paths(part: Any, before: str = "") -> set[str]:
+    """Return what `--set` can change of a recipe: its fields and those of its parts."""
+    found = set()
+    for field in dataclasses.fields(part):
+        value, path = getattr(part, field.name), before + field.name
+        found |= paths(value, f"{path}.") if dataclasses.is_dataclass(value) else {path}
+    return found
+
+
+def test_the_job_key_depends_on_every_field_of_a_recipe() -> None:
+    assert set(OTHER_FIELDS) == paths(PLAIN) - {"weights"}  # whose content enters, wherever it lies: test_transfer.py
+    keys = {"": job_key(PLAIN, "", "digest", 0)}
+    for path, text in OTHER_FIELDS.items():
+        keys[path] = job_key(override(PLAIN, [f"{path}={text}"]), "", "digest", 0)
+    assert len(set(keys.values())) == len(keys), keys
+
+
+def test_the_job_key_depends_on_data_seed_and_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [job_key(PLAIN, "", "digest", 0), job_key(PLAIN, "", "digest", 1), job_key(PLAIN, "", "other", 0)]
+    monkeypatch.setattr("dogbreed.training.recipe.FORMAT", -1)
+    keys.append(job_key(PLAIN, "", "digest", 0))
+    assert len(set(keys)) == 4
+
+
+def test_the_job_key_is_the_same_in_every_process() -> None:
+    assert job_key(PLAIN, "", "digest", 0) == "1ae3d5bbae1cf0d7"

@@ -1,0 +1,31 @@
+"""What a model trains on: resumed anywhere, the batches are those that an unbroken training would have had."""
+
+from pathlib import Path
+
+import numpy as np
+
+from dogbreed.data.dataset import load_manifest
+from dogbreed.data.pipeline import InputPipeline
+from dogbreed.platform.storage import FolderStore
+from dogbreed.training import batches
+from dogbreed.training.recipe import override
+from dogbreed.training.recipes import named
+
+MIXED = ("augment.cutmix=0.6", "augment.mixup=0.4", "augment.erase=0.5", "class_weights=true")
+
+
+def test_resumed_batches_are_mixed_as_they_would_have_been(dataset: Path) -> None:
+    recipe = override(named("simple-64"), ["size=32", "batch_size=8", "epochs=3", *MIXED])
+    store = FolderStore(dataset)
+    pipeline = InputPipeline(load_manifest(store), store, recipe.view, recipe.batch_size, Path("unused"))
+
+    def begun(*begin: int) -> list[tuple[np.ndarray, ...]]:
+        return list(batches.training(recipe, pipeline, 4, 7, begin).as_numpy_iterator())
+
+    whole = begun(0, 0)
+    for epoch, batch in ((1, 0), (1, 1)):  # of 3 epochs of 3 batches
+        rest, wanted = begun(epoch, batch), whole[3 * epoch + batch :]
+        assert len(rest) == len(wanted)
+        for ours, theirs in zip(rest, wanted, strict=True):
+            for mine, other in zip(ours, theirs, strict=True):  # photos, labels, weights
+                assert np.array_equal(mine, other), f"begun at batch {batch} of epoch {epoch}"
