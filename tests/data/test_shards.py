@@ -1,6 +1,9 @@
 """Preprocessing: the same photos and options give the same bytes, wherever and by however many workers."""
 
 import io
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +34,7 @@ from dogbreed.platform.errors import DataContradiction, MissingManifest, Unknown
 from dogbreed.platform.storage import FolderStore, Store, open_store
 
 Preprocess = Callable[..., Manifest | None]
+ROOT = Path(__file__).parents[2]
 
 
 class Photos:
@@ -424,7 +428,44 @@ def test_a_forecast_is_near_what_comes_and_writes_nothing(
     actual = sum(shard.bytes for split in manifest.splits.values() for shard in split.shards)
     assert found["megabytes"] == pytest.approx(actual / 1e6, rel=0.1, abs=0.1)
     assert found["seconds"] > 0
-    assert found["memory_megabytes"] > 100, "Python and TensorFlow alone have more"
+
+
+MEMORY = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import numpy, psutil
+from dogbreed.data import forecast, image, shards
+from dogbreed.data.options import DatasetOptions
+from dogbreed.data.plan import make_plan
+from dogbreed.data.sources import Photo
+from dogbreed.platform.storage import FolderStore
+
+class Source:
+    digest, data = "memory", image.encode(numpy.zeros((32, 32, 3), "uint8"))
+    photos = [Photo(f"a/{number}", "a", "train") for number in range(40)]
+    def read(self, photo): return self.data
+
+plan = make_plan(Source(), DatasetOptions(size=32, shards=3))
+image.encode = lambda pixels: b"x" * (4 << 20)  # so heavy that shards outweigh libraries
+forecast.SAMPLE = 4  # and a sample is light beside a shard, as it is with real photos
+with ThreadPoolExecutor(2) as pool:
+    before = psutil.Process().memory_info().rss
+    list(shards.make_shards(plan, range(len(plan.shards)), FolderStore(Path(sys.argv[1])), pool))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+    before = psutil.Process().memory_info().rss
+    print(1e6 * forecast.forecast(plan, pool)["memory_megabytes"] - before)
+"""
+
+
+def test_the_memory_of_a_forecast_is_what_making_the_shards_takes(tmp_path: Path) -> None:
+    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1"}  # TensorFlow without Keras, as in jobs.preprocess
+    command = [sys.executable, "-c", MEMORY, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    taken, foretold = map(float, done.stdout.split())
+    assert taken > 100e6, "two shards of 12 photos of 4 MB"
+    assert 0.8 * taken < foretold < 1.5 * taken  # measured: 1.19
 
 
 def test_garbage_is_what_no_manifest_names(source: StanfordDogs, preprocess: Preprocess, store: Store) -> None:

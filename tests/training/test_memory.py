@@ -1,18 +1,26 @@
 """The memory plan: what it counts, what it refuses, and that its advice fits."""
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from dogbreed.data.dataset import load_manifest
+from dogbreed.data.dataset import Manifest, load_manifest
 from dogbreed.data.pipeline import InputPipeline
+from dogbreed.data.sources import open_source
 from dogbreed.platform.errors import ImpossibleHere
 from dogbreed.platform.machine import GIB
-from dogbreed.platform.storage import open_store
+from dogbreed.platform.storage import FolderStore, open_store
 from dogbreed.training import memory, trainer
 from dogbreed.training.recipe import Recipe, override
 from dogbreed.training.recipes import named
+from tests.data.sources.other_data import write_tree
 
+ROOT = Path(__file__).parents[2]
 SMALL = override(named("simple-64"), ["size=32", "batch_size=8"])
 
 
@@ -54,3 +62,61 @@ def test_where_nothing_fits_the_recipe_is_too_large(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(memory, "memory_limit", lambda: GIB // 2)
     with pytest.raises(ImpossibleHere, match=r"a smaller recipe, or a larger memory limit"):
         memory.check({"libraries": GIB, "batches ahead": GIB // 64, "decoded photos": 0}, SMALL)
+
+
+LIMITED = """
+import runpy, sys
+from dogbreed.training import memory
+
+plan, share = memory.plan, float(sys.argv.pop(1))
+
+def limited(*arguments):
+    parts = plan(*arguments)
+    memory.memory_limit = lambda: int(share * sum(parts.values()))
+    print(memory.memory_limit())
+    return parts
+
+memory.plan = limited
+runpy.run_module("jobs.train", run_name="__main__")
+"""
+
+
+@pytest.fixture
+def train_within(
+    preprocess: Callable[..., Manifest | None], tmp_path: Path
+) -> Callable[[float], subprocess.CompletedProcess[str]]:
+    """Train on batches that outweigh the libraries' variation, where so much of what is planned may be used."""
+    raw, data = FolderStore(tmp_path / "raw"), FolderStore(tmp_path / "data")
+    keys = [f"{part}/{breed}/{n}.jpg" for part in ("train", "test") for breed in ("Pug", "Collie") for n in range(450)]
+    write_tree(raw, keys)
+    assert preprocess(open_source("image-folder", raw), data, size=64) is not None
+
+    def train(share: float) -> subprocess.CompletedProcess[str]:
+        options = ("--data", data.uri, "--recipe", "simple-64", "--batch-size", "384", "--epochs", "2")
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+        command = [sys.executable, "-c", LIMITED, str(share), *options]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    return train
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_training_stays_within_a_limit_just_above_its_plan(
+    train_within: Callable[[float], subprocess.CompletedProcess[str]],
+) -> None:
+    done = train_within(1.01)
+    assert done.returncode == 0, done.stderr
+    limit, summary = done.stdout.splitlines()[0], json.loads(done.stdout.splitlines()[-1])
+    taken = summary["peak_rss_mb"] * 2**20 / int(limit)
+    assert 0.7 < taken < 1, f"{taken:.2f} of a limit of {int(limit) / GIB:.1f} GiB"  # measured: 0.90
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_training_is_refused_by_a_limit_just_below_its_plan(
+    train_within: Callable[[float], subprocess.CompletedProcess[str]],
+) -> None:
+    done = train_within(0.99)
+    assert done.returncode == 78, done.stderr
+    assert "--batch-size 256" in done.stderr
