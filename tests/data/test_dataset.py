@@ -146,10 +146,15 @@ def test_a_damaged_manifest_is_damaged_data(tmp_path: Path, data: bytes) -> None
     assert error.value.exit_code == 65
 
 
-def test_a_manifest_of_another_format_contradicts(tmp_path: Path) -> None:
-    (tmp_path / MANIFEST).write_bytes(replace(MANIFEST_OF_TWO, format=99).to_json())
-    with pytest.raises(DataContradiction, match="has format 99, this version reads"):
+@pytest.mark.parametrize("other", [FORMAT - 1, FORMAT + 1, "predictions 1"], ids=["older", "newer", "rows"])
+def test_a_manifest_of_another_format_contradicts_and_says_what_to_do(tmp_path: Path, other: int | str) -> None:
+    (tmp_path / MANIFEST).write_bytes(json.dumps({"format": other, "fields": "that are not known here"}).encode())
+    with pytest.raises(
+        DataContradiction, match=f"has format {other}, this version reads {FORMAT} .*preprocess"
+    ) as error:
         load_manifest(FolderStore(tmp_path))
+    assert not isinstance(error.value, DamagedData), "a whole file of another version"
+    assert error.value.exit_code == 65
 
 
 def test_a_shard_is_named_by_its_content(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import struct
 import zlib
 from collections.abc import Callable
@@ -217,6 +218,28 @@ def test_a_damaged_model_is_said_to_be_damaged(damage: str, folder: Path, tmp_pa
         card.write_text("{")
     with pytest.raises(DataContradiction if damage == "gone" else DamagedData, match=str(tmp_path)):
         classifier.load(tmp_path)
+
+
+CARD = {"classes": CLASSES, "size": 8, "shape": "squash", "dataset_digest": "digest"}
+OTHER_CARDS = {
+    "a field less": {"classes": CLASSES, "size": 8, "shape": "squash"},
+    "a field more": {**CARD, "format": 0},
+    "a field of another name": {"labels": CLASSES, "size": 8, "shape": "squash", "dataset_digest": "digest"},
+}
+
+
+@pytest.mark.parametrize("content", OTHER_CARDS.values(), ids=OTHER_CARDS)
+def test_a_model_of_another_version_is_refused_with_what_to_do(
+    content: dict[str, object], folder: Path, tmp_path: Path
+) -> None:
+    model, card = classifier.load(folder)
+    _, text = classifier.save(model, card, tmp_path)
+    text.write_text(json.dumps(CARD))
+    assert classifier.load(tmp_path)[1] == card
+    text.write_text(json.dumps(content))
+    with pytest.raises(DamagedData, match="train it again") as error:
+        classifier.load(tmp_path)
+    assert error.value.exit_code == 65
 
 
 def test_the_digest_of_a_model_follows_from_its_content(folder: Path, tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dogbreed.platform.errors import DataContradiction, UnknownName
+from dogbreed.data.sealed import sealed, unsealed
+from dogbreed.platform.errors import DamagedData, DataContradiction, UnknownName
 from dogbreed.platform.lease import Lease
 from dogbreed.platform.storage import FolderStore, Store
-from dogbreed.training.checkpoint import ARRAYS, COMMIT, SPOOL, STATE, Checkpoints, Snapshot
+from dogbreed.training.checkpoint import ARRAYS, COMMIT, FORMAT, SPOOL, STATE, Checkpoints, Snapshot
 from dogbreed.training.course import Course
 from dogbreed.training.saver import Every, Saver
 
@@ -81,6 +82,18 @@ def test_one_of_another_training_contradicts(tmp_path: Path) -> None:
     Checkpoints(FolderStore(tmp_path), "content", 1).write(snapshot(3))
     with pytest.raises(DataContradiction, match="choose another --name, or begin anew with --fresh"):
         Checkpoints(FolderStore(tmp_path), "other", 2).newest()
+
+
+def test_one_of_another_format_contradicts_and_is_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(FolderStore(tmp_path), "content", 1)
+    checkpoints.write(snapshot(3))
+    commit = tmp_path / "00000003-1-1" / COMMIT
+    commit.write_bytes(sealed({**unsealed(commit.read_bytes()), "format": FORMAT - 1}))
+    with pytest.raises(DataContradiction, match=r"version.*--fresh") as error:
+        checkpoints.newest()
+    assert not isinstance(error.value, DamagedData), "another version goes on with it"
+    assert error.value.exit_code == 65
+    assert {path.name for path in commit.parent.iterdir()} == set(FILES)
 
 
 def test_cleared_checkpoints_leave_nothing_but_the_lease(store: Store) -> None:

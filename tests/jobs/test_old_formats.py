@@ -1,0 +1,51 @@
+"""What an older version has left is refused by each job with 65 and what to do, and stays as it is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dogbreed.data.dataset import MANIFEST
+from dogbreed.review import classifier
+from tests.faults.prediction_site import SIZE, small_model
+from tests.jobs.warm_job import run
+from tests.review.test_classifier import encoded, flat
+
+OLD, PRESENT = 1, 2  # formats of datasets
+OLD_ROWS, PRESENT_ROWS = "predictions 0", "predictions 1"  # and of predictions
+
+
+@pytest.fixture
+def place(sketches: Path, tmp_path: Path) -> Path:
+    """A folder with all that the jobs take: an old dataset, old rows, raw archives, photos and a model."""
+    for name, version in (("data", OLD), ("rows", OLD_ROWS)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / MANIFEST).write_text(json.dumps({"format": version, "fields": "of their time"}))
+    (tmp_path / "raw").symlink_to(sketches)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.jpg").write_bytes(encoded(flat(0)))
+    classifier.save(small_model(), classifier.Card(("a", "b", "c", "d"), SIZE, "squash", "digest"), tmp_path / "model")
+    return tmp_path
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("job", "options"),
+    [
+        ("train", ("--data", "{}/data", "--recipe", "simple-64")),
+        ("evaluate", ("--data", "{}/data", "--model", "{}/model")),
+        ("preprocess", ("--source", "sketches", "--raw", "{}/raw", "--out", "{}/data")),
+        ("predict", ("--photos", "{}/photos", "--out", "{}/rows", "--model", "{}/model")),
+    ],
+)
+def test_data_of_an_older_format_are_refused_and_left_alone(job: str, options: tuple[str, ...], place: Path) -> None:
+    before = contents(place)
+    done = run(f"jobs.{job}", *[option.format(place) for option in options], MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 65, done.stderr
+    found, read = (OLD_ROWS, PRESENT_ROWS) if job == "predict" else (OLD, PRESENT)
+    assert f"has format {found}, this version reads {read} " in done.stderr
+    assert "name another prefix" in done.stderr
+    assert contents(place) == before
