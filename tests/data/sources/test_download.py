@@ -103,8 +103,8 @@ def test_other_archives_than_the_published_are_refused(publisher: str, tmp_path:
 
 def test_archives_are_copied_from_a_folder_and_not_twice(sketches: Path, tmp_path: Path) -> None:
     raw = FolderStore(tmp_path / "raw")
-    for _ in range(2):
-        download.fetch(raw, str(sketches), sketches, other_checksums=True)  # scratch and origin may be one
+    download.fetch(raw, str(sketches), sketches, other_checksums=True)  # scratch and origin may be one
+    download.fetch(raw, str(tmp_path / "nowhere"), sketches, other_checksums=True)
     assert [raw.read(name) for name in ARCHIVES] == [(sketches / name).read_bytes() for name in ARCHIVES]
 
 
