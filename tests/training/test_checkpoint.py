@@ -1,5 +1,7 @@
 """Checkpoints: whole or not at all, three kept, whatever is damaged is passed over."""
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,3 +132,54 @@ def test_a_store_that_fails_costs_a_checkpoint_and_not_the_training(
     assert "no checkpoint of step 5, training goes on" in caplog.text
     assert "could not be written" in saver.holds()
     assert not saver.is_due(9)
+
+
+def test_a_checkpoint_is_due_so_many_steps_after_the_last_one(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    saver = Saver(Checkpoints(store, "content", 1), Every(steps=5), Lease(store, "job"))
+    saver.save(snapshot(7))
+    saver.wait()
+    assert [step for step in range(8, 15) if saver.is_due(step)] == [12, 13, 14]
+
+
+class SlowStore(FolderStore):
+    """A folder that takes a file only once it is let."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.let = threading.Event()
+
+    def put_file(self, key: str, path: Path) -> None:
+        assert self.let.wait(30)
+        super().put_file(key, path)
+
+
+def test_a_checkpoint_is_due_after_so_many_seconds_unless_one_is_being_written(tmp_path: Path) -> None:
+    store = SlowStore(tmp_path)
+    saver = Saver(Checkpoints(store, "content", 1), Every(seconds=0.2), Lease(store, "job"))
+    assert not saver.is_due(1)
+    time.sleep(0.25)
+    assert saver.is_due(1)
+    saver.save(snapshot(1))
+    time.sleep(0.25)
+    assert not saver.is_due(2)  # time has passed, but the thread is busy
+    store.let.set()
+    saver.wait()
+    assert saver.is_due(2)
+
+
+def test_a_checkpoint_after_one_that_failed_clears_the_error(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.write_text("")  # a file where a folder should be
+    store = FolderStore(place / "job")
+    saver = Saver(Checkpoints(store, "content", 1), Every(steps=1), Lease(store, "job"))
+    saver.save(snapshot(1))
+    saver.wait()
+    assert "could not be written" in saver.holds()
+    place.unlink()
+    saver.save(snapshot(2))
+    saver.wait()
+    assert "could not be written" not in saver.holds()
+    found = saver.checkpoints.newest()
+    assert found is not None
+    assert found.course.step == 2
