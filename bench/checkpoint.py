@@ -6,6 +6,8 @@ differences is what one checkpoint costs.
 
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -16,49 +18,59 @@ import tensorflow as tf
 from bench.table import Row, show
 from dogbreed.platform.lease import Lease
 from dogbreed.platform.storage import FolderStore
-from dogbreed.training import state
-from dogbreed.training.checkpoint import Checkpoints, Snapshot
-from dogbreed.training.course import Course
-from dogbreed.training.recipes import named
-from dogbreed.training.saver import Every, Saver
-from dogbreed.training.trainer import compiled
+from dogbreed.training.build import build_and_compile
+from dogbreed.training.checkpoint import AsyncCheckpointer, CheckpointInterval, CheckpointManager, Snapshot
+from dogbreed.training.distributed import DistributedContext
+from dogbreed.training.recipes import get_recipe
+from dogbreed.training.state import TrainState, flatten, get_arrays
+from dogbreed.training.steps import MetricSums, make_train_step
 
 FLOOR = 0.98
 CLASSES, MINUTE = 120, 60.0
 ROUNDS, STEPS = 12, 6
 
 
-def stretch(model: keras.Model, batches: tf.data.Iterator, saver: Saver | None, step: int) -> float:
+def stretch(
+    model: keras.Model,
+    step: Callable[[], object],
+    sums: MetricSums,
+    checkpointer: AsyncCheckpointer | None,
+    number: int,
+) -> float:
     """Return the seconds of so many steps, with a checkpoint of the first one or without."""
-    began = time.perf_counter()
-    if saver:
+    start = time.perf_counter()
+    if checkpointer:
         best = [variable.numpy() for variable in model.weights]
-        saver.save(Snapshot(Course(step=step), state.read(model, model) | state.named("best", best), b""))
+        arrays = get_arrays(model, model.optimizer) | flatten("best", best)
+        checkpointer.save(Snapshot(TrainState(global_step=number), arrays, b""))
     for _ in range(STEPS):
-        float(model.train_function(batches)["loss"])
-    if saver:
-        saver.wait()
-    return time.perf_counter() - began
+        step()
+    sums.read()  # waits for the device
+    if checkpointer:
+        checkpointer.wait_until_finished()
+    return time.perf_counter() - start
 
 
 @click.command()
 @click.option("--recipe", default="larger-128", show_default=True, help="Recipe to train, on random photos.")
 def main(recipe: str) -> None:
     """Print photos a second without checkpoints and with one a minute."""
-    chosen = named(recipe)
+    chosen = get_recipe(recipe)
     photos = tf.random.uniform((chosen.batch_size, chosen.size, chosen.size, 3), 0, 256, tf.int32)
     labels = tf.one_hot(tf.range(chosen.batch_size) % CLASSES, CLASSES)
     batches = iter(tf.data.Dataset.from_tensors((tf.cast(photos, tf.uint8), labels)).repeat())
-    model = compiled(chosen, CLASSES, steps=1000)
+    model = build_and_compile(chosen, CLASSES, steps=1000)
     model.optimizer.build(model.trainable_variables)
-    model.make_train_function()
+    sums = MetricSums()
+    train_step = make_train_step(model, sums, DistributedContext())
     with tempfile.TemporaryDirectory() as folder:
         store = FolderStore(Path(folder) / "checkpoints")
-        saver = Saver(Checkpoints(store, "content", 1), Every(steps=1), Lease(store, "the benchmark"))
-        stretch(model, batches, saver, 0)  # traces
-        pairs = [
-            (stretch(model, batches, None, 0), stretch(model, batches, saver, number)) for number in range(1, ROUNDS)
-        ]
+        checkpointer = AsyncCheckpointer(
+            CheckpointManager(store, "content", 1), CheckpointInterval(steps=1), Lease(store, "the benchmark")
+        )
+        measured = partial(stretch, model, lambda: train_step(next(batches)), sums)
+        measured(checkpointer, 0)  # traces
+        pairs = [(measured(None, 0), measured(checkpointer, number)) for number in range(1, ROUNDS)]
         size = sum(path.stat().st_size for path in Path(folder).rglob("training.npz")) / 3 / 2**20
     without = median(peer for peer, _ in pairs)
     cost = max(0.0, median(ours - peer for peer, ours in pairs))

@@ -1,7 +1,7 @@
-"""Photos a second of a real training against the same model on one batch that is always there.
+"""Photos a second of a real training against the same model in Keras' own train function on one cached batch.
 
-What is missing to 1 is what reading, decoding, shuffling and cutting random views cost. The middle of many short rounds
-counts, because a machine that others use as well changes its speed by a fifth within minutes.
+What is missing to 1 is what reading, decoding, shuffling, cutting random views and the loop cost. The middle of many
+short rounds counts, because a machine that others use as well changes its speed by a fifth within minutes.
 """
 
 import tempfile
@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -20,22 +21,28 @@ from dogbreed.data.dataset import load_manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.split import TRAIN
 from dogbreed.platform.storage import FolderStore
-from dogbreed.training import batches
-from dogbreed.training.recipe import Recipe, override
-from dogbreed.training.recipes import named
-from dogbreed.training.trainer import compiled
-from dogbreed.training.watcher import Clock
+from dogbreed.training.batches import train_batches
+from dogbreed.training.build import build_and_compile
+from dogbreed.training.distributed import DistributedContext
+from dogbreed.training.progress import count_input_wait
+from dogbreed.training.recipe import Recipe, apply_overrides
+from dogbreed.training.recipes import get_recipe
+from dogbreed.training.state import TrainState
+from dogbreed.training.steps import MetricSums, make_train_step
 
 FLOOR = 0.92
+Way = tuple[Callable[[], object], Callable[[], object]]  # a step, and a read of the loss
+
 ROUNDS, STEPS = 15, 40  # alternated; steps of a round: what the input holds ready meanwhile is a tenth of them at most
 
 
-def rate(recipe: Recipe, step: Callable[[], dict[str, tf.Tensor]]) -> float:
-    """Return the photos a second of one round; the loss of each step is looked at, as jobs.train does."""
-    began = time.perf_counter()
+def rate(recipe: Recipe, step: Callable[[], object], loss: Callable[[], object]) -> float:
+    """Return the photos a second of one round, at whose end the loss is read."""
+    start = time.perf_counter()
     for _ in range(STEPS):
-        float(step()["loss"])
-    return STEPS * recipe.batch_size / (time.perf_counter() - began)
+        step()
+    loss()
+    return STEPS * recipe.batch_size / (time.perf_counter() - start)
 
 
 def measure(recipe: Recipe, data: str) -> Row:
@@ -43,18 +50,33 @@ def measure(recipe: Recipe, data: str) -> Row:
     store = FolderStore(Path(data))
     manifest = load_manifest(store)
     pipeline = InputPipeline(manifest, store, recipe.view, recipe.batch_size, Path(data))
-    endless = override(recipe, ["epochs=10000"])  # more than will be read
-    real = batches.training(endless, pipeline, len(manifest.classes), seed=0)
+    endless = apply_overrides(recipe, ["epochs=10000"])  # more than will be read
+    real = train_batches(endless, pipeline, len(manifest.classes), seed=0)
     cached = tf.data.Dataset.from_tensors(next(iter(real))).repeat()
-    model = compiled(recipe, len(manifest.classes), pipeline.steps(TRAIN))
-    model.make_train_function()
-    # the peer's batches in Keras' own function, and ours as jobs.train gives them to it
-    ways = [partial(model.train_function, iter(way)) for way in (cached, Clock().timed(real))]
-    for way in ways:
-        way()  # traces
-    rounds = np.array([[rate(recipe, way) for way in ways] for _ in range(ROUNDS)])
+    models = [build_and_compile(recipe, len(manifest.classes), pipeline.steps(TRAIN)) for _ in range(2)]
+    ways = [keras_way(models[0], cached), own_way(models[1], real)]
+    for step, _ in ways:
+        step()  # traces
+    rounds = np.array([[rate(recipe, *way) for way in ways] for _ in range(ROUNDS)])
     peer, ours = np.median(rounds, axis=0)
     return Row(f"{recipe.name}, batches of {recipe.batch_size}", peer, ours, FLOOR)
+
+
+def keras_way(model: keras.Model, batches: tf.data.Dataset) -> Way:
+    """Return a step of Keras' own train function, with the metrics that jobs.train has."""
+    metrics = [keras.metrics.CategoricalAccuracy(name="top1"), keras.metrics.TopKCategoricalAccuracy(5, name="top5")]
+    model.compile(model.optimizer, model.loss, metrics=metrics, jit_compile=model.jit_compile)
+    model.optimizer.build(model.trainable_variables)
+    model.make_train_function()
+    return partial(model.train_function, iter(batches)), lambda: float(model.get_metrics_result()["loss"])
+
+
+def own_way(model: keras.Model, batches: tf.data.Dataset) -> Way:
+    """Return a step as jobs.train takes it."""
+    sums, distribution, state = MetricSums(), DistributedContext(), TrainState()
+    model.optimizer.build(model.trainable_variables)
+    train_step, timed = make_train_step(model, sums, distribution), count_input_wait(iter(batches), state)
+    return lambda: train_step(next(timed)), sums.read
 
 
 @click.command()
@@ -65,10 +87,10 @@ def measure(recipe: Recipe, data: str) -> Row:
 def main(raw: str | None, recipe: str, size: int, settings: tuple[str, ...]) -> None:
     """Print photos a second of a training on real input and on one cached batch."""
     with tempfile.TemporaryDirectory() as home:
-        raw = raw or draw_raw(Path(home), per_breed=100)
+        raw = raw or draw_raw(Path(home), per_class=100)
         tracking = f"sqlite:///{home}/mlflow.db"
         job("preprocess", "--raw", raw, "--out", f"{home}/data", "--size", str(size), MLFLOW_TRACKING_URI=tracking)
-        row = measure(override(named(recipe), settings), f"{home}/data")
+        row = measure(apply_overrides(get_recipe(recipe), settings), f"{home}/data")
         show("Training against the same model on one cached batch", "photos/s", [row])
 
 

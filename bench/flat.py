@@ -67,7 +67,7 @@ def draw(found: list[tuple[float, float]], ends: list[float], title: str, path: 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--picture", type=click.Path(path_type=Path), required=True, help="Where the figure goes, as PNG.")
-@click.option("--photos", type=int, required=True, help="Photos, for what loading all of them would take.")
+@click.option("--images", type=int, required=True, help="Photos, for what loading all of them would take.")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def main(picture: Path, photos: int, options: tuple[str, ...]) -> None:
     """Train with OPTIONS of jobs.train, draw its memory, print how much it grew from the second epoch to the last."""

@@ -20,10 +20,10 @@ from dogbreed.data.dataset import load_manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.platform.storage import open_store
 from dogbreed.review.preflight import check_gpus
-from dogbreed.training.batches import training
-from dogbreed.training.recipe import Recipe, override
-from dogbreed.training.recipes import named
-from dogbreed.training.trainer import compiled
+from dogbreed.training.batches import train_batches
+from dogbreed.training.build import build_and_compile
+from dogbreed.training.recipe import Recipe, apply_overrides
+from dogbreed.training.recipes import get_recipe
 
 VARIANTS = {  # name: precision, XLA
     "float32": ("float32", False),
@@ -48,7 +48,7 @@ def teraflops(dtype: str, side: int) -> float:
 
 def model_of(recipe: Recipe, classes: int, xla: bool) -> keras.Model:
     """Return the recipe's compiled model, with or without XLA."""
-    model = compiled(recipe, classes, STEPS)
+    model = build_and_compile(recipe, classes, STEPS)
     model.jit_compile = xla
     return model
 
@@ -88,15 +88,15 @@ def report(recipe: Recipe, data: str, side: int) -> Table:
     synthetic = tf.data.Dataset.from_tensors((photos, labels)).repeat()
     rates = {}
     for name, (precision, xla) in VARIANTS.items():
-        own = override(recipe, [f"precision={precision}"])
+        own = apply_overrides(recipe, [f"precision={precision}"])
         rates[name] = rate(own, model_of(own, len(manifest.classes), xla), synthetic)
         table.add_row(
             f"synthetic input, {name}", f"{rates[name]:.0f} photos/s", f"{rates[name] / rates['float32']:.2f}x"
         )
     with tempfile.TemporaryDirectory() as cache:
         pipeline = InputPipeline(manifest, store, recipe.view, recipe.batch_size, Path(cache))
-        own = override(recipe, ["precision=mixed_float16", "epochs=10000"])  # more than will be read
-        batches = training(own, pipeline, len(manifest.classes), seed=0)
+        own = apply_overrides(recipe, ["precision=mixed_float16", "epochs=10000"])  # more than will be read
+        batches = train_batches(own, pipeline, len(manifest.classes), seed=0)
         real = rate(own, model_of(own, len(manifest.classes), False), batches)
     share = real / rates["mixed_float16"]
     table.add_row("real input, mixed_float16", f"{real:.0f} photos/s", f"{share:.2f}x of the synthetic input")
@@ -117,13 +117,13 @@ def main(recipe: str, data: str | None, side: int) -> None:
     click.echo(check_gpus(None))
     with tempfile.TemporaryDirectory() as home:
         if data is None:
-            raw, data, size = f"{home}/raw", f"{home}/data", str(named(recipe).size)
-            job("fetch", "--source", "sketches", "--raw", raw, "--per-breed", "200")
+            raw, data, size = f"{home}/raw", f"{home}/data", str(get_recipe(recipe).size)
+            job("fetch", "--source", "synthetic", "--raw", raw, "--per-class", "200")
             job(
-                "preprocess", "--source", "sketches", "--raw", raw, "--out", data, "--size", size,
+                "preprocess", "--source", "synthetic", "--raw", raw, "--out", data, "--size", size,
                 MLFLOW_TRACKING_URI=f"sqlite:///{home}/mlflow.db",
             )  # fmt: skip
-        Console(width=100).print(report(named(recipe), data, side))
+        Console(width=100).print(report(get_recipe(recipe), data, side))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Photos a second of the training input against Keras' two usual ways to read the same crops from a folder.
 
-The crops are JPEGs of 224 x 224 (`jobs.preprocess --square`), in shards for ours, exported to folders for the peers;
-warm files, batches of 32, nothing but iterating.
+The crops are JPEGs of 224 x 224 (`jobs.preprocess --resize-mode squash`), in shards for ours, exported to
+folders for the peers; warm files, batches of 32, nothing but iterating.
 """
 
 import tempfile
@@ -26,7 +26,7 @@ from dogbreed.platform.storage import FolderStore
 SIZE, BATCH = 224, 32
 EPOCHS = 6  # passes a measurement, so that starting an iterator does not count
 ROUNDS = 3  # alternated, the best of each counts
-VIEWS = Augment(flip=True, min_area=0.4, max_aspect=1.3)
+VIEWS = Augment(hflip=True, min_area=0.4, max_aspect=1.3)
 
 
 def rate(batches: Iterable[Any]) -> float:
@@ -66,7 +66,7 @@ def measure(data: Path, folder: Path) -> list[Row]:
     return [
         Row("image_dataset_from_directory, ours in uint8", best["directory"], best["plain"], 1.5),
         Row("ImageDataGenerator, ours with random crops and flips", best["generator"], best["augmented"], 8),
-        Row("image_dataset_from_directory, ours with --cache decoded", best["directory"], best["decoded"], 4),
+        Row("image_dataset_from_directory, ours with --cache memory", best["directory"], best["decoded"], 4),
     ]
 
 
@@ -76,10 +76,10 @@ def main(raw: str | None) -> None:
     """Print photos a second of the input pipeline and of Keras' own ways."""
     with tempfile.TemporaryDirectory() as scratch:
         data, exported = Path(scratch) / "data", Path(scratch) / "folders"
-        raw = raw or draw_raw(Path(scratch), per_breed=60)
+        raw = raw or draw_raw(Path(scratch), per_class=60)
         job(
-            "preprocess", "--raw", raw, "--out", str(data), "--size", str(SIZE), "--square", "--split", "stratified",
-            "--shards", "8", "--export", str(exported), MLFLOW_TRACKING_URI=f"sqlite:///{scratch}/mlflow.db",
+            "preprocess", "--raw", raw, "--out", str(data), "--size", str(SIZE),
+            "--resize-mode", "squash", "--split", "stratified", "--shards", "8", "--export", str(exported), MLFLOW_TRACKING_URI=f"sqlite:///{scratch}/mlflow.db",
         )  # fmt: skip
         show("Training input, 224 px, batches of 32", "photos/s", measure(data, exported / TRAIN))
 

@@ -21,7 +21,7 @@ def job(name: str, *options: str, **environment: str) -> dict[str, Any]:
     return summary
 
 
-def draw_raw(home: Path, per_breed: int) -> str:
+def draw_raw(home: Path, per_class: int) -> str:
     """Draw archives of sketches below `home` and return where they are."""
-    job("fetch", "--source", "sketches", "--raw", f"{home}/raw", "--per-breed", str(per_breed))
+    job("fetch", "--source", "synthetic", "--raw", f"{home}/raw", "--per-class", str(per_class))
     return f"{home}/raw"

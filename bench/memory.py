@@ -28,14 +28,14 @@ def main(raw: str | None, recipe: str, size: int) -> None:
     """Print peak memory for few and for many photos, and the ratios."""
     with tempfile.TemporaryDirectory() as home:
         few = FEW if raw else 20
-        raw = raw or draw_raw(Path(home), per_breed=200)
+        raw = raw or draw_raw(Path(home), per_class=200)
         tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db"}
         made: dict[str, int] = {}
         peaks: dict[str, int] = {}
         for name, pixels, selection in (
-            ("few", size, ("--per-breed", str(few))),
+            ("few", size, ("--per-class", str(few))),
             ("many", size, ()),
-            ("224", 224, ("--per-breed", str(few))),
+            ("224", 224, ("--per-class", str(few))),
         ):
             out = ("--out", f"{home}/{name}", "--size", str(pixels))
             made[name] = job("preprocess", "--raw", raw, *out, *selection, **tracking)["splits"]["train"]

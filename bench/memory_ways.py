@@ -47,7 +47,7 @@ def streamed(model: keras.Model, data: str) -> None:
     """Train on a dataset as jobs.train does."""
     store = FolderStore(Path(data))
     pipeline = InputPipeline(load_manifest(store), store, View(SIZE), BATCH, Path(data))
-    batches = pipeline.training(Augment(flip=True, min_area=0.4), seed=0, epochs=1)
+    batches = pipeline.training(Augment(hflip=True, min_area=0.4), seed=0, epochs=1)
     model.fit(batches, steps_per_epoch=pipeline.steps(TRAIN), shuffle=False, verbose=0)
 
 

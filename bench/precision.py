@@ -7,15 +7,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dogbreed.training.recipe import PRECISIONS, Recipe, override
-from dogbreed.training.recipes import named
-from dogbreed.training.trainer import compiled
+from dogbreed.training.build import build_and_compile
+from dogbreed.training.recipe import PRECISIONS, Recipe, apply_overrides
+from dogbreed.training.recipes import get_recipe
 
 STEPS = 20
 ROUNDS = 3  # alternated, the best of each counts
 
 
-def photos_per_second(recipe: Recipe, model: keras.Model, batch: tf.data.Dataset) -> float:
+def images_per_second(recipe: Recipe, model: keras.Model, batch: tf.data.Dataset) -> float:
     """Return the rate of STEPS training steps."""
     began = time.perf_counter()
     model.fit(batch, steps_per_epoch=STEPS, shuffle=False, verbose=0)
@@ -27,14 +27,14 @@ def photos_per_second(recipe: Recipe, model: keras.Model, batch: tf.data.Dataset
 @click.option("--precision", type=click.Choice(PRECISIONS), default="mixed_bfloat16", show_default=True)
 def main(recipe: str, precision: str) -> None:
     """Print photos/s in both precisions and the ratio."""
-    recipes = [override(named(recipe), [f"precision={name}"]) for name in ("float32", precision)]
-    models = [compiled(own, classes=120, steps=STEPS) for own in recipes]
+    recipes = [apply_overrides(get_recipe(recipe), [f"precision={name}"]) for name in ("float32", precision)]
+    models = [build_and_compile(own, classes=120, steps=STEPS) for own in recipes]
     size, count = recipes[0].size, recipes[0].batch_size
     photos = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
     batch = tf.data.Dataset.from_tensors((photos, np.eye(120, dtype=np.float32)[np.arange(count) % 120])).repeat()
     for own, model in zip(recipes, models, strict=True):
-        photos_per_second(own, model, batch)  # traces and warms up
-    rounds = [[photos_per_second(own, m, batch) for own, m in zip(recipes, models, strict=True)] for _ in range(ROUNDS)]
+        images_per_second(own, model, batch)  # traces and warms up
+    rounds = [[images_per_second(own, m, batch) for own, m in zip(recipes, models, strict=True)] for _ in range(ROUNDS)]
     plain, other = map(max, zip(*rounds, strict=True))
     click.echo(f"{recipe}: float32 {plain:.0f} photos/s, {precision} {other:.0f} photos/s: {other / plain:.2f}x")
 

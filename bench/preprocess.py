@@ -21,8 +21,8 @@ from bench.jobs import draw_raw
 from bench.table import Row, show
 from dogbreed.data import shards
 from dogbreed.data.annotation import Box, choose_boxes
-from dogbreed.data.copies import find_copies_once
-from dogbreed.data.options import DatasetOptions
+from dogbreed.data.copies import find_duplicates
+from dogbreed.data.options import DatasetConfig
 from dogbreed.data.plan import Plan, make_plan
 from dogbreed.data.records import read_shard
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
@@ -57,7 +57,7 @@ def ours(plan: Plan, out: Path, pool: ThreadPoolExecutor) -> None:
 
 def with_copies(plan: Plan, out: Path, pool: ThreadPoolExecutor) -> None:
     """The same after the search for copies."""
-    find_copies_once(plan, FolderStore(out), pool)
+    find_duplicates(plan, FolderStore(out), pool)
     ours(plan, out, pool)
 
 
@@ -95,7 +95,7 @@ def measure(raw: Path, pool: ThreadPoolExecutor) -> list[Row]:
     """Return a row for each way to resample, one with the search for copies, one for the script on all cores."""
     source = StanfordDogs(FolderStore(raw))
     plans = {
-        way: make_plan(source, DatasetOptions(size=SIZE, margin=MARGIN, resample=way, split="stratified", shards=4))
+        way: make_plan(source, DatasetConfig(size=SIZE, margin=MARGIN, resample=way, split="stratified", shards=4))
         for way in ("lanczos", "area")
     }
     photos = plans["lanczos"].photos
@@ -128,7 +128,7 @@ def main(raw: Path | None) -> None:
     """Print photos a second of a serial Pillow script and of jobs.preprocess' work on all cores."""
     cores = machine.cores()
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(cores) as pool:
-        raw = raw or Path(draw_raw(Path(scratch), per_breed=30))
+        raw = raw or Path(draw_raw(Path(scratch), per_class=30))
         again = Path(scratch) / "baseline"
         again.mkdir()
         photos = {f"photos as in {raw.name}": raw, "the same as baseline JPEG": encoded_anew(raw, again)}

@@ -50,7 +50,7 @@ def as_large(raw: str, home: Path, factor: float) -> str:
     large = home / "large"
     large.mkdir()
     encoded_anew(Path(raw), large, factor)
-    job("fetch", "--from", str(large), "--raw", f"{home}/fetched", "--other-checksums")
+    job("fetch", "--from", str(large), "--raw", f"{home}/fetched", "--allow-other-checksums")
     shutil.rmtree(large)
     return f"{home}/fetched"
 
@@ -90,7 +90,7 @@ def requests_per_photo() -> dict[str, float]:
         for name, value in {"ACCESS_KEY_ID": "b", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "us-east-1"}.items():
             patch.setenv(f"AWS_{name}", value)
         boto3.client("s3").create_bucket(Bucket="bench")
-        job("fetch", "--source", "sketches", "--raw", "s3://bench/raw")
+        job("fetch", "--source", "synthetic", "--raw", "s3://bench/raw")
         counted.clear()
         made = job("preprocess", "--raw", "s3://bench/raw", "--out", "s3://bench/out", "--size", str(SIZE))
     server.stop()
@@ -109,13 +109,13 @@ def pairs_per_second() -> float:
 
 @click.command()
 @click.option("--raw", help="Folder of archives as of jobs.fetch.  [default: sketches are drawn]")
-@click.option("--per-breed", default=2058, show_default=True, help="Sketches of each of ten breeds.")
+@click.option("--per-class", default=2058, show_default=True, help="Sketches of each of ten breeds.")
 @click.option("--enlarge", default=2.5, show_default=True, help="Factor of the photos' sides; 1: as they are.")
-def main(raw: str | None, per_breed: int, enlarge: float) -> None:
+def main(raw: str | None, per_class: int, enlarge: float) -> None:
     """Print the ratio of two workers to one, the rates, and the table of docs/kubernetes.md."""
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        raw = as_large(raw or draw_raw(home, per_breed), home, enlarge)
+        raw = as_large(raw or draw_raw(home, per_class), home, enlarge)
         photos, pairs = len(open_source("stanford-dogs", open_store(raw)).photos), pairs_per_second()
         rounds = [(seconds(raw, home, 1, 2 * n), seconds(raw, home, 2, 2 * n + 1)) for n in range(ROUNDS)]
     one, two = map(min, zip(*rounds, strict=True))

@@ -130,9 +130,9 @@ def main(raw: str | None) -> None:
     """Print photos a second from a bucket, from the local disk and from one object a photo."""
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
-        raw = raw or draw_raw(home, per_breed=200)
+        raw = raw or draw_raw(home, per_class=200)
         job(
-            "preprocess", "--raw", raw, "--out", f"{home}/bucket/data", "--size", str(SIZE), "--square",
+            "preprocess", "--raw", raw, "--out", f"{home}/bucket/data", "--size", str(SIZE), "--resize-mode", "squash",
             "--export", f"{home}/bucket/folders", MLFLOW_TRACKING_URI=f"sqlite:///{scratch}/mlflow.db",
         )  # fmt: skip
         rows = [*measure(home, 0.0, (0.95, 7.0)), *measure(home, 0.03, (0.80, 5.5))]

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from dogbreed.data.options import TTA
 from dogbreed.platform.storage import open_store, read_uri
 from jobs._cli import gpus_option, job, uri
 
@@ -22,21 +23,28 @@ log = logging.getLogger(__name__)
 )
 @uri("--data", "Dataset made by jobs.preprocess", required=True)
 @click.option("--split", default="test", help="Split to evaluate: test, validation or train.")
-@uri("--pretraining", "List of the photos behind pretrained weights, as ILSVRC's train_cls.txt: scores by part")
-@uri("--against", "Another dataset of the same photos to compare with, or whole: this one's whole photos")
-@click.option(
-    "--imagenet-head",
-    metavar="imagenet|URI",
-    help="Weights of this design with ImageNet's 1,000 classes, from Keras or a file .h5: untrained, they are a floor.",
+@uri(
+    "--pretraining-list", "List of the images behind pretrained weights, like ILSVRC's train_cls.txt: scores by subset"
 )
-@click.option("--flip", is_flag=True, help="Take the mean over each photo and its mirror image; twice the time.")
+@uri("--compare-with", "Another dataset of the same images, or whole: this one's whole images")
+@click.option(
+    "--imagenet-baseline",
+    metavar="imagenet|URI",
+    help="Also evaluate the ImageNet-pretrained classifier (from Keras or a .h5 file) as a zero-shot baseline.",
+)
+@click.option(
+    "--tta",
+    type=click.Choice(TTA),
+    default=TTA[0],
+    help="Test-time augmentation: flip is the mean over each image and its mirror image, in twice the time.",
+)
 @click.option("--promote", is_flag=True, help="Make the model champion if it is better than the present one on test.")
-@click.option("--force", is_flag=True, help="With --promote: whatever the scores are, if only the model can be loaded.")
-@click.option("--batch-size", type=click.IntRange(1), default=64, help="Photos at a time.")
+@click.option("--force", is_flag=True, help="With --promote: skip the score comparison (the model must still load).")
+@click.option("--batch-size", type=click.IntRange(1), default=64, help="Images at a time.")
 @gpus_option
-@click.option("--fresh", is_flag=True, help="Evaluate again although this model's run on this split is there.")
+@click.option("--restart", is_flag=True, help="Evaluate again although this model's run on this split is finished.")
 def main(**options: Any) -> dict[str, Any]:
-    """Evaluate a model on a named split; the figures and pictures go to MLflow. Doing it again changes nothing."""
+    """Evaluate a model on a split and log metrics, figures and a report to MLflow. Idempotent."""
     from dogbreed.review import model_card, promotion
 
     if not options["promote"]:
@@ -46,7 +54,7 @@ def main(**options: Any) -> dict[str, Any]:
         with promotion.damage_recorded(options["model"]):
             summary = _evaluate(options)
         store = open_store(options["data"])
-        again = partial(promotion.top1_again, summary["model"], store, options["batch_size"], options["flip"])
+        again = partial(promotion.top1_again, summary["model"], store, options["batch_size"], options["tta"])
         summary |= promotion.promote(summary["run_id"], again, options["force"])
     model_card.describe(summary["model"])
     return summary
@@ -63,15 +71,15 @@ def _evaluate(options: dict[str, Any]) -> dict[str, Any]:
     store, split = open_store(options["data"]), options["split"]
     preflight.before_job(store, gpus=options["gpus"], tracked=False)
     manifest = load_manifest(store)
-    manifest.filled(split)
-    names = imagenet_names(read_uri(options["pretraining"])) if options["pretraining"] else frozenset()
+    manifest.require_nonempty(split)
+    names = imagenet_names(read_uri(options["pretraining_list"])) if options["pretraining_list"] else frozenset()
     uri = tracking.resolve(options["model"])
-    beside = {name: options[name] for name in ("flip", "against", "imagenet_head")}
+    beside = {name: options[name] for name in ("tta", "compare_with", "imagenet_baseline")}
     key = results.evaluation_key(uri, manifest, split, beside, names)
     tags = {"dogbreed.split": split, tracking.EVALUATION: key}
     done = results.finished_evaluation(uri, key)
-    if done and not options["fresh"]:
-        log.info("done already in run %s; --fresh evaluates again", done.info.run_id)
+    if done and not options["restart"]:
+        log.info("done already in run %s; --restart evaluates again", done.info.run_id)
         return results.of_evaluation(done, manifest)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
         scratch = Path(folder)
@@ -79,11 +87,11 @@ def _evaluate(options: dict[str, Any]) -> dict[str, Any]:
         model, card = classifier.load(downloaded)
         results.check_card(card, manifest)
         asked = {"model": uri, "split": split, **beside}
-        params = {**asked, "model_dataset": card.dataset_digest, "data": manifest.options}
+        params = {**asked, "model_dataset": card.dataset_digest, "data": manifest.config}
         seen = (store, card.view, options["batch_size"], scratch / "cache")
-        subject = Subject(model, manifest, InputPipeline(manifest, *seen), split, options["flip"])
-        against = evaluation.against(options["against"], manifest, *seen)
-        floor = evaluation.untrained(options["imagenet_head"], model.name, card, scratch)
+        subject = Subject(model, manifest, InputPipeline(manifest, *seen), split, options["tta"])
+        against = evaluation.against(options["compare_with"], manifest, *seen)
+        floor = evaluation.untrained(options["imagenet_baseline"], model.name, card, scratch)
         with tracking.run("evaluate", f"{model.name}-{split}", params, tags) as run:
             tracking.log_input(manifest, store, split)
             found = evaluation.measure(subject, names, floor, against)

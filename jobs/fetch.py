@@ -13,7 +13,9 @@ from jobs._cli import default, job, uri
 
 
 @job("fetch")
-@click.option("--source", type=click.Choice(FETCHED), default=FETCHED[0], help="What to fetch; sketches are drawn.")
+@click.option(
+    "--source", type=click.Choice(FETCHED), default=FETCHED[0], help="What to fetch; synthetic images are generated."
+)
 @uri("--raw", "Where the archives go", required=True)
 @click.option(
     "--from",
@@ -22,18 +24,20 @@ from jobs._cli import default, job, uri
     envvar="DOGBREED_FETCH_FROM",
     help="Where they come from: http(s)://, a folder or s3://bucket/prefix.  [default: the publisher]",
 )
-@click.option("--scratch", type=click.Path(path_type=Path), help="Folder for half downloads.  [default: in /tmp]")
-@click.option("--other-checksums", is_flag=True, help="Accept archives that are not the published ones; recorded.")
-@default(SketchConfig, "breeds", help="Sketches: number of breeds.")
-@default(SketchConfig, "per_breed", help="Sketches: photos of each breed.")
-@default(SketchConfig, "seed", help="Sketches: seed of the drawing.")
+@click.option("--scratch", type=click.Path(path_type=Path), help="Directory for partial downloads.  [default: in /tmp]")
+@click.option(
+    "--allow-other-checksums", is_flag=True, help="Accept archives that are not the published ones; recorded."
+)
+@default(SketchConfig, "classes", help="Synthetic images: number of classes.")
+@default(SketchConfig, "per_class", help="Synthetic images: images of each class.")
+@default(SketchConfig, "seed", help="Synthetic images: seed of the generator.")
 @click.option(
     "--weights",
     metavar="LIST",
     help="Bring Keras' ImageNet weights of these models to --raw/weights, nothing else: mobilenetv2,resnet50 ...",
 )
 def main(**options: Any) -> dict[str, Any]:
-    """Bring the raw archives to --raw and index them. What is there already stays as it is."""
+    """Download the raw archives to --raw and index them. Existing files are not replaced."""
     from dogbreed.data.sources import download
     from dogbreed.review import preflight
 
@@ -41,12 +45,12 @@ def main(**options: Any) -> dict[str, Any]:
     preflight.before_job(raw, tracked=False)
     if options["weights"]:
         return _weights(raw, [name.strip() for name in options["weights"].split(",")])
-    sketches = options["source"] == "sketches"
-    if sketches:
-        download.draw(raw, SketchConfig(options["breeds"], options["per_breed"], options["seed"]))
+    synthetic = options["source"] == "synthetic"
+    if synthetic:
+        download.draw(raw, SketchConfig(options["classes"], options["per_class"], options["seed"]))
     else:
-        download.fetch(raw, options["origin"], options["scratch"], options["other_checksums"])
-    return download.write_index(raw, sketches or options["other_checksums"])
+        download.fetch(raw, options["origin"], options["scratch"], options["allow_other_checksums"])
+    return download.write_index(raw, synthetic or options["allow_other_checksums"])
 
 
 def _weights(raw: Store, models: list[str]) -> dict[str, Any]:

@@ -28,22 +28,22 @@ log = logging.getLogger(__name__)
     default="models:/dogbreed@champion",
     help="models:/dogbreed@ALIAS, models:/dogbreed/VERSION, runs:/RUN/model or a folder.",
 )
-@uri("--photos", "Where the photos are, .jpg or .png, at any depth", required=True)
+@uri("--images", "Where the images are, .jpg or .png, at any depth", required=True)
 @uri("--out", "Where the rows go", required=True)
 @click.option(
     "--format", "kind", type=click.Choice(list(WRITERS)), envvar="DOGBREED_PREDICT_FORMAT",
     help="What the rows are written as.  [default: the ending of --out, or parquet]",
 )  # fmt: skip
-@click.option("--shards", type=click.IntRange(1), help="Number of files of rows, about.  [default: 256 photos each]")
+@click.option("--shards", type=click.IntRange(1), help="Approximate number of row files.  [default: 256 images each]")
 @click.option("--worker-index", type=int, envvar="JOB_COMPLETION_INDEX", help="This worker's fixed share: 0 to N-1.")
 @click.option("--workers", type=click.IntRange(1), default=1, help="Number of workers N with a fixed share.")
 @gpus_option
 def main(**options: Any) -> dict[str, Any]:
-    """Name the breed on each photo below --photos, a row a photo. Doing it again changes nothing."""
+    """Predict the class of every image below --images, one output row per image. Idempotent."""
     from dogbreed.data.parts import committed
     from dogbreed.review import predictions, preflight, tracking
 
-    photos, out = open_store(options["photos"]), open_store(options["out"])
+    photos, out = open_store(options["images"]), open_store(options["out"])
     preflight.before_job(photos, out, gpus=options["gpus"])
     model, kind = tracking.resolve(options["model"]), options["kind"] or _ending(out.uri)
     with (
@@ -60,7 +60,7 @@ def main(**options: Any) -> dict[str, Any]:
     if manifest is None:
         log.info("this worker's share is done; other workers' parts are missing, the last one writes the manifest")
         return {"manifest": None, "out": out.uri}
-    params = {"model": model, "model_sha256": asked.digest, "photos": photos.uri, "out": out.uri, "format": kind}
+    params = {"model": model, "model_sha256": asked.digest, "images": photos.uri, "out": out.uri, "format": kind}
     predictions.log_predictions(manifest, params, rate)
     return {**predictions.counts(manifest), "out": out.uri, "manifest": out.at("manifest.json")}
 

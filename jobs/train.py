@@ -25,8 +25,8 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
 @uri("--data", "Dataset made by jobs.preprocess", required=True)
 @click.option("--recipe", required=True, help="Named recipe, for example simple-64 or larger-128.")
 @click.option("--name", callback=name_of_job, help="Job key.  [default: hash of recipe, weights, data, seed]")
-@click.option("--epochs", type=int, help="Passes over the train photos.  [default: the recipe's]")
-@click.option("--batch-size", type=int, help="Photos a step.  [default: the recipe's]")
+@click.option("--epochs", type=int, help="Passes over the train images.  [default: the recipe's]")
+@click.option("--batch-size", type=int, help="Images per step.  [default: the recipe's]")
 @click.option(
     "--precision",
     metavar="NAME",
@@ -48,7 +48,7 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option(
     "--cache",
     metavar="NAME",
-    help="none, or decoded: keep decoded photos in memory and cut random views from them.  [default: the recipe's]",
+    help="none, or memory: keep decoded images in memory and cut random crops from them.  [default: the recipe's]",
 )
 @click.option(
     "--weights",
@@ -73,7 +73,14 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
     metavar="STEPS|TIME",
     help="A checkpoint after so many batches (200) or so much time (90s, 5m, 1h), and when training is stopped.",
 )
-@click.option("--fresh", is_flag=True, help="Train from the first step although this job key is done or has begun.")
+@click.option(
+    "--log-every",
+    metavar="STEPS",
+    type=click.IntRange(0),
+    default=0,
+    help="Log loss and accuracy of the last steps (step_loss, step_top1, ...) every so many steps; 0: of epochs only.",
+)
+@click.option("--restart", is_flag=True, help="Train from the first step although this job key is done or has begun.")
 @click.option(
     "--list-models",
     is_flag=True,
@@ -89,32 +96,41 @@ def main(**options: Any) -> dict[str, Any]:
 
     from dogbreed.data.dataset import load_manifest
     from dogbreed.review import preflight, results, tracking, training_job
-    from dogbreed.training.distribution import chosen
-    from dogbreed.training.recipe import override
-    from dogbreed.training.recipes import begun
-    from dogbreed.training.saver import Every
+    from dogbreed.training.checkpoint import CheckpointInterval
+    from dogbreed.training.distributed import resolve_strategy
+    from dogbreed.training.recipe import apply_overrides
+    from dogbreed.training.recipes import recipe_for_weights
 
     if options["deterministic"]:
         tf.config.experimental.enable_op_determinism()
-    recipe = override(begun(options["recipe"], options["weights"]), _settings(options))
-    distribution = chosen(options["strategy"], machine.cluster(), recipe)
+    recipe = apply_overrides(recipe_for_weights(options["recipe"], options["weights"]), _settings(options))
+    distribution = resolve_strategy(options["strategy"], machine.cluster(), recipe)
     distribution.check(recipe, one_seed=not options["seeds"])
-    every = Every.of(options["checkpoint_every"])
+    every = CheckpointInterval.from_text(options["checkpoint_every"])
     checkpoints = (options["checkpoints"] or _beside(options["data"])).rstrip("/")
     store = open_store(options["data"])
     manifest = load_manifest(store)
-    preflight.before_job(store, gpus=options["gpus"], tracked=False, alone=distribution.workers == 1)
+    preflight.before_job(store, gpus=options["gpus"], tracked=False, alone=distribution.num_processes == 1)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
         scratch = Path(folder)
         begin = results.bring_weights(recipe, scratch)
         work = training_job.Work(
-            recipe, begin, manifest, store, scratch, checkpoints, every, options["fresh"], distribution
+            recipe,
+            begin,
+            manifest,
+            store,
+            scratch,
+            checkpoints,
+            every,
+            options["log_every"],
+            options["restart"],
+            distribution,
         )
         if options["seeds"]:
             summary = training_job.train_all(work, options["seeds"], options["name"])
         else:
             summary = training_job.train(work, options["seed"], options["name"])
-    if distribution.chief:
+    if distribution.is_chief:
         tracking.set_candidate(summary["model_version"])  # also when it was done: another may have been the last one
     return summary
 

@@ -16,14 +16,14 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from dogbreed.data.dataset import Manifest
-from dogbreed.data.options import DatasetOptions
+from dogbreed.data.options import DatasetConfig
 from dogbreed.data.sources import Source
 from dogbreed.data.sources.sketches import SketchConfig, draw_archives
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
 from dogbreed.platform.storage import FolderStore, Store, open_store
 
 Preprocess = Callable[..., Manifest | None]
-SKETCHES = SketchConfig(breeds=4, per_breed=12)
+SKETCHES = SketchConfig(classes=4, per_class=12)
 BUCKETS = itertools.count()
 
 
@@ -98,7 +98,7 @@ def preprocess(pool: ThreadPoolExecutor) -> Preprocess:
         workers: int = 1,
         **options: Any,
     ) -> Manifest | None:
-        plan = make_plan(source, DatasetOptions(**{"size": 32, **options}))
+        plan = make_plan(source, DatasetConfig(**{"size": 32, **options}))
         if manifest := parts.committed(plan, out):
             return manifest
         list(shards.make_shards(plan, share(plan, index, workers), out, pool))

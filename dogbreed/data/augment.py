@@ -1,6 +1,7 @@
 """Random views of a photo for training: every one a function of the numbers drawn for it, every batch of its seed."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 
@@ -11,15 +12,19 @@ DRAWS = 6  # numbers in 0 to 1 that a view takes: four for its region, one to mi
 
 @dataclass(frozen=True)
 class Augment:
-    """Ranges of the random view; the defaults change nothing."""
+    """Ranges of the random augmentations; the defaults change nothing.
 
-    min_area: float = 1.0  # smallest share of the photo's area that a view shows
-    max_aspect: float = 1.0  # a view's width is stretched by up to this factor, or its height
-    flip: bool = False  # mirror every other view
+    Keras' own layers (RandomCrop, CutMix, MixUp, RandomErasing) are not used: they draw from a generator with a state,
+    while these are functions of (seed, index), so that a resumed training sees the same images.
+    """
+
+    min_area: float = 1.0  # smallest fraction of the image's area that a random crop shows
+    max_aspect: float = 1.0  # a crop's width is stretched by up to this factor, or its height
+    hflip: bool = False  # mirror every other image
     margin_jitter: float = 0.0  # a deferred crop's margin moves by up to so many box sides
-    cutmix: float = 0.0  # share of the batches whose photos get a rectangle of another photo
-    mixup: float = 0.0  # share of the batches whose photos are blended with another photo
-    erase: float = 0.0  # share of the photos that lose a rectangle to noise
+    cutmix_prob: float = 0.0  # fraction of the batches whose images get a rectangle of another image
+    mixup_prob: float = 0.0  # fraction of the batches whose images are blended with another image
+    erase_prob: float = 0.0  # fraction of the images that lose a rectangle to noise
 
     @property
     def moves(self) -> bool:
@@ -31,8 +36,21 @@ class Augment:
             raise UnknownName(f"min_area {self.min_area} is outside 0 to 1")
         if self.max_aspect < 1 or not 0 <= self.margin_jitter < 0.5:  # beyond, a box could vanish
             raise UnknownName("max_aspect is at least 1; margin_jitter at least 0 and below 0.5")
-        if min(self.cutmix, self.mixup) < 0 or self.cutmix + self.mixup > 1 or not 0 <= self.erase <= 1:
-            raise UnknownName("cutmix and mixup are at least 0 and together at most 1; erase is in 0 to 1")
+        mixed = self.cutmix_prob + self.mixup_prob
+        if min(self.cutmix_prob, self.mixup_prob) < 0 or mixed > 1 or not 0 <= self.erase_prob <= 1:
+            raise UnknownName("cutmix_prob and mixup_prob are at least 0, together at most 1; erase_prob is in 0 to 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name; one that is added later is left out while it has its default."""
+        return {
+            "min_area": self.min_area,
+            "max_aspect": self.max_aspect,
+            "hflip": self.hflip,
+            "margin_jitter": self.margin_jitter,
+            "cutmix_prob": self.cutmix_prob,
+            "mixup_prob": self.mixup_prob,
+            "erase_prob": self.erase_prob,
+        }
 
 
 def jitter_margin(margin: float, augment: Augment, draw: tf.Tensor) -> tf.Tensor:

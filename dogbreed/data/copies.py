@@ -3,47 +3,47 @@
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from dogbreed.data.dataset import Copy
+from dogbreed.data.dataset import DuplicatePair
 from dogbreed.data.leakage import Fingerprint, Hashes, copies_among, fingerprints, near_pairs
 from dogbreed.data.parts import parsed
 from dogbreed.data.plan import PHOTOS_PER_SHARD, Plan
-from dogbreed.data.sealed import sealed, unsealed
+from dogbreed.platform.canonical_json import dumps_with_digest, loads_verified
 from dogbreed.platform.errors import MissingObject
 from dogbreed.platform.log import progress
 from dogbreed.platform.storage import Store
 
 ROWS_PER_PART = 4096  # photos that are compared with all that come after them: 84 million pairs of the published ones
 
-T = TypeVar("T")
 
-
-def find_copies_once(
+def find_duplicates(
     plan: Plan, out: Store, pool: ThreadPoolExecutor, index: int | None = None, workers: int = 1
-) -> list[Copy]:
-    """Return the pairs of copies among the plan's photos: what an earlier start has committed, or found now.
+) -> list[DuplicatePair]:
+    """Return the pairs of duplicates among the plan's images: what an earlier start has committed, or found now.
 
-    All workers look at the photos together, then compare them together: each begins with other parts of the work and
-    passes over what others have done.
+    All workers fingerprint the images together, then compare them together: each begins with other parts of the work
+    and passes over what others have done.
     """
     photos, search = plan.photos, _Search(plan, out, index, workers)
 
-    def look(places: range) -> dict[str, dict[str, Any]]:
-        prints = fingerprints(plan.source, photos[places.start : places.stop], pool)
-        return {key: asdict(found) for key, found in prints.items()}
+    def fingerprint_part(places: range) -> dict[str, Any]:
+        found = fingerprints(plan.source, photos[places.start : places.stop], pool)
+        return {"fingerprints": {key: entry.to_dict() for key, entry in found.items()}}
 
-    def find() -> list[dict[str, str]]:
-        looked = search.in_parts("prints", len(photos), PHOTOS_PER_SHARD, look)
-        prints = {key: Fingerprint(**entry) for part in looked for key, entry in part.items()}
+    def find() -> dict[str, Any]:
+        parts = search.in_parts("fingerprints", len(photos), PHOTOS_PER_SHARD, fingerprint_part)
+        prints = {key: Fingerprint.from_dict(entry) for part in parts for key, entry in part["fingerprints"].items()}
         hashes = Hashes.of(prints)
-        compared = search.in_parts("near", len(hashes.keys), ROWS_PER_PART, lambda rows: near_pairs(hashes, rows, pool))
-        near = [(a, b) for part in compared for a, b in part]
-        return [asdict(copy) for copy in copies_among(plan.source, photos, prints, near)]
+        compared = search.in_parts(
+            "near-pairs", len(hashes.keys), ROWS_PER_PART, lambda rows: {"near_pairs": near_pairs(hashes, rows, pool)}
+        )
+        near = [(a, b) for part in compared for a, b in part["near_pairs"]]
+        return {"duplicates": [pair.to_dict() for pair in copies_among(plan.source, photos, prints, near)]}
 
-    return [Copy(**entry) for entry in search.once("copies", find)]
+    return [DuplicatePair.from_dict(entry) for entry in search.once("duplicates", find)["duplicates"]]
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,19 @@ class _Search:
     index: int | None
     workers: int
 
-    def once(self, name: str, make: Callable[[], T]) -> T:
+    def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return what some worker has committed under this name, or what `make` gives now, as JSON holds it."""
         key = self.plan.part_key(name)
         try:
-            found: T = parsed(self.out, key, lambda data: unsealed(data)["found"])
+            found = parsed(self.out, key, loads_verified)
         except MissingObject:
             found = make()
-            self.out.commit(key, sealed({"found": found}))
+            self.out.commit(key, dumps_with_digest(found))
         return found
 
-    def in_parts(self, name: str, count: int, length: int, make: Callable[[range], T]) -> Sequence[T]:
+    def in_parts(
+        self, name: str, count: int, length: int, make: Callable[[range], dict[str, Any]]
+    ) -> Sequence[dict[str, Any]]:
         """Return what `make` gives for each `length` of `count` things, in order; whoever is done helps the others."""
         parts = [range(start, min(start + length, count)) for start in range(0, count, length)]
         numbers = random.sample(range(len(parts)), len(parts))
@@ -73,6 +75,6 @@ class _Search:
             numbers = sorted(numbers, key=lambda number: number % self.workers != self.index)
         found = {
             number: self.once(f"{name}-{number}", partial(make, parts[number]))
-            for number in progress(numbers, f"copies: {name}", len(numbers), unit="part")
+            for number in progress(numbers, f"duplicates: {name}", len(numbers), unit="part")
         }
         return [found[number] for number in range(len(parts))]

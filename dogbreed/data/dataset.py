@@ -1,16 +1,21 @@
-"""The dataset contract: manifest.json, the shards that it names, and how both are committed."""
+"""The dataset contract: manifest.json, the shards that it names, and how both are committed.
+
+Every type that is persisted names its keys in `to_dict`; a Python name may change, a key only with FORMAT.
+"""
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dogbreed.data.sealed import canonical, sealed, sha256, unsealed
+from dogbreed.data.breeds import wordnet_id
 from dogbreed.data.split import SPLITS
+from dogbreed.platform import canonical_json
+from dogbreed.platform.canonical_json import dumps_with_digest, loads_verified, sha256_hex, short_id
 from dogbreed.platform.errors import (
     DamagedData,
     DataContradiction,
@@ -22,7 +27,7 @@ from dogbreed.platform.errors import (
 from dogbreed.platform.log import progress
 from dogbreed.platform.storage import FolderStore, Store
 
-FORMAT = 2  # raised by hand whenever the same options give other bytes
+FORMAT = 3  # raised by hand whenever the same configuration gives other bytes
 MANIFEST = "manifest.json"
 DOWNLOADS = 4  # shards at a time
 CACHE_LIMIT = 20 << 30  # bytes: forty times the whole dataset at 224 px, half of a small node's disk
@@ -30,64 +35,111 @@ CACHE_LIMIT = 20 << 30  # bytes: forty times the whole dataset at 224 px, half o
 
 @dataclass(frozen=True)
 class Shard:
-    """One object: key below the prefix, SHA-256, bytes and number of records."""
+    """One object: key below the prefix, SHA-256, bytes and number of examples."""
 
     key: str
     sha256: str
     bytes: int
-    records: int
+    num_examples: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry of a manifest or of a shard result."""
+        return {"key": self.key, "sha256": self.sha256, "bytes": self.bytes, "num_examples": self.num_examples}
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> "Shard":
+        """Return what `to_dict` was made of."""
+        return cls(entry["key"], entry["sha256"], entry["bytes"], entry["num_examples"])
 
 
 @dataclass(frozen=True, order=True)
-class Rejected:
-    """A photo that cannot be used, and why."""
+class QuarantinedImage:
+    """An image that cannot be used, and why."""
 
-    key: str
+    source_id: str
     reason: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry of a manifest or of a shard result."""
+        return {"source_id": self.source_id, "reason": self.reason}
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> "QuarantinedImage":
+        """Return what `to_dict` was made of."""
+        return cls(entry["source_id"], entry["reason"])
+
 
 @dataclass(frozen=True, order=True)
-class Copy:
-    """Two photos that are copies; `kind` is file, pixels or near."""
+class DuplicatePair:
+    """Two images that are duplicates; `kind` is file (equal bytes), pixels (equal pixels) or near."""
 
-    key: str
+    source_id: str
     other: str
     kind: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry of a manifest or of duplicates.json."""
+        return {"source_id": self.source_id, "other": self.other, "kind": self.kind}
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> "DuplicatePair":
+        """Return what `to_dict` was made of."""
+        return cls(entry["source_id"], entry["other"], entry["kind"])
+
 
 @dataclass(frozen=True)
-class Part:
-    """What became of one planned shard: the object, or None when no photo was usable."""
+class ShardResult:
+    """What became of one planned shard: the object, or None when no image was usable."""
 
     split: str
     shard: Shard | None
-    photos: int
-    quarantine: tuple[Rejected, ...] = ()
+    num_images: int
+    quarantine: tuple[QuarantinedImage, ...] = ()
 
     def to_json(self) -> bytes:
         """Return the file's content; equal objects give the same bytes."""
-        return sealed(asdict(self))
+        return dumps_with_digest(
+            {
+                "split": self.split,
+                "shard": self.shard and self.shard.to_dict(),
+                "num_images": self.num_images,
+                "quarantine": [entry.to_dict() for entry in self.quarantine],
+            }
+        )
 
     @classmethod
-    def from_json(cls, data: bytes) -> "Part":
+    def from_json(cls, data: bytes) -> "ShardResult":
         """Return what `to_json` was made of; ValueError for anything else."""
-        content = unsealed(data)
-        shard = content["shard"] and Shard(**content["shard"])
-        quarantine = tuple(Rejected(**entry) for entry in content["quarantine"])
-        return cls(content["split"], shard, content["photos"], quarantine)
+        content = loads_verified(data)
+        shard = content["shard"] and Shard.from_dict(content["shard"])
+        quarantine = tuple(map(QuarantinedImage.from_dict, content["quarantine"]))
+        return cls(content["split"], shard, content["num_images"], quarantine)
 
 
 @dataclass(frozen=True)
 class Split:
-    """The shards and the number of photos of train, validation or test."""
+    """The shards and the number of images of train, validation or test."""
 
-    photos: int
+    num_images: int
     shards: tuple[Shard, ...]
 
     @property
-    def records(self) -> int:
-        """Number of records: more than photos when each box became one."""
-        return sum(shard.records for shard in self.shards)
+    def num_examples(self) -> int:
+        """Number of examples: more than images when each box became one."""
+        return sum(shard.num_examples for shard in self.shards)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry of a manifest."""
+        return {
+            "num_images": self.num_images,
+            "num_examples": self.num_examples,
+            "shards": [shard.to_dict() for shard in self.shards],
+        }
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> "Split":
+        """Return what `to_dict` was made of."""
+        return cls(entry["num_images"], tuple(map(Shard.from_dict, entry["shards"])))
 
 
 @dataclass(frozen=True)
@@ -95,50 +147,64 @@ class Manifest:
     """Everything that determines the dataset's bytes, and nothing else."""
 
     format: int | str
-    options: dict[str, Any]
-    source: str  # digest of the raw archives
+    config: dict[str, Any]
+    source_digest: str  # of the raw images
     versions: dict[str, str]  # of decoder and resizer
     classes: tuple[str, ...]  # a label is a position in here
     splits: dict[str, Split]
-    quarantine: tuple[Rejected, ...]
-    dropped: dict[str, int]  # photos that were left out, by reason
-    copies: tuple[Copy, ...]  # pairs of photos that are copies of one another
+    quarantine: tuple[QuarantinedImage, ...]
+    excluded: dict[str, int]  # images that were left out, by reason
+    duplicates: tuple[DuplicatePair, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of manifest.json without its digest."""
+        return {
+            "format": self.format,
+            "config": self.config,
+            "source_digest": self.source_digest,
+            "versions": self.versions,
+            "classes": classes_to_list(self.classes),
+            "splits": {name: split.to_dict() for name, split in self.splits.items()},
+            "quarantine": [entry.to_dict() for entry in self.quarantine],
+            "excluded": self.excluded,
+            "duplicates": [pair.to_dict() for pair in self.duplicates],
+        }
 
     def to_json(self) -> bytes:
         """Return the file's content, `digest` included; equal objects give the same bytes."""
-        return sealed(asdict(self))
+        return dumps_with_digest(self.to_dict())
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the content."""
-        return sha256(canonical(asdict(self)))
+        return canonical_json.digest(self.to_dict())
 
     @property
     def config_id(self) -> str:
-        """Hash of what was asked for, known before any photo is read."""
-        return config_id(self.format, self.options, self.source, self.versions)
+        """Hash of what was asked for, known before any image is read."""
+        return config_id(self.format, self.config, self.source_digest, self.versions)
 
     def summary(self) -> dict[str, Any]:
-        """Return digest, photos written, quarantined and dropped, and photos by split."""
-        splits = {name: self.splits[name].photos for name in SPLITS if name in self.splits}
+        """Return digest, images written, quarantined and excluded, and images by split."""
+        splits = {name: self.splits[name].num_images for name in SPLITS if name in self.splits}
         return {
             "digest": self.digest,
             "written": sum(splits.values()),
             "quarantined": len(self.quarantine),
-            "dropped": sum(self.dropped.values()),
+            "excluded": sum(self.excluded.values()),
             "splits": splits,
         }
 
     def counts(self) -> dict[str, float]:
-        """Return what became of all photos as numbers by name, for a run's metrics."""
-        photos = {f"photos_{name}": split.photos for name, split in self.splits.items()}
+        """Return what became of all images as numbers by name, for a run's metrics."""
+        images = {f"images_{name}": split.num_images for name, split in self.splits.items()}
         sizes = {f"bytes_{name}": sum(s.bytes for s in split.shards) for name, split in self.splits.items()}
-        dropped = {f"dropped_{reason.replace(' ', '_')}": count for reason, count in self.dropped.items()}
-        copies = Counter(f"copies_{copy.kind}" for copy in self.copies)
+        excluded = {f"excluded_{reason.replace(' ', '_')}": count for reason, count in self.excluded.items()}
+        duplicates = Counter(f"duplicate_pairs_{pair.kind}" for pair in self.duplicates)
         shards = sum(len(split.shards) for split in self.splits.values())
-        per_photo = sum(sizes.values()) / max(1, sum(photos.values()))
-        single = {"quarantined": len(self.quarantine), "shards": shards, "bytes_per_photo": per_photo}
-        counts = {**photos, **sizes, **dropped, **copies, **single}
+        per_image = sum(sizes.values()) / max(1, sum(images.values()))
+        single = {"quarantined": len(self.quarantine), "shards": shards, "bytes_per_image": per_image}
+        counts = {**images, **sizes, **excluded, **duplicates, **single}
         return {name: float(count) for name, count in counts.items()}
 
     def split(self, name: str) -> Split:
@@ -147,30 +213,43 @@ class Manifest:
             raise UnknownName(f"no split {name!r} in the dataset; it has {', '.join(self.splits)}")
         return self.splits[name]
 
-    def filled(self, name: str) -> Split:
-        """Return the named split; DataContradiction when it has no photo."""
+    def require_nonempty(self, name: str) -> Split:
+        """Return the named split; DataContradiction when it has no example."""
         split = self.split(name)
-        if not split.records:
-            raise DataContradiction(f"the dataset has no {name} photos; preprocess more photos of each breed")
+        if not split.num_examples:
+            raise DataContradiction(f"the dataset has no {name} images; preprocess more images of each class")
         return split
 
     @classmethod
     def from_json(cls, data: bytes) -> "Manifest":
         """Return what `to_json` was made of; ValueError for anything else."""
-        content = unsealed(data)
-        splits = {
-            name: Split(split["photos"], tuple(Shard(**shard) for shard in split["shards"]))
-            for name, split in content.pop("splits").items()
-        }
-        quarantine = tuple(Rejected(**entry) for entry in content.pop("quarantine"))
-        copies = tuple(Copy(**entry) for entry in content.pop("copies"))
-        content["classes"] = tuple(content["classes"])
-        return cls(**content, splits=splits, quarantine=quarantine, copies=copies)
+        content = loads_verified(data)
+        return cls(
+            format=content["format"],
+            config=content["config"],
+            source_digest=content["source_digest"],
+            versions=content["versions"],
+            classes=classes_from_list(content["classes"]),
+            splits={name: Split.from_dict(split) for name, split in content["splits"].items()},
+            quarantine=tuple(map(QuarantinedImage.from_dict, content["quarantine"])),
+            excluded=content["excluded"],
+            duplicates=tuple(map(DuplicatePair.from_dict, content["duplicates"])),
+        )
 
 
-def config_id(format: int | str, options: dict[str, Any], source: str, versions: dict[str, str]) -> str:
+def classes_to_list(classes: Iterable[str]) -> list[dict[str, str | None]]:
+    """Return the entries of a file, in label order: name and, where the name has one, WordNet id."""
+    return [{"name": name, "wordnet_id": wordnet_id(name)} for name in classes]
+
+
+def classes_from_list(entries: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return what `classes_to_list` was given."""
+    return tuple(entry["name"] for entry in entries)
+
+
+def config_id(format: int | str, config: dict[str, Any], source_digest: str, versions: dict[str, str]) -> str:
     """Return 16 hexadecimal digits that name one configuration over one source."""
-    return sha256(canonical([format, options, source, versions]))[:16]
+    return short_id([format, config, source_digest, versions])
 
 
 def load_manifest(store: Store, format: int | str = FORMAT) -> Manifest:
@@ -186,20 +265,20 @@ def load_manifest(store: Store, format: int | str = FORMAT) -> Manifest:
         ) from error
     try:
         content = json.loads(data)
-        if content["format"] != format:  # before a field that another format names otherwise
+        if content["format"] != format:  # before a key that another format names otherwise
             raise DataContradiction(
-                f"{store.at(MANIFEST)} has format {content['format']}, this version reads {format} there; "
-                "name another prefix, or preprocess to one"
+                f"{store.at(MANIFEST)} has format {content['format']}, this version reads {format}; "
+                "write it again to another prefix with jobs.preprocess --out URI (predictions: jobs.predict --out URI)"
             )
         return Manifest.from_json(data)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedData(f"{store.at(MANIFEST)} is damaged ({error!r}); write to another --out") from error
 
 
-def commit_shard(store: Store, data: bytes, records: int, suffix: str = "tfrecord") -> Shard:
+def commit_shard(store: Store, data: bytes, num_examples: int, suffix: str = "tfrecord") -> Shard:
     """Put a shard under its own hash and return its entry."""
-    digest = sha256(data)
-    shard = Shard(f"shards/{digest}.{suffix}", digest, len(data), records)
+    digest = sha256_hex(data)
+    shard = Shard(f"shards/{digest}.{suffix}", digest, len(data), num_examples)
     store.commit(shard.key, data)
     return shard
 
@@ -221,7 +300,7 @@ def local_shards(store: Store, shards: Sequence[Shard], cache: Path, limit: int 
     if needed > limit:
         raise ImpossibleHere(
             f"the shards at {store.uri} have {needed >> 20} MiB, the local cache may take {limit >> 20} MiB; "
-            "preprocess at a smaller --size or with fewer photos"
+            "preprocess at a smaller --size or with fewer images"
         )
     with ThreadPoolExecutor(DOWNLOADS) as pool:
         paths = pool.map(lambda shard: _local_shard(store, shard, cache), shards)
@@ -239,5 +318,5 @@ def _local_shard(store: Store, shard: Shard, cache: Path) -> Path:
 
 
 def _verify(where: str, shard: Shard, data: bytes) -> None:
-    if len(data) != shard.bytes or sha256(data) != shard.sha256:
+    if len(data) != shard.bytes or sha256_hex(data) != shard.sha256:
         raise DamagedData(f"{where} is not what {MANIFEST} says; delete it and run jobs.preprocess again")

@@ -25,8 +25,8 @@ def forecast(plan: Plan, pool: ThreadPoolExecutor) -> dict[str, Any]:
     began = time.perf_counter()
     results = list(pool.map(lambda photo: crops(plan, photo), sample))
     seconds = (time.perf_counter() - began) / len(sample)
-    records = [record for result in results if not isinstance(result, BadPhoto) for record in result]
-    photo_bytes = len(write_shard(records)) / len(sample)
+    examples = [example for result in results if not isinstance(result, BadPhoto) for example in result]
+    image_bytes = len(write_shard(examples)) / len(sample)
     largest = max(len(photos) for _, photos in plan.shards)
     splits = Counter(dict.fromkeys(SPLITS, 0))
     for name, photos in plan.shards:
@@ -36,9 +36,9 @@ def forecast(plan: Plan, pool: ThreadPoolExecutor) -> dict[str, Any]:
         "shards": len(plan.shards),
         "splits": dict(splits),
         "quarantined": len(plan.quarantine),
-        "dropped": sum(plan.dropped.values()),
-        "megabytes": round(photo_bytes * len(plan.photos) / 1e6, 1),
+        "excluded": sum(plan.excluded.values()),
+        "megabytes": round(image_bytes * len(plan.photos) / 1e6, 1),
         "seconds": round(seconds * len(plan.photos), 3),
         # the records of a shard, the same once more as the object that is written, and those of the next shard
-        "memory_megabytes": round((psutil.Process().memory_info().rss + 3 * photo_bytes * largest) / 1e6),
+        "memory_megabytes": round((psutil.Process().memory_info().rss + 3 * image_bytes * largest) / 1e6),
     }

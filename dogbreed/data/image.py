@@ -125,15 +125,15 @@ def visible(box: Box, pixels: Pixels) -> Box:
     return inside
 
 
-def crop(pixels: Pixels, box: Box, size: int, resample: str = "lanczos", square: bool = False) -> Pixels:
+def crop(pixels: Pixels, box: Box, size: int, resample: str = "lanczos", squash: bool = False) -> Pixels:
     """Return the box, its aspect kept, with a shorter side of `size` pixels; never enlarged.
 
-    `square` squashes the longer side to the shorter. `resample` is lanczos, or area: the mean of what lies below each
+    `squash` reduces the longer side to the shorter. `resample` is lanczos, or area: the mean of what lies below each
     new pixel, in a fifth of the time, from the box's nearest whole pixels.
     """
     factor = min(1.0, size / min(box.width, box.height))
     shape = (max(1, round(box.width * factor)), max(1, round(box.height * factor)))
-    if square:
+    if squash:
         shape = (min(shape), min(shape))
     if resample == "lanczos":
         sides = (box.left, box.top, box.right, box.bottom)

@@ -5,7 +5,6 @@ are found by two perceptual hashes of 64 bits, as `imagehash` computes them (htt
 Like It" and "Kind of Like That"). Both must agree: alone, either takes dogs on plain lawns for one another.
 """
 
-import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import imagehash
 import numpy as np
@@ -22,9 +21,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from dogbreed.data import image
-from dogbreed.data.dataset import Copy
+from dogbreed.data.dataset import DuplicatePair
 from dogbreed.data.image import BadPhoto
 from dogbreed.data.sources import Photo, Source
+from dogbreed.platform.canonical_json import sha256_hex
 from dogbreed.platform.errors import DataContradiction
 
 # bits of 64 that may differ; every pair at or under both was a copy in the small archive, docs/data.md
@@ -40,16 +40,25 @@ K = TypeVar("K")
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells copies: SHA-256 of the file, and two hashes of 64 bits, None for what cannot be decoded."""
+    """What tells duplicates: SHA-256 of the file, and two hashes of 64 bits, None for what cannot be decoded."""
 
-    file: str
-    perceptual: int | None = None
-    gradient: int | None = None
+    sha256: str
+    phash: int | None = None  # perceptual hash
+    dhash: int | None = None  # gradient hash
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry of a fingerprint file."""
+        return {"sha256": self.sha256, "phash": self.phash, "dhash": self.dhash}
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> "Fingerprint":
+        """Return what `to_dict` was made of."""
+        return cls(entry["sha256"], entry["phash"], entry["dhash"])
 
 
 def fingerprint(data: bytes) -> Fingerprint:
     """Return the fingerprint of an encoded photo, whether or not it can be decoded."""
-    file = hashlib.sha256(data).hexdigest()
+    file = sha256_hex(data)
     try:
         small = image.decode_gray(data, SIDE)
     except BadPhoto:
@@ -69,18 +78,18 @@ def fingerprints(source: Source, photos: Sequence[Photo], pool: ThreadPoolExecut
 
 def copies_among(
     source: Source, photos: Sequence[Photo], prints: Mapping[str, Fingerprint], near: Iterable[tuple[str, str]]
-) -> list[Copy]:
+) -> list[DuplicatePair]:
     """Return every pair of copies, in order; the photos of `near`, all that `near_pairs` finds, are read once more."""
     by_key = {photo.key: photo for photo in photos}
     exact = [
-        Copy(a, b, "file")
-        for same in _equal((p.file, key) for key, p in prints.items())
+        DuplicatePair(a, b, "file")
+        for same in _equal((p.sha256, key) for key, p in prints.items())
         for a, b in combinations(same, 2)
     ]
-    known = {(copy.key, copy.other) for copy in exact}
+    known = {(pair.source_id, pair.other) for pair in exact}
     other = [pair for pair in near if pair not in known]
     pixels = {key: _pixels(source.read(by_key[key])) for key in {key for pair in other for key in pair}}
-    return sorted(exact + [Copy(a, b, "pixels" if pixels[a] == pixels[b] else "near") for a, b in other])
+    return sorted(exact + [DuplicatePair(a, b, "pixels" if pixels[a] == pixels[b] else "near") for a, b in other])
 
 
 def _equal(pairs: Iterable[tuple[K, str]]) -> Iterator[list[str]]:
@@ -96,8 +105,8 @@ def _pixels(data: bytes) -> str:
     try:
         decoded = image.decode(data)
     except BadPhoto:
-        return hashlib.sha256(data).hexdigest()
-    return hashlib.sha256(repr(decoded.shape).encode() + decoded.tobytes()).hexdigest()
+        return sha256_hex(data)
+    return sha256_hex(repr(decoded.shape).encode() + decoded.tobytes())
 
 
 @dataclass(frozen=True)
@@ -105,15 +114,15 @@ class Hashes:
     """Both hashes of the photos that can be decoded, as uint64 [photos], in the order of their sorted keys."""
 
     keys: list[str]
-    perceptual: np.ndarray
-    gradient: np.ndarray
+    phash: np.ndarray
+    dhash: np.ndarray
 
     @classmethod
     def of(cls, prints: Mapping[str, Fingerprint]) -> "Hashes":
         """Return the hashes that the fingerprints hold."""
-        keys = sorted(key for key, found in prints.items() if found.perceptual is not None)
-        perceptual, gradient = ([getattr(prints[key], name) for key in keys] for name in ("perceptual", "gradient"))
-        return cls(keys, np.array(perceptual, np.uint64), np.array(gradient, np.uint64))
+        keys = sorted(key for key, found in prints.items() if found.phash is not None)
+        phash, dhash = [prints[key].phash for key in keys], [prints[key].dhash for key in keys]
+        return cls(keys, np.array(phash, np.uint64), np.array(dhash, np.uint64))
 
 
 def near_pairs(hashes: Hashes, rows: range, pool: ThreadPoolExecutor) -> list[tuple[str, str]]:
@@ -124,19 +133,19 @@ def near_pairs(hashes: Hashes, rows: range, pool: ThreadPoolExecutor) -> list[tu
 
 def _near(hashes: Hashes, rows: range) -> list[tuple[str, str]]:
     found = []
-    perceptual, gradient = hashes.perceptual, hashes.gradient
+    phash, dhash = hashes.phash, hashes.dhash
     for start in range(rows.start, len(hashes.keys), COLUMNS):
-        differing = np.bitwise_count(perceptual[rows.start : rows.stop, None] ^ perceptual[start : start + COLUMNS])
+        differing = np.bitwise_count(phash[rows.start : rows.stop, None] ^ phash[start : start + COLUMNS])
         a, b = np.nonzero(differing <= PERCEPTUAL)
         a, b = a + rows.start, b + start
-        chosen = (a < b) & (np.bitwise_count(gradient[a] ^ gradient[b]) <= GRADIENT)
+        chosen = (a < b) & (np.bitwise_count(dhash[a] ^ dhash[b]) <= GRADIENT)
         found += [(hashes.keys[one], hashes.keys[other]) for one, other in zip(a[chosen], b[chosen], strict=True)]
     return found
 
 
-def groups(copies: Iterable[Copy]) -> dict[str, str]:
+def groups(copies: Iterable[DuplicatePair]) -> dict[str, str]:
     """Return key -> the first key of its group, for photos that are copies of one another over any steps."""
-    pairs = [(copy.key, copy.other) for copy in copies]
+    pairs = [(pair.source_id, pair.other) for pair in copies]
     keys = sorted({key for pair in pairs for key in pair})
     place = {key: number for number, key in enumerate(keys)}
     rows, columns = [place[a] for a, _ in pairs], [place[b] for _, b in pairs]
@@ -170,7 +179,9 @@ def is_listed(key: str, names: frozenset[str]) -> bool:
     return name in names or name.partition("_")[0] in names
 
 
-def pairs_sheet(source: Source, copies: Sequence[Copy], count: int = 60) -> Image.Image:
+def pairs_sheet(source: Source, copies: Sequence[DuplicatePair], count: int = 60) -> Image.Image:
     """Return the first pairs as one picture, six pairs a row, each photo beside its copy."""
     by_key = {photo.key: photo for photo in source.photos}
-    return image.contact_sheet([source.read(by_key[key]) for c in copies[:count] for key in (c.key, c.other)], side=128)
+    return image.contact_sheet(
+        [source.read(by_key[key]) for c in copies[:count] for key in (c.source_id, c.other)], side=128
+    )

@@ -18,7 +18,7 @@ TILE, CAPTION, COLUMNS = 64, 16, 3  # pixels, pixels, breeds side by side
 
 def photos_by_breed(plan: Plan, manifest: Manifest) -> Counter[tuple[str, str]]:
     """Return the number of written photos of each (breed, split)."""
-    bad = {entry.key for entry in manifest.quarantine}
+    bad = {entry.source_id for entry in manifest.quarantine}
     return Counter((photo.breed, split) for split, photos in plan.shards for photo in photos if photo.key not in bad)
 
 
@@ -42,9 +42,9 @@ def _first_of_each_breed(out: Store, manifest: Manifest, counts: Counter[tuple[s
     shown: dict[int, list[bytes]] = defaultdict(list)
     wanted = {label: min(EACH, counts[breed, TRAIN]) for label, breed in enumerate(manifest.classes)}
     for shard in manifest.split(TRAIN).shards:
-        for record in read_shard(read_verified(out, shard)):
-            if len(shown[record.label]) < wanted[record.label]:
-                shown[record.label].append(record.encoded)
+        for example in read_shard(read_verified(out, shard)):
+            if len(shown[example.label]) < wanted[example.label]:
+                shown[example.label].append(example.encoded)
         if all(len(shown[label]) == count for label, count in wanted.items()):
             break
     return shown

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from dogbreed.data.dataset import FORMAT, Manifest, Part, Rejected, Split, commit_shard, load_manifest
+from dogbreed.data.dataset import (
+    FORMAT,
+    Manifest,
+    QuarantinedImage,
+    ShardResult,
+    Split,
+    commit_shard,
+    load_manifest,
+)
 from dogbreed.platform.errors import DamagedData, DataContradiction, MissingManifest, MissingObject, UnknownName
 from dogbreed.platform.storage import Store
 
@@ -35,9 +43,9 @@ class Content:
     """What a worker has made of one planned shard."""
 
     data: bytes  # of the object; empty when there is no record
-    records: int
-    photos: int  # that it holds
-    quarantine: tuple[Rejected, ...]
+    num_examples: int
+    num_images: int  # that it holds
+    quarantine: tuple[QuarantinedImage, ...]
 
 
 def part_key(config_id: str, part: int | str) -> str:
@@ -84,8 +92,8 @@ def make_parts(
     def commit(number: int, begun: T) -> int:
         split, photos = plan.shards[number]
         content = end(number, begun)
-        shard = commit_shard(out, content.data, content.records, suffix) if content.records else None
-        out.commit(plan.part_key(number), Part(split, shard, content.photos, content.quarantine).to_json())
+        shard = commit_shard(out, content.data, content.num_examples, suffix) if content.num_examples else None
+        out.commit(plan.part_key(number), ShardResult(split, shard, content.num_images, content.quarantine).to_json())
         return len(photos)
 
     for number in numbers:
@@ -103,7 +111,7 @@ def make_parts(
 def _is_made(plan: Planned, number: int, out: Store) -> bool:
     """Tell whether some worker has committed this shard's part, and what the part names is there."""
     try:
-        part = parsed(out, plan.part_key(number), Part.from_json)
+        part = parsed(out, plan.part_key(number), ShardResult.from_json)
     except MissingObject:
         return False
     return part.shard is None or out.size(part.shard.key) is not None
@@ -118,10 +126,10 @@ def parsed(out: Store, key: str, parse: Callable[[bytes], T]) -> T:
         raise DamagedData(f"{out.at(key)} is damaged ({error!r}); delete it and run the job again") from error
 
 
-def all_parts(plan: Planned, out: Store) -> list[Part] | None:
+def all_parts(plan: Planned, out: Store) -> list[ShardResult] | None:
     """Return the parts in the order of the plan, None while one is missing."""
     try:
-        parts = [parsed(out, plan.part_key(number), Part.from_json) for number in range(len(plan.shards))]
+        parts = [parsed(out, plan.part_key(number), ShardResult.from_json) for number in range(len(plan.shards))]
     except MissingObject:
         return None
     if len(named := [part.shard.key for part in parts if part.shard]) > len(set(named)):
@@ -129,11 +137,11 @@ def all_parts(plan: Planned, out: Store) -> list[Part] | None:
     return parts
 
 
-def splits(parts: Iterable[Part], names: Iterable[str]) -> dict[str, Split]:
+def splits(parts: Iterable[ShardResult], names: Iterable[str]) -> dict[str, Split]:
     """Return what the parts of each split hold together."""
     own = {name: [part for part in parts if part.split == name] for name in names}
     return {
-        name: Split(sum(part.photos for part in found), tuple(part.shard for part in found if part.shard))
+        name: Split(sum(part.num_images for part in found), tuple(part.shard for part in found if part.shard))
         for name, found in own.items()
     }
 

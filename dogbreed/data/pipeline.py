@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from dogbreed.data.augment import DRAWS, Augment, jitter_margin, random_flip, random_region
 from dogbreed.data.dataset import Manifest, local_shards
-from dogbreed.data.records import FEATURES
+from dogbreed.data.records import FEATURES, SIDES
 from dogbreed.data.split import TRAIN
 from dogbreed.data.view import View, cut, decode, sample, square
 from dogbreed.platform import machine
@@ -22,6 +22,8 @@ from dogbreed.platform.storage import Store
 
 SHUFFLE_BLOCK = 2048  # encoded photos: 16 MB at 128 px, 50 MB at 224 px
 SHARDS_AT_ONCE = 4  # read side by side, so that a batch mixes shards
+STORED = ("image/encoded", "image/class/label", "image/height", "image/width")
+ORIGINAL = ("image/original/height", "image/original/width", *(f"image/original/bbox/{side}" for side in SIDES))
 
 Shuffled = Callable[[tf.Tensor], tf.data.Dataset]  # the examples of an epoch in the order of its seed
 Viewed = Callable[[tf.Tensor, Augment, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # example, draw -> photo, label
@@ -31,7 +33,7 @@ Viewed = Callable[[tf.Tensor, Augment, tf.Tensor], tuple[tf.Tensor, tf.Tensor]] 
 class Share:
     """The part of each training batch that one of several workers learns from.
 
-    Photo i of a batch of n may be mixed with photo n - 1 - i (augment.cutmix), so both are the same worker's.
+    Photo i of a batch of n may be mixed with photo n - 1 - i (augment.cutmix_prob), so both are the same worker's.
     """
 
     index: int = 0
@@ -50,16 +52,16 @@ class InputPipeline:
         self, manifest: Manifest, store: Store, view: View, batch_size: int, cache: Path, share: Share | None = None
     ) -> None:
         """Copies of remote shards go to the folder `cache`; DataContradiction when photos are smaller than the view."""
-        size = int(manifest.options["size"])
+        size = int(manifest.config["size"])
         if size < view.size:
             raise DataContradiction(
                 f"{view.size} px asked for, the dataset has {size} px; run jobs.preprocess --size {view.size} "
                 "to another prefix, or choose a smaller recipe"
             )
-        if manifest.options.get("square") and view.shape != "squash":
+        if manifest.config["resize_mode"] == "squash" and view.mode != "squash":
             raise DataContradiction(
-                f"the dataset holds squashed squares, the recipe's shape is {view.shape}; "
-                "use --set shape=squash, or run jobs.preprocess without --square to another prefix"
+                f"the dataset holds squashed squares, the recipe's resize mode is {view.mode}; "
+                "use --set resize_mode=squash, or run jobs.preprocess --resize-mode keep-aspect to another prefix"
             )
         self._manifest, self._view, self._batch = manifest, view, batch_size
         self.share = share or Share()  # of the training batches
@@ -74,7 +76,7 @@ class InputPipeline:
 
     def records(self, split: str) -> int:
         """Return the number of examples in a split."""
-        return self._manifest.split(split).records
+        return self._manifest.split(split).num_examples
 
     def photo_bytes(self, split: str) -> int:
         """Return the mean length of a record, which holds an encoded photo."""
@@ -94,14 +96,23 @@ class InputPipeline:
 
     def keys(self, split: str) -> list[str]:
         """Return the keys of the records in the order of `evaluation`."""
-        return [key.decode() for key in self.column(split, "image/key")]
+        return [key.decode() for key in self.column(split, "image/source_id")]
 
     def counts(self, split: str) -> np.ndarray:
         """Return int64 [classes], the records of each class."""
-        return np.bincount(self.column(split, "label"), minlength=len(self._manifest.classes))
+        return np.bincount(self.column(split, "image/class/label"), minlength=len(self._manifest.classes))
+
+    def boxes(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the boxes, float32 [n, 4] (left, top, right, bottom), and sizes, int64 [n, 2] (width, height).
+
+        Both are in pixels of the source images, in the order of `evaluation`.
+        """
+        boxes = np.stack([self.column(split, f"image/original/bbox/{side}") for side in SIDES], axis=1)
+        sizes = np.stack([self.column(split, f"image/original/{side}") for side in ("width", "height")], axis=1)
+        return boxes, sizes
 
     def column(self, split: str, name: str) -> np.ndarray:
-        """Return one of `records.FEATURES` of all records, [n] or [n, k], in the order of `evaluation`."""
+        """Return one of `records.FEATURES` of all examples, [n], in the order of `evaluation`."""
         feature = {name: FEATURES[name]}
         blocks = self._read(tf.constant(self._paths(split), tf.string)).batch(SHUFFLE_BLOCK)
         found = blocks.map(lambda block: tf.io.parse_example(block, feature)[name])
@@ -178,7 +189,7 @@ class InputPipeline:
         def view(place: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             if augment.moves:
                 return self._shown(photos[place], whole, augment, draw), labels[place]
-            return random_flip(photos[place], draw) if augment.flip else photos[place], labels[place]
+            return random_flip(photos[place], draw) if augment.hflip else photos[place], labels[place]
 
         return shuffled, view
 
@@ -211,26 +222,27 @@ class InputPipeline:
         return examples.batch(size, drop_remainder=drop).prefetch(2)
 
     def _still(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        photo, region, label = self._decode(record, self._manifest.options["margin"])
-        return sample(photo, square(region, self._view.shape), self._view.size), label
+        photo, region, label = self._decode(record, self._manifest.config["margin"])
+        return sample(photo, square(region, self._view.mode), self._view.size), label
 
     def _random(self, record: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        photo, region, label = self._decode(record, jitter_margin(self._manifest.options["margin"], augment, draw))
-        return self._shown(photo, square(region, self._view.shape), augment, draw), label
+        photo, region, label = self._decode(record, jitter_margin(self._manifest.config["margin"], augment, draw))
+        return self._shown(photo, square(region, self._view.mode), augment, draw), label
 
     def _shown(self, photo: tf.Tensor, region: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tf.Tensor:
         """Return a random view of a region, uint8 [size, size, 3]."""
         if augment.moves:
             region = random_region(region, augment, draw)
         image = sample(photo, region, self._view.size, rough=augment.moves)
-        return random_flip(image, draw) if augment.flip else image
+        return random_flip(image, draw) if augment.hflip else image
 
     def _decode(self, record: tf.Tensor, margin: tf.Tensor | float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return the pixels, the region of interest [top, left, height, width] in them, and the label."""
-        example = tf.io.parse_single_example(record, FEATURES)
-        label = tf.cast(example["label"], tf.int32)
-        whole = tf.cast(tf.io.extract_jpeg_shape(example["image/encoded"])[:2], tf.float32)
-        deferred = self._manifest.options["crop"] == "defer"
+        deferred = self._manifest.config["crop"] == "defer"
+        names = (*STORED, *ORIGINAL) if deferred else STORED
+        example = tf.io.parse_single_example(record, {name: FEATURES[name] for name in names})
+        label = tf.cast(example["image/class/label"], tf.int32)
+        whole = tf.cast(tf.stack([example["image/height"], example["image/width"]]), tf.float32)
         region = _box(example, whole, margin) if deferred else tf.concat([[0.0, 0.0], whole], 0)
         # half the pixels are enough where 1.5 times the view's side remain for the random views
         photo = decode(example["image/encoded"], tf.reduce_min(region[2:]) >= 3 * self._view.size)
@@ -259,9 +271,10 @@ def _mixed(seed: tf.Tensor) -> tf.Tensor:
 
 def _box(example: dict[str, tf.Tensor], whole: tf.Tensor, margin: tf.Tensor | float) -> tf.Tensor:
     """Return the box with its margin as [top, left, height, width] of a photo of `whole` [height, width] pixels."""
-    left, top, right, bottom = tf.unstack(example["box"])
+    left, top, right, bottom = (example[f"image/original/bbox/{side}"] for side in SIDES)
     x, y = margin * (right - left), margin * (bottom - top)
-    width, height = tf.unstack(tf.cast(example["size"], tf.float32))
+    width = tf.cast(example["image/original/width"], tf.float32)
+    height = tf.cast(example["image/original/height"], tf.float32)
     left, right = tf.clip_by_value(left - x, 0, width), tf.clip_by_value(right + x, 0, width)
     top, bottom = tf.clip_by_value(top - y, 0, height), tf.clip_by_value(bottom + y, 0, height)
     scale = whole / tf.stack([height, width])

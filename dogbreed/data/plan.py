@@ -2,40 +2,40 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil
 
 from dogbreed.data import image
-from dogbreed.data.dataset import FORMAT, Copy, Rejected, config_id
+from dogbreed.data.dataset import FORMAT, DuplicatePair, QuarantinedImage, config_id
 from dogbreed.data.leakage import groups, leaked
-from dogbreed.data.options import DatasetOptions
+from dogbreed.data.options import DatasetConfig
 from dogbreed.data.parts import part_key
 from dogbreed.data.sources import Photo, Source
 from dogbreed.data.split import SPLITS, TEST, TRAIN, VALIDATION, assign, first_of_each, rank
 from dogbreed.platform.errors import DataContradiction, UnknownName
 
 PHOTOS_PER_SHARD = 512  # 12 MB at 224 px: one PUT, few requests, and room for shuffling whole shards
-NOT_ASKED = "not asked for"  # why photos are left out
-LEAKED = {TEST: "copies of test photos", VALIDATION: "copies of validation photos"}
+NOT_SELECTED = "not selected"  # why images are excluded
+DUPLICATES_OF = {TEST: "duplicates of test images", VALIDATION: "duplicates of validation images"}
 
 
 @dataclass(frozen=True)
 class Plan:
     """Which photos go into which shard."""
 
-    options: DatasetOptions
+    config: DatasetConfig
     source: Source = field(repr=False)
     classes: tuple[str, ...]
     shards: tuple[tuple[str, tuple[Photo, ...]], ...]  # (split, photos)
-    quarantine: tuple[Rejected, ...]  # photos that are not even read
-    dropped: dict[str, int]  # photos that were left out, by reason
-    copies: tuple[Copy, ...]
+    quarantine: tuple[QuarantinedImage, ...]  # images that are not even read
+    excluded: dict[str, int]  # images that were left out, by reason
+    duplicates: tuple[DuplicatePair, ...]
 
     @cached_property
     def config_id(self) -> str:
         """Name of this configuration; parts are kept below it."""
-        return config_id(FORMAT, asdict(self.options), self.source.digest, image.versions())
+        return config_id(FORMAT, self.config.to_dict(), self.source.digest, image.versions())
 
     @property
     def photos(self) -> list[Photo]:
@@ -43,38 +43,38 @@ class Plan:
         return [photo for _, photos in self.shards for photo in photos]
 
     def part_key(self, part: int | str) -> str:
-        """Return the key of what became of a part of the work: of a shard, by its number, or of the `copies`."""
+        """Return the key of what became of a part of the work: of a shard, by its number, or of the `duplicates`."""
         return part_key(self.config_id, part)
 
 
-def make_plan(source: Source, options: DatasetOptions, copies: Sequence[Copy] = ()) -> Plan:
-    """Select, split and order the photos; DataContradiction when the options do not fit the source.
+def make_plan(source: Source, config: DatasetConfig, duplicates: Sequence[DuplicatePair] = ()) -> Plan:
+    """Select, split and order the images; DataContradiction when the configuration does not fit the source.
 
-    Copies of one another come into the same split; where the split was published, those of a test photo are left out
-    of train and validation, and those of a validation photo out of train, unless `keep_leaks`.
+    Duplicates of one another come into the same split; where the split was published, those of a test image are
+    excluded from train and validation, and those of a validation image from train, unless `keep_duplicates`.
     """
-    options = replace(options, breeds=tuple(sorted({_bare(breed) for breed in options.breeds})))
-    selected = _select(source, options)
-    dropped = Counter({NOT_ASKED: len(source.photos) - len(selected)})
-    group = groups(copies)
-    if options.split == "official" and not options.keep_leaks:
-        for held_out, reason in LEAKED.items():  # test first: what is left of validation has no copy in it
+    config = replace(config, classes=tuple(sorted({_bare(name) for name in config.classes})))
+    selected = _select(source, config)
+    excluded = Counter({NOT_SELECTED: len(source.photos) - len(selected)})
+    group = groups(duplicates)
+    if config.split == "official" and not config.keep_duplicates:
+        for held_out, reason in DUPLICATES_OF.items():  # test first: what is left of validation has no duplicate in it
             leaks = leaked(group, {photo.key for photo in selected if photo.split == held_out})
             kept = [photo for photo in selected if photo.key not in leaks]
-            dropped[reason] = len(selected) - len(kept)
+            excluded[reason] = len(selected) - len(kept)
             selected = kept
-    splits = assign([(p.breed, p.key, p.split or TRAIN) for p in selected], options.split, options.seed, group)
+    splits = assign([(p.breed, p.key, p.split or TRAIN) for p in selected], config.split, config.seed, group)
     usable = [photo for photo in selected if photo.problem is None]
     if not usable:
-        raise DataContradiction(f"none of the source's {len(source.photos)} photos can be used; check --raw")
+        raise DataContradiction(f"none of the source's {len(source.photos)} images can be used; check --raw")
     return Plan(
-        options=options,
+        config=config,
         source=source,
         classes=tuple(sorted({photo.breed for photo in selected})),
-        shards=_shards(usable, splits, options.shards),
-        quarantine=tuple(Rejected(photo.key, photo.problem) for photo in selected if photo.problem),
-        dropped={reason: count for reason, count in dropped.items() if count},
-        copies=tuple(copies),
+        shards=_shards(usable, splits, config.shards),
+        quarantine=tuple(QuarantinedImage(photo.key, photo.problem) for photo in selected if photo.problem),
+        excluded={reason: count for reason, count in excluded.items() if count},
+        duplicates=tuple(duplicates),
     )
 
 
@@ -89,18 +89,18 @@ def _shards(
     return tuple(shards)
 
 
-def _select(source: Source, options: DatasetOptions) -> list[Photo]:
-    if options.split == "official" and not any(photo.split for photo in source.photos):
+def _select(source: Source, config: DatasetConfig) -> list[Photo]:
+    if config.split == "official" and not any(photo.split for photo in source.photos):
         raise DataContradiction(
             "the source has no published split (lists.tar, or folders train/ and test/); use --split stratified"
         )
-    wanted = set(options.breeds)
+    wanted = set(config.classes)
     if unknown := wanted - {_bare(photo.breed) for photo in source.photos}:
-        raise UnknownName(f"no breed {', '.join(sorted(unknown))} in the source; names are as in Images/")
+        raise UnknownName(f"no class {', '.join(sorted(unknown))} in the source; names are as in Images/")
     photos = [photo for photo in source.photos if not wanted or _bare(photo.breed) in wanted]
-    if options.per_breed is not None:
+    if config.per_class is not None:
         groups = [(f"{photo.breed}/{photo.split}", photo.key) for photo in photos]
-        kept = first_of_each(groups, options.per_breed)
+        kept = first_of_each(groups, config.per_class)
         photos = [photo for photo in photos if photo.key in kept]
     return photos
 

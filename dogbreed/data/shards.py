@@ -1,19 +1,16 @@
 """From planned photos to committed shards: make each shard, finish with the manifest."""
 
-import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from functools import partial
 
 from dogbreed.data import image
 from dogbreed.data.crops import crops
-from dogbreed.data.dataset import FORMAT, MANIFEST, Manifest, Part, Rejected
+from dogbreed.data.dataset import FORMAT, MANIFEST, Manifest, QuarantinedImage, ShardResult
 from dogbreed.data.image import BadPhoto
 from dogbreed.data.parts import Content, all_parts, make_parts, splits
 from dogbreed.data.plan import Plan
-from dogbreed.data.records import Record, write_shard
-from dogbreed.data.sealed import canonical
+from dogbreed.data.records import Example, write_shard
 from dogbreed.data.split import SPLITS, TRAIN
 from dogbreed.platform.errors import DataContradiction
 from dogbreed.platform.storage import Store
@@ -25,23 +22,23 @@ def make_shards(plan: Plan, numbers: Iterable[int], out: Store, pool: ThreadPool
     A photo that cannot be used is quarantined.
     """
 
-    def begin(number: int) -> Iterator[list[Record] | BadPhoto]:
+    def begin(number: int) -> Iterator[list[Example] | BadPhoto]:
         return pool.map(partial(crops, plan), plan.shards[number][1])
 
     return make_parts(plan, numbers, out, begin, partial(_content, plan))
 
 
-def _content(plan: Plan, number: int, cropped: Iterator[list[Record] | BadPhoto]) -> Content:
+def _content(plan: Plan, number: int, cropped: Iterator[list[Example] | BadPhoto]) -> Content:
     _, photos = plan.shards[number]
-    records: list[Record] = []
+    examples: list[Example] = []
     quarantine = []
     for photo, result in zip(photos, cropped, strict=True):
         if isinstance(result, BadPhoto):
-            quarantine.append(Rejected(photo.key, str(result)))
+            quarantine.append(QuarantinedImage(photo.key, str(result)))
         else:
-            records += result
-    data = write_shard(records) if records else b""
-    return Content(data, len(records), len(photos) - len(quarantine), tuple(quarantine))
+            examples += result
+    data = write_shard(examples) if examples else b""
+    return Content(data, len(examples), len(photos) - len(quarantine), tuple(quarantine))
 
 
 def finish(plan: Plan, out: Store, max_quarantined: float) -> Manifest | None:
@@ -60,38 +57,38 @@ def finish(plan: Plan, out: Store, max_quarantined: float) -> Manifest | None:
     return manifest
 
 
-def _manifest(plan: Plan, parts: list[Part]) -> Manifest:
+def _manifest(plan: Plan, parts: list[ShardResult]) -> Manifest:
     quarantine = sorted([*plan.quarantine, *(entry for part in parts for entry in part.quarantine)])
     return Manifest(
         format=FORMAT,
-        options=json.loads(canonical(asdict(plan.options))),  # tuples become lists, as in the file
-        source=plan.source.digest,
+        config=plan.config.to_dict(),
+        source_digest=plan.source.digest,
         versions=image.versions(),
         classes=plan.classes,
         splits=splits(parts, SPLITS),
         quarantine=tuple(quarantine),
-        dropped=plan.dropped,
-        copies=plan.copies,
+        excluded=plan.excluded,
+        duplicates=plan.duplicates,
     )
 
 
 def _judge_quarantine(plan: Plan, manifest: Manifest, max_quarantined: float) -> None:
-    photos = sum(split.photos for split in manifest.splits.values())
+    images = sum(split.num_images for split in manifest.splits.values())
     bad = len(manifest.quarantine)
-    if bad > max_quarantined * (photos + bad):
-        shown = "; ".join(f"{entry.key}: {entry.reason}" for entry in manifest.quarantine[:5])
+    if bad > max_quarantined * (images + bad):
+        shown = "; ".join(f"{entry.source_id}: {entry.reason}" for entry in manifest.quarantine[:5])
         raise DataContradiction(
-            f"{bad} of {photos + bad} photos cannot be used, --max-quarantined allows {max_quarantined:.1%} "
+            f"{bad} of {images + bad} images cannot be used, --max-quarantined allows {max_quarantined:.1%} "
             f"({shown}{'; ...' if bad > 5 else ''}); mend the archive or raise the limit"
         )
 
 
 def _judge_breeds(plan: Plan, manifest: Manifest) -> None:
-    bad = {entry.key for entry in manifest.quarantine}
+    bad = {entry.source_id for entry in manifest.quarantine}
     usable = {
         photo.breed for split, photos in plan.shards if split == TRAIN for photo in photos if photo.key not in bad
     }
     if empty := set(plan.classes) - usable:
         raise DataContradiction(
-            f"no photo to train on for {', '.join(sorted(empty))}; mend the archive or leave it out by --breeds"
+            f"no image to train on for {', '.join(sorted(empty))}; mend the archive or select the others with --classes"
         )

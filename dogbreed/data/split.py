@@ -1,8 +1,9 @@
 """Which photo belongs to which split: stable, stratified by breed, independent of order and machine."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+
+from dogbreed.platform.canonical_json import sha256_hex
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
@@ -12,7 +13,7 @@ TEST_FRACTION = 0.2  # of each breed, for sources without an official split
 
 def rank(key: str, seed: int = 0) -> str:
     """Return the place of `key` in a fixed random order: the SHA-256 of seed and key."""
-    return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
+    return sha256_hex(f"{seed}:{key}".encode())
 
 
 def first_of_each(keys: Iterable[tuple[str, str]], count: int) -> set[str]:

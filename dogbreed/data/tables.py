@@ -12,16 +12,16 @@ from pyarrow import parquet
 Row = dict[str, Any]  # column -> value
 
 _TEXT, _NUMBER = pyarrow.string(), pyarrow.float64()
-_PROBABLE = pyarrow.list_(pyarrow.struct([("breed", _TEXT), ("probability", _NUMBER)]))
+_PROBABLE = pyarrow.list_(pyarrow.struct([("class", _TEXT), ("probability", _NUMBER)]))
 SCHEMA = pyarrow.schema(  # named, since a column without any value has no type of its own
     [
-        ("photo", _TEXT),  # key below --photos
-        ("sha256", _TEXT),  # of the photo's bytes
-        ("breed", _TEXT),
+        ("image", _TEXT),  # key below --images
+        ("sha256", _TEXT),  # of the image's bytes
+        ("class", _TEXT),
         ("wordnet_id", _TEXT),
         ("probability", _NUMBER),
         ("top5", _PROBABLE),
-        ("error", _TEXT),  # why there is no breed
+        ("error", _TEXT),  # why there is no class
     ]
 )
 

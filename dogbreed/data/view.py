@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from dogbreed.platform.errors import UnknownName
 
-SHAPES = ("squash", "pad", "crop")
+RESIZE_MODES = ("squash", "pad", "crop")
 ANTIALIASED = 1.5  # pixels of the photo to one of the view from which on resizing needs antialiasing
 
 
@@ -15,11 +15,11 @@ class View:
     """How a photo becomes a square: squash both sides, pad to a square, or crop the middle."""
 
     size: int
-    shape: str = "squash"
+    mode: str = "squash"
 
     def __post_init__(self) -> None:
-        if self.shape not in SHAPES:
-            raise UnknownName(f"unknown shape {self.shape!r}; known are {', '.join(SHAPES)}")
+        if self.mode not in RESIZE_MODES:
+            raise UnknownName(f"unknown resize mode {self.mode!r}; known are {', '.join(RESIZE_MODES)}")
 
 
 def decode(encoded: tf.Tensor, halve: tf.Tensor) -> tf.Tensor:
@@ -39,15 +39,15 @@ def cut(photo: tf.Tensor, region: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return photo[top:bottom, left:right], tf.concat([region[:2] - start, region[2:]], 0)
 
 
-def square(region: tf.Tensor, shape: str) -> tf.Tensor:
-    """Return the part of the plane, float32 [top, left, height, width], that `shape` maps to the square.
+def square(region: tf.Tensor, mode: str) -> tf.Tensor:
+    """Return the part of the plane, float32 [top, left, height, width], that `mode` maps to the square.
 
     `pad` reaches beyond the photo, where sampling gives black; `squash` keeps the region.
     """
-    if shape == "squash":
+    if mode == "squash":
         return region
     top, left, height, width = tf.unstack(region)
-    side = tf.maximum(height, width) if shape == "pad" else tf.minimum(height, width)
+    side = tf.maximum(height, width) if mode == "pad" else tf.minimum(height, width)
     return tf.stack([top + (height - side) / 2, left + (width - side) / 2, side, side])
 
 

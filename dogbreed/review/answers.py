@@ -63,10 +63,10 @@ class Answers:
         return found[np.argsort(-self.confidence[found], kind="stable")]
 
 
-def ask(model: keras.Model, pipeline: InputPipeline, classes: tuple[str, ...], split: str, flip: bool) -> Answers:
-    """Return the model's answers to all records of a split; with `flip` to each photo and its mirror image."""
-    labels, probabilities, _ = predict(model, pipeline, split, keep=1, flip=flip)
-    boxes, sizes = pipeline.column(split, "box"), pipeline.column(split, "size")
+def ask(model: keras.Model, pipeline: InputPipeline, classes: tuple[str, ...], split: str, tta: str) -> Answers:
+    """Return the model's predictions of all examples of a split; tta: as in `predict`."""
+    labels, probabilities, _ = predict(model, pipeline, split, keep=1, tta=tta)
+    boxes, sizes = pipeline.boxes(split)
     return Answers(classes, labels, probabilities, tuple(pipeline.keys(split)), boxes, sizes)
 
 
@@ -110,10 +110,10 @@ def confusable_pairs(answers: Answers) -> pd.DataFrame:
 
 
 def by_box(answers: Answers) -> pd.DataFrame:
-    """Return the accuracy of photos by how large the dog's box is: measure, group, photos, top1, low, high.
+    """Return the accuracy of photos by how large the dog's box is: measure, group, images, top1, ci95_low, ci95_high.
 
     Two measures: the share of the photo that the box covers, and its shorter side in pixels of the original photo.
-    low and high are the interval of top1; groups without photos are left out.
+    ci95_low and ci95_high are the interval of top1; groups without images are left out.
     """
     left, top, right, bottom = answers.boxes.T
     share = (right - left) * (bottom - top) / answers.sizes.prod(axis=1)
@@ -125,7 +125,7 @@ def by_box(answers: Answers) -> pd.DataFrame:
             hits = answers.hits[groups == group]
             interval = of_share(int(hits.sum()), len(hits))
             rows.append((measure, _between(ends, group, unit), len(hits), hits.mean(), *interval))
-    return pd.DataFrame(rows, columns=["measure", "group", "photos", "top1", "low", "high"])
+    return pd.DataFrame(rows, columns=["measure", "group", "images", "top1", "ci95_low", "ci95_high"])
 
 
 def _between(ends: tuple[int, ...], group: int, unit: str) -> str:

@@ -3,8 +3,9 @@
 import base64
 import json
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -21,9 +22,10 @@ from mlflow.types.schema import Array, Object, Property
 
 from dogbreed.data import image
 from dogbreed.data.breeds import breed_name, wordnet_id
+from dogbreed.data.dataset import FORMAT, classes_from_list, classes_to_list
 from dogbreed.data.image import BadPhoto, Pixels
-from dogbreed.data.sealed import sha256
 from dogbreed.data.view import View, sample, square
+from dogbreed.platform.canonical_json import sha256_hex
 from dogbreed.platform.errors import DamagedData, DataContradiction
 
 REQUIREMENTS = (  # of this file and its imports, beside TensorFlow, whose package has another name in the CPU image
@@ -38,13 +40,14 @@ REQUIREMENTS = (  # of this file and its imports, beside TensorFlow, whose packa
 )
 BATCH = 64  # photos that the model sees at a time, however many are asked about
 BEST = 5
-_PROBABLE = Array(Object([Property("breed", "string"), Property("probability", "double")]))
+OLD_METADATA = "card.json"  # of format 2
+_PROBABLE = Array(Object([Property("class", "string"), Property("probability", "double")]))
 SIGNATURE = ModelSignature(
     # A binary column would be decoded by MLflow's server, which refuses the whole batch for one row that is no base64.
     inputs=Schema([ColSpec("string", "image")]),
     outputs=Schema(
         [
-            ColSpec("string", "breed", required=False),
+            ColSpec("string", "class", required=False),
             ColSpec("string", "wordnet_id", required=False),  # photos of one's own have none
             ColSpec("double", "probability", required=False),
             ColSpec(_PROBABLE, "top5"),
@@ -58,18 +61,34 @@ Answer = dict[str, Any]  # column -> value
 
 
 @dataclass(frozen=True)
-class Card:
-    """What has to be known to use the weights: classes in label order, view, and the data behind them."""
+class ModelMetadata:
+    """What has to be known to use the weights: classes in label order, input size, and the data behind them."""
 
     classes: tuple[str, ...]
-    size: int
-    shape: str
+    size: int  # pixels a side
+    resize_mode: str
     dataset_digest: str
 
     @property
     def view(self) -> View:
         """How a photo becomes the model's square."""
-        return View(self.size, self.shape)
+        return View(self.size, self.resize_mode)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of metadata.json."""
+        return {
+            "format": FORMAT,
+            "classes": classes_to_list(self.classes),
+            "size": self.size,
+            "resize_mode": self.resize_mode,
+            "dataset_digest": self.dataset_digest,
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "ModelMetadata":
+        """Return what `to_dict` was made of; KeyError or TypeError for anything else."""
+        classes = classes_from_list(content["classes"])
+        return cls(classes, content["size"], content["resize_mode"], content["dataset_digest"])
 
 
 class Classifier(mlflow.pyfunc.PythonModel):
@@ -77,7 +96,7 @@ class Classifier(mlflow.pyfunc.PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Load the Keras model and its card from the logged artifacts."""
-        self._model, self._card = _load(Path(context.artifacts["model"]), Path(context.artifacts["card"]))
+        self._model, self._card = _load(Path(context.artifacts["model"]), Path(context.artifacts["metadata"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return one row a photo."""
@@ -96,7 +115,7 @@ def prepared(data: object, view: View) -> Pixels | BadPhoto:
     except BadPhoto as error:
         return error
     whole = tf.constant([0.0, 0.0, *map(float, photo.shape[:2])])
-    return np.asarray(sample(photo, square(whole, view.shape), view.size))
+    return np.asarray(sample(photo, square(whole, view.mode), view.size))
 
 
 def _from_text(text: object) -> bytes:
@@ -109,10 +128,10 @@ def _from_text(text: object) -> bytes:
         raise BadPhoto(f"not base64 text: {error}") from error
 
 
-def answers(model: keras.Model, card: Card, photos: Sequence[Pixels | BadPhoto]) -> list[Answer]:
-    """Return a row for each of `prepared` photos: breed, wordnet_id, probability, top5, error.
+def answers(model: keras.Model, card: ModelMetadata, photos: Sequence[Pixels | BadPhoto]) -> list[Answer]:
+    """Return a row for each of `prepared` photos: class, wordnet_id, probability, top5, error.
 
-    probability is rounded to a millionth; top5 is a list of {breed, probability}, the best first. Of a photo that
+    probability is rounded to a millionth; top5 is a list of {class, probability}, the best first. Of a photo that
     cannot be used `error` says why, and the other columns are empty.
     """
     squares = [photo for photo in photos if not isinstance(photo, BadPhoto)]
@@ -121,75 +140,92 @@ def answers(model: keras.Model, card: Card, photos: Sequence[Pixels | BadPhoto])
     return [_error(str(photo)) if isinstance(photo, BadPhoto) else _answer(card, next(found)) for photo in photos]
 
 
-def _answer(card: Card, probabilities: np.ndarray) -> Answer:
+def _answer(card: ModelMetadata, probabilities: np.ndarray) -> Answer:
     if not np.isfinite(probabilities).all():
         return _error("the model's answer is no number")
     ranked = np.argsort(-probabilities, kind="stable")[:BEST]
     best = [(card.classes[label], round(float(probabilities[label]), 6)) for label in ranked]
     name, probability = best[0]
-    top5 = [{"breed": breed_name(name), "probability": probability} for name, probability in best]
-    known = {"breed": breed_name(name), "wordnet_id": wordnet_id(name), "probability": probability}
+    top5 = [{"class": breed_name(name), "probability": probability} for name, probability in best]
+    known = {"class": breed_name(name), "wordnet_id": wordnet_id(name), "probability": probability}
     return {**known, "top5": top5, "error": None}
 
 
 def _error(text: str) -> Answer:
-    return {"breed": None, "wordnet_id": None, "probability": None, "top5": [], "error": text}
+    return {"class": None, "wordnet_id": None, "probability": None, "top5": [], "error": text}
 
 
-def _load(model: Path, card: Path) -> tuple[keras.Model, Card]:
-    content = json.loads(card.read_text())
-    loaded = keras.models.load_model(model, compile=False, safe_mode=True)
-    return loaded, Card(**{**content, "classes": tuple(content["classes"])})
+def _load(model: Path, card: Path) -> tuple[keras.Model, ModelMetadata]:
+    content = ModelMetadata.from_dict(json.loads(card.read_text()))
+    return keras.models.load_model(model, compile=False, safe_mode=True), content
 
 
-def load(folder: Path) -> tuple[keras.Model, Card]:
+def load(folder: Path) -> tuple[keras.Model, ModelMetadata]:
     """Return the Keras model and the card inside a downloaded MLflow model, or where `save` put them.
 
     DataContradiction when they are not there or cannot be read.
     """
     model, card = _files(folder)
+    _check_format(folder)
     if not (model.exists() and card.exists()):
-        raise DataContradiction(f"{folder} holds no dogbreed model (artifacts/model.keras and card.json)")
+        raise DataContradiction(f"{folder} holds no dogbreed model (artifacts/model.keras and metadata.json)")
     try:
         return _load(model, card)
     except Exception as error:  # Keras raises whatever its parts do: zipfile, h5py, json, TypeError
         raise DamagedData(f"the model at {folder} cannot be loaded ({error}); train it again") from error
 
 
+def _check_format(folder: Path) -> None:
+    """Raise DataContradiction for a model that another format of this suite has written."""
+    _, metadata = _files(folder)
+    found: object = FORMAT
+    if metadata.exists():
+        with suppress(ValueError, AttributeError):  # `load` says what is wrong with a damaged file
+            found = json.loads(metadata.read_text()).get("format")
+    elif (metadata.parent / OLD_METADATA).exists():
+        found = 2
+    if found != FORMAT:
+        raise DataContradiction(
+            f"the model at {folder} has format {found}, this version reads {FORMAT}; "
+            "train it again with jobs.train --restart"
+        )
+
+
 def keras_file(folder: Path) -> Path:
     """Return the Keras model inside a downloaded MLflow model."""
     model, _ = _files(folder)
+    _check_format(folder)
     if not model.exists():
         raise DataContradiction(f"{folder} holds no dogbreed model (artifacts/model.keras)")
     return model
 
 
-def save(model: keras.Model, card: Card, folder: Path) -> tuple[Path, Path]:
+def save(model: keras.Model, card: ModelMetadata, folder: Path) -> tuple[Path, Path]:
     """Write model and card below `folder`, as in a logged model, and return their paths."""
     weights, text = _files(folder)
     weights.parent.mkdir(parents=True, exist_ok=True)
     keras.Model(model.input, model.output, name=model.name).save(weights)  # without optimizer and its moments
-    text.write_text(json.dumps(asdict(card), indent=1))
+    text.write_text(json.dumps(card.to_dict(), indent=1))
     return weights, text
 
 
 def digest(folder: Path) -> str:
     """Return the SHA-256 of the model and the card in a downloaded MLflow model."""
-    return sha256(b"".join(path.read_bytes() for path in _files(folder)))
+    return sha256_hex(b"".join(path.read_bytes() for path in _files(folder)))
 
 
 def _files(folder: Path) -> tuple[Path, Path]:
-    return folder / "artifacts" / "model.keras", folder / "artifacts" / "card.json"
+    return folder / "artifacts" / "model.keras", folder / "artifacts" / "metadata.json"
 
 
-def log_model(model: keras.Model, card: Card, example: bytes) -> ModelInfo:
+def log_model(model: keras.Model, card: ModelMetadata, example: bytes) -> ModelInfo:
     """Log the model to the active run; `example` is an encoded photo."""
     with tempfile.TemporaryDirectory() as folder:
         weights, text = save(model, card, Path(folder))
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=__file__,
-            artifacts={"model": str(weights), "card": str(text)},
+            artifacts={"model": str(weights), "metadata": str(text)},
             code_paths=[str(Path(__file__).parents[1])],
             signature=SIGNATURE,
             input_example=pd.DataFrame({"image": [base64.b64encode(example).decode()]}),

@@ -23,19 +23,19 @@ NUMBER = re.compile(r"-?\d[\d.]*(e[+-]?\d+)?")
 log = logging.getLogger(__name__)
 
 
-def log_dataset(plan: Plan, manifest: Manifest, store: Store, photos_per_second: float | None) -> None:
+def log_dataset(plan: Plan, manifest: Manifest, store: Store, images_per_second: float | None) -> None:
     """Write the run of a preprocessed dataset unless there is one; MLflow being down is a warning.
 
-    `photos_per_second` is the rate of this worker, None where it made nothing.
+    `images_per_second` is the rate of this worker, None where it made nothing.
     """
     try:
         check_server()
         if tracking.finished_run("preprocess", CONFIG_ID, manifest.config_id):
             return
         tags = {CONFIG_ID: manifest.config_id}
-        with tracking.run("preprocess", manifest.config_id, manifest.options, tags) as run:
+        with tracking.run("preprocess", manifest.config_id, manifest.config, tags) as run:
             tracking.log_input(manifest, store, "preprocess")
-            rate = {} if photos_per_second is None else {"photos_per_second": photos_per_second}
+            rate = {} if images_per_second is None else {"images_per_second": images_per_second}
             run.log(0, {**manifest.counts(), **rate})
             run.text("manifest.json", manifest.to_json().decode())
             _log_tables(run, manifest)
@@ -45,30 +45,30 @@ def log_dataset(plan: Plan, manifest: Manifest, store: Store, photos_per_second:
 
 
 def rejects_by_reason(manifest: Manifest) -> pd.DataFrame:
-    """Return the columns reason, photos, example; reasons that differ in numbers only are one."""
-    reasons = {entry.key: NUMBER.sub("n", entry.reason) for entry in manifest.quarantine}
+    """Return the columns reason, images, example; reasons that differ in numbers only are one."""
+    reasons = {entry.source_id: NUMBER.sub("n", entry.reason) for entry in manifest.quarantine}
     examples = {reason: key for key, reason in reversed(reasons.items())}
     rows = [(reason, count, examples[reason]) for reason, count in Counter(reasons.values()).most_common()]
-    return pd.DataFrame(rows, columns=["reason", "photos", "example"])
+    return pd.DataFrame(rows, columns=["reason", "images", "example"])
 
 
 def _log_tables(run: Run, manifest: Manifest) -> None:
     tables = {
-        "quarantine": pd.DataFrame(manifest.quarantine, columns=["key", "reason"]),
-        "rejects_by_reason": rejects_by_reason(manifest),
-        "copies": pd.DataFrame(manifest.copies, columns=["key", "other", "kind"]),
+        "quarantine": pd.DataFrame(manifest.quarantine, columns=["source_id", "reason"]),
+        "quarantine_by_reason": rejects_by_reason(manifest),
+        "duplicates": pd.DataFrame(manifest.duplicates, columns=["source_id", "other", "kind"]),
     }
     for name, table in tables.items():
         run.text(f"tables/{name}.csv", table.to_csv(index=False))
 
 
 def _log_pictures(run: Run, plan: Plan, manifest: Manifest, store: Store) -> None:
-    plan = make_plan(plan.source, plan.options, manifest.copies)  # without the copies that were dropped
+    plan = make_plan(plan.source, plan.config, manifest.duplicates)  # without the duplicates that were excluded
     counts = photos_by_breed(plan, manifest)
     table = pd.DataFrame([[counts[breed, split] for split in SPLITS] for breed in manifest.classes], columns=SPLITS)
-    table.insert(0, "breed", manifest.classes)
-    run.text("tables/photos_by_breed.csv", table.to_csv(index=False))
-    run.picture("photos_by_breed", bars.class_histogram(table))
-    run.picture("breeds", breeds_sheet(store, manifest, counts), "jpg")  # a PNG of photos has eight times the bytes
-    if near := [copy for copy in manifest.copies if copy.kind != "file"]:  # equal files need no look
-        run.picture("copies", pairs_sheet(plan.source, near), "jpg")
+    table.insert(0, "class", manifest.classes)
+    run.text("tables/images_by_class.csv", table.to_csv(index=False))
+    run.picture("images_by_class", bars.class_histogram(table))
+    run.picture("classes", breeds_sheet(store, manifest, counts), "jpg")  # a PNG of photos has eight times the bytes
+    if near := [pair for pair in manifest.duplicates if pair.kind != "file"]:  # equal files need no look
+        run.picture("duplicates", pairs_sheet(plan.source, near), "jpg")

@@ -18,7 +18,7 @@ from dogbreed.platform.errors import DataContradiction
 from dogbreed.platform.storage import Store, open_store
 from dogbreed.review import answers, calibration, explain, findings, intervals, metrics, report
 from dogbreed.review.answers import Places
-from dogbreed.review.classifier import Card
+from dogbreed.review.classifier import ModelMetadata
 from dogbreed.review.figures import bars, confusion, photos
 from dogbreed.review.figures.calibration import reliability_diagram
 from dogbreed.review.findings import Findings, Subject
@@ -27,7 +27,7 @@ from dogbreed.review.style import drawn
 from dogbreed.review.tracking import Run
 from dogbreed.training.zoo import imagenet
 
-WHOLE = "whole"  # --against: the whole photos of a dataset that was made with --crop defer
+WHOLE = "whole"  # --compare-with: the whole photos of a dataset that was made with --crop defer
 SHOWN = 24  # photos a sheet
 EXPLAINED = 8  # right ones, and as many wrong ones
 PAIRS = 8
@@ -43,21 +43,21 @@ def against(
     if uri is None:
         return None
     if uri == WHOLE:
-        if manifest.options["crop"] != "defer":
+        if manifest.config["crop"] != "defer":
             raise DataContradiction(
-                "the dataset holds crops, not whole photos; give --against a dataset made with --crop none, "
+                "the dataset holds crops, not whole photos; give --compare-with a dataset made with --crop none, "
                 "or evaluate on one made with --crop defer"
             )
-        whole = dataclasses.replace(manifest, options={**manifest.options, "crop": "none"})
+        whole = dataclasses.replace(manifest, config={**manifest.config, "crop": "none"})
         return "whole photos", InputPipeline(whole, store, view, batch, cache)
     other = open_store(uri)
     found = load_manifest(other)
     if found.classes != manifest.classes:
-        raise DataContradiction(f"--against {uri} has other breeds than --data; preprocess the same ones")
+        raise DataContradiction(f"--compare-with {uri} has other classes than --data; preprocess the same ones")
     return uri, InputPipeline(found, other, view, batch, cache)
 
 
-def untrained(head: str | None, model: str, card: Card, scratch: Path) -> keras.Model | None:
+def untrained(head: str | None, model: str, card: ModelMetadata, scratch: Path) -> keras.Model | None:
     """Return the design of `model` with ImageNet's own head, as `imagenet.untrained` does; None without a head."""
     return imagenet.untrained(model, card.size, card.classes, head, scratch) if head else None
 
@@ -76,10 +76,10 @@ def measure(
     began = time.monotonic()
     found = subject.ask()
     rate = len(found.labels) / (time.monotonic() - began)
-    floors = {"majority": answers.majority(found.labels, len(found.classes))}
+    floors = {"majority_baseline": answers.majority(found.labels, len(found.classes))}
     if floor:
         said = subject.ask(model=floor)
-        floors["untrained"] = metrics.scores(said.labels, said.probabilities)
+        floors["imagenet_zero_shot"] = metrics.scores(said.labels, said.probabilities)
     return Findings(
         answers=found,
         scores=metrics.scores(found.labels, found.probabilities),
@@ -88,7 +88,7 @@ def measure(
         floors=floors,
         parts=findings.parts(found, subject.manifest, names),
         against=findings.compare(found, subject.ask(pipeline=other[1]), other[0]) if other else None,
-        photos_per_second=rate,
+        images_per_second=rate,
     )
 
 
@@ -96,7 +96,7 @@ def leave(run: Run, subject: Subject, found: Findings, origin: Origin | None) ->
     """Give the run every metric, table and picture, and the report that holds them all."""
     split = subject.split
     scores = {f"{split}_{name}": value for name, value in found.flat()}
-    run.log(0, {**scores, "photos_per_second": found.photos_per_second})
+    run.log(0, {**scores, "images_per_second": found.images_per_second})
     tables = {
         "per_breed": metrics.per_breed(found.answers.labels, found.answers.probabilities, found.answers.classes),
         "predictions": answers.table(found.answers),

@@ -27,12 +27,12 @@ class Subject:
     manifest: Manifest
     pipeline: InputPipeline
     split: str
-    flip: bool
+    tta: str
 
     def ask(self, model: keras.Model | None = None, pipeline: InputPipeline | None = None) -> Answers:
         """Return the answers of this model, or another one, to the split of this dataset, or another one."""
         chosen, seen = model or self.model, pipeline or self.pipeline
-        return answers.ask(chosen, seen, self.manifest.classes, self.split, self.flip)
+        return answers.ask(chosen, seen, self.manifest.classes, self.split, self.tta)
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Findings:
     scores: Scores
     intervals: dict[str, Interval]
     reliability: pd.DataFrame
-    floors: dict[str, Scores]  # majority and, where ImageNet's head was given, untrained
-    parts: dict[str, Scores]  # photos and, unless there are none, scores
+    floors: dict[str, Scores]  # majority_baseline and, where ImageNet's weights were given, imagenet_zero_shot
+    parts: dict[str, Scores]  # images and, unless there are none, scores
     against: Against | None
-    photos_per_second: float
+    images_per_second: float
 
     @property
     def calibration_error(self) -> float:
@@ -65,33 +65,33 @@ class Findings:
         return calibration.expected_error(self.reliability)
 
     def flat(self) -> Iterator[tuple[str, float]]:
-        """Yield the name and value of each metric of the split: top1, top1_low, top1_high, majority_top1, …"""
+        """Yield the name and value of each metric of the split: top1, top1_ci95_low, majority_baseline_top1, …"""
         yield from self.scores.items()
         for name, (low, high) in self.intervals.items():
-            yield from ((f"{name}_low", low), (f"{name}_high", high))
+            yield from ((f"{name}_ci95_low", low), (f"{name}_ci95_high", high))
         yield "ece", self.calibration_error
         for group, scores in {**self.floors, **self.parts}.items():
             yield from ((f"{group}_{name}", value) for name, value in scores.items())
         if self.against:
-            yield from ((f"against_{name}", value) for name, value in self.against.scores.items())
+            yield from ((f"other_crop_{name}", value) for name, value in self.against.scores.items())
             low, high = self.against.interval
-            yield from (("against_photos", self.against.photos), ("gain_top1", self.against.gain))
-            yield from (("gain_top1_low", low), ("gain_top1_high", high))
+            yield from (("other_crop_images", self.against.photos), ("delta_top1", self.against.gain))
+            yield from (("delta_top1_ci95_low", low), ("delta_top1_ci95_high", high))
 
 
 def parts(found: Answers, manifest: Manifest, names: frozenset[str]) -> dict[str, Scores]:
     """Return the scores of parts of the photos: those that `names` lists (seen) and the others (unseen).
 
-    Where the dataset kept copies of test photos in its other splits, also those with such a copy (copied) and the
-    others (uncopied). A part without photos has no scores.
+    Where the dataset kept duplicates of test images in its other splits, also those with such a duplicate
+    (with_duplicate) and the others (without_duplicate). A part without photos has no scores.
     """
     chosen: dict[str, npt.NDArray[np.bool_]] = {}
     if names:
         seen = np.array([is_listed(key, names) for key in found.keys])
         chosen |= {"seen": seen, "unseen": ~seen}
-    if manifest.options.get("keep_leaks"):
+    if manifest.config.get("keep_duplicates"):
         copied = _copied(found, manifest)
-        chosen |= {"copied": copied, "uncopied": ~copied}
+        chosen |= {"with_duplicate": copied, "without_duplicate": ~copied}
     return {name: _of_part(found, where) for name, where in chosen.items()}
 
 
@@ -99,21 +99,21 @@ def _copied(found: Answers, manifest: Manifest) -> npt.NDArray[np.bool_]:
     """Return whether each photo has a copy outside its split, bool [n]."""
     photos = [key.partition("#")[0] for key in found.keys]
     inside = set(photos)
-    pairs = [(copy.key, copy.other) for copy in manifest.copies]
+    pairs = [(pair.source_id, pair.other) for pair in manifest.duplicates]
     touched = {one for pair in pairs for one, other in (pair, pair[::-1]) if other not in inside}
     return np.array([photo in touched for photo in photos])
 
 
 def _of_part(found: Answers, where: npt.NDArray[np.bool_]) -> Scores:
     scores = metrics.scores(found.labels[where], found.probabilities[where]) if where.any() else {}
-    return {"photos": float(where.sum()), **scores}
+    return {"images": float(where.sum()), **scores}
 
 
 def compare(found: Answers, other: Answers, name: str) -> Against:
     """Return how the same photos did in another dataset; DataContradiction when no photo is in both."""
     _, theirs = answers.matched(found, other)
     if not len(theirs):
-        raise DataContradiction(f"--against {name} holds none of these photos; name a dataset of the same source")
+        raise DataContradiction(f"--compare-with {name} holds none of these images; name a dataset of the same source")
     gain = answers.gain(found, other)
     scores = metrics.scores(other.labels[theirs], other.probabilities[theirs])
     return Against(name, len(theirs), scores, float(gain.mean()), intervals.of_mean(gain))

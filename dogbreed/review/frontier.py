@@ -23,7 +23,14 @@ def accuracy_against_cost(board: pd.DataFrame, split: str) -> Figure:
     shown = board.head(SHOWN)
     for place, row in reversed(list(enumerate(shown.to_dict("records")))):  # the best is drawn on top
         if pd.notna(row["hours"]):
-            _point(axes, place + 1, row["hours"], row["top1"], (row["low"], row["high"]), _colour(row["begun_with"]))
+            _point(
+                axes,
+                place + 1,
+                row["hours"],
+                row["top1"],
+                (row["top1_ci95_low"], row["top1_ci95_high"]),
+                _colour(row["init_weights"]),
+            )
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda hours, _: f"{hours:g}"))
@@ -38,8 +45,8 @@ def accuracy_against_cost(board: pd.DataFrame, split: str) -> Figure:
     return figure
 
 
-def _colour(begun_with: object) -> str:
-    return BLUE if begun_with == "none" else VERMILLION
+def _colour(init_weights: object) -> str:
+    return BLUE if init_weights == "none" else VERMILLION
 
 
 def _point(
@@ -56,11 +63,11 @@ def _listed(axes: Axes, shown: pd.DataFrame, models: int) -> None:
     axes.axis("off")
     for place, row in enumerate(shown.to_dict("records")):
         seed = "" if pd.isna(row["seed"]) else f", seed {row['seed']}"
-        mirrored = ", mirrored" if row["mirrored"] else ""
-        text = f"{place + 1}  {row['top1']:.1%}  {short(str(row['recipe']), 40)}{seed}{mirrored}"
+        tta = f", TTA {row['tta']}" if row["tta"] != "none" else ""
+        text = f"{place + 1}  {row['top1']:.1%}  {short(str(row['recipe']), 40)}{seed}{tta}"
         axes.text(0, 0.98 - place * 0.056, text, transform=axes.transAxes, va="top", fontsize=10)
     below = 0.98 - len(shown) * 0.056
     if models > len(shown):
         axes.text(0, below, f"and {models - len(shown)} more", transform=axes.transAxes, va="top", fontsize=10)
-    for line, (colour, text) in enumerate(((BLUE, "from scratch"), (VERMILLION, "begun with other weights"))):
+    for line, (colour, text) in enumerate(((BLUE, "from scratch"), (VERMILLION, "fine-tuned"))):
         axes.text(0, 0.06 - line * 0.06, f"● {text}", color=colour, transform=axes.transAxes, va="top", fontsize=10)

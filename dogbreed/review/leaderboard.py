@@ -1,6 +1,5 @@
 """Evaluated models of one dataset side by side: how accurate, at what cost, by which command."""
 
-import dataclasses
 import io
 import re
 import shlex
@@ -17,21 +16,21 @@ from dogbreed.review import frontier, tracking
 from dogbreed.review.markdown import render
 from dogbreed.review.server import ABSENT, check_server, translated
 from dogbreed.review.tracking import DIGEST, MODEL
-from dogbreed.training.recipes import RECIPES, begun
+from dogbreed.training.recipes import RECIPES, recipe_for_weights
 
 COLUMNS = (
-    "recipe", "command", "seed", "begun_with", "mirrored", "top1", "low", "high", "top5", "macro_f1", "hours",
-    "processor", "epochs", "model", "run",
+    "recipe", "command", "seed", "init_weights", "tta", "top1", "top1_ci95_low", "top1_ci95_high", "top5", "macro_f1",
+    "hours", "processor", "epochs", "model", "run",
 )  # fmt: skip
 UNSEEN = ("name", "seed", "policy", "weights")  # parameters of a training that are no settings of its recipe
 
 PAGE = """\
-| recipe | {{ split }} top-1 | between | top-5 | macro F1 | hours | command |
+| recipe | {{ split }} top-1 | 95 % CI | top-5 | macro F1 | hours | command |
 |---|---|---|---|---|---|---|
 {% for row in rows %}
 | {{ row.recipe }}
 {%- if row.seeds > 1 %}, mean of {{ row.seeds }} seeds{% endif %}
-{%- if row.mirrored %}, with mirror images{% endif %} |
+{%- if row.tta != "none" %}, TTA {{ row.tta }}{% endif %} |
 {{- " " }}{{ percent(row.top1) }} | {{ interval(row.low, row.high) }} | {{ percent(row.top5) }} |
 {{- " " }}{{ "{:.3f}".format(row.macro_f1) }} |
 {{- " " }}{% if row.hours == row.hours %}{{ "{:.2g}".format(row.hours) }} {{ row.processor }}{% endif %} |
@@ -68,9 +67,9 @@ def evaluations(split: str, digest: str | None, runs: Sequence[str]) -> list[Run
             f"{asked}found evaluations on dataset {counted}: scores on different photos cannot be compared; "
             "name one dataset by --data, or --runs on the same one"
         )
-    newest: dict[tuple[str, bool], Run] = {}
+    newest: dict[tuple[str, str], Run] = {}
     for run in found:
-        newest.setdefault((run.data.params["model"], _mirrored(run)), run)
+        newest.setdefault((run.data.params["model"], _tta(run)), run)
     return list(newest.values())
 
 
@@ -84,8 +83,8 @@ def _finished(split: str, digest: str | None) -> list[Run]:
     return list(found)
 
 
-def _mirrored(run: Run) -> bool:
-    return bool(run.data.params.get("flip") == "True")
+def _tta(run: Run) -> str:
+    return str(run.data.params.get("tta", "none"))
 
 
 def table(evaluated: Sequence[Run]) -> pd.DataFrame:
@@ -101,9 +100,9 @@ def table(evaluated: Sequence[Run]) -> pd.DataFrame:
 
 def _row(run: Run, trained: Run | None) -> dict[str, Any]:
     split = run.data.tags["dogbreed.split"]
-    names = {"top1": "top1", "low": "top1_low", "high": "top1_high", "top5": "top5", "macro_f1": "macro_f1"}
-    scores = {column: run.data.metrics.get(f"{split}_{name}") for column, name in names.items()}
-    known = {"mirrored": _mirrored(run), "model": run.data.params["model"], "run": run.info.run_id}
+    names = ("top1", "top1_ci95_low", "top1_ci95_high", "top5", "macro_f1")
+    scores = {name: run.data.metrics.get(f"{split}_{name}") for name in names}
+    known = {"tta": _tta(run), "model": run.data.params["model"], "run": run.info.run_id}
     if trained is None:  # a model from a folder
         return {**known, **scores, "recipe": run.data.params["model"]}
     params, cost = trained.data.params, trained.data.metrics
@@ -114,7 +113,7 @@ def _row(run: Run, trained: Run | None) -> dict[str, Any]:
         "recipe": _recipe(params),
         "command": command(params),
         "seed": params["seed"],
-        "begun_with": params.get("weights", "none"),
+        "init_weights": params.get("weights", "none"),
         "hours": cost.get("gpu_hours", cost.get("cpu_hours")),
         "processor": processor,
         "epochs": cost.get("epochs"),
@@ -150,7 +149,7 @@ def command(params: dict[str, str]) -> str:
     if weights != "none":
         words += ["--weights", weights]
     if name in RECIPES:
-        usual = tracking.flat(dataclasses.asdict(begun(name, weights)))
+        usual = tracking.flat(recipe_for_weights(name, weights).to_dict())
         changed = [key for key, value in usual.items() if key in params and params[key] != str(value)]
         words += [word for key in changed if key not in UNSEEN for word in ("--set", f"{key}={params[key]}")]
     return shlex.join(words)
@@ -158,15 +157,15 @@ def command(params: dict[str, str]) -> str:
 
 def markdown(board: pd.DataFrame, split: str) -> str:
     """Return the table for a page, seeds of one command in one row: their mean, lowest and highest top-1."""
-    numbers = dict.fromkeys(("top1", "low", "high", "top5", "macro_f1", "hours"), float)
-    groups = board.fillna({"command": ""}).astype(numbers).groupby(["recipe", "command", "mirrored"], sort=False)
+    numbers = dict.fromkeys(("top1", "top1_ci95_low", "top1_ci95_high", "top5", "macro_f1", "hours"), float)
+    groups = board.fillna({"command": ""}).astype(numbers).groupby(["recipe", "command", "tta"], sort=False)
     rows = groups.agg(
         seeds=("top1", "size"),
         top1=("top1", "mean"),
         lowest=("top1", "min"),
         highest=("top1", "max"),
-        low=("low", "first"),
-        high=("high", "first"),
+        low=("top1_ci95_low", "first"),
+        high=("top1_ci95_high", "first"),
         top5=("top5", "mean"),
         macro_f1=("macro_f1", "mean"),
         hours=("hours", "mean"),

@@ -34,7 +34,7 @@ Dataset `{{ digest }}`: {{ data }}.
 | split | dataset | top-1 | 95 % interval | top-5 | macro F1 | run |
 |---|---|---|---|---|---|---|
 {% for row in rows %}
-| {{ row.split }}{% if row.flip %}, with mirror images{% endif %} | `{{ row.dataset }}` |
+| {{ row.split }}{% if row.tta != "none" %}, TTA {{ row.tta }}{% endif %} | `{{ row.dataset }}` |
 {{- " " }}{{ percent(row.top1) }} | {{ interval(row.low, row.high) }} | {{ percent(row.top5) }} |
 {{- " " }}{{ "{:.3f}".format(row.macro_f1) }} | `{{ row.run }}` |
 {% endfor %}
@@ -112,18 +112,18 @@ def text(version: str, trained: mlflow.entities.Run, evaluated: Iterable[mlflow.
 
 def _newest(evaluated: Iterable[mlflow.entities.Run]) -> list[dict[str, Any]]:
     """Return a row for each split, dataset and way to look at photos; `evaluated` has the newest first."""
-    rows: dict[tuple[str, bool, str], dict[str, Any]] = {}
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     for run in evaluated:
-        split, flip = run.data.tags["dogbreed.split"], run.data.params.get("flip") == "True"
-        rows.setdefault((split, flip, run.data.tags[DIGEST]), _row(split, split, run, flip))
+        split, tta = run.data.tags["dogbreed.split"], run.data.params.get("tta", "none")
+        rows.setdefault((split, tta, run.data.tags[DIGEST]), _row(split, split, run, tta))
     return list(rows.values())
 
 
-def _row(split: str, prefix: str, run: mlflow.entities.Run, flip: bool = False) -> dict[str, Any]:
+def _row(split: str, prefix: str, run: mlflow.entities.Run, tta: str = "none") -> dict[str, Any]:
     found = run.data.metrics
     scores = {score: found.get(f"{prefix}_{score}", float("nan")) for score in SCORES}
-    ends = {end: found.get(f"{prefix}_top1_{end}") for end in ("low", "high")}
-    return {"split": split, "flip": flip, "dataset": run.data.tags[DIGEST][:12], "run": run.info.run_id} | scores | ends
+    ends = {end: found.get(f"{prefix}_top1_ci95_{end}") for end in ("low", "high")}
+    return {"split": split, "tta": tta, "dataset": run.data.tags[DIGEST][:12], "run": run.info.run_id} | scores | ends
 
 
 def _whole(run: mlflow.entities.Run, metric: str) -> str:

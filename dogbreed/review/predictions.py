@@ -1,6 +1,5 @@
 """Batch prediction: a row for each photo below a prefix, by the protocol that commits datasets."""
 
-import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,22 +15,23 @@ import pandas as pd
 import tensorflow as tf
 
 from dogbreed.data import image
-from dogbreed.data.dataset import MANIFEST, Manifest, Rejected, config_id
+from dogbreed.data.dataset import MANIFEST, Manifest, QuarantinedImage, config_id
 from dogbreed.data.image import BadPhoto, Pixels
 from dogbreed.data.parts import Content, all_parts, make_parts, part_key, splits
-from dogbreed.data.sealed import canonical, sha256
 from dogbreed.data.sources.image_folder import SUFFIXES
 from dogbreed.data.tables import WRITERS
+from dogbreed.platform import canonical_json
+from dogbreed.platform.canonical_json import sha256_hex
 from dogbreed.platform.errors import DogbreedError, MissingObject
 from dogbreed.platform.storage import Store
 from dogbreed.review import classifier, tracking
-from dogbreed.review.classifier import Card
+from dogbreed.review.classifier import ModelMetadata
 from dogbreed.review.server import check_server
 from dogbreed.review.tracking import CONFIG_ID
 
-FORMAT = "predictions 1"  # raised by hand whenever the same options give other bytes
+FORMAT = "predictions 3"  # raised by hand whenever the same options give other bytes
 PHOTOS_PER_SHARD = 256  # 39 MB of 224 px squares; two shards are in memory at most
-ALL = "photos"  # the one split
+ALL = "images"  # the one split
 
 Seen = tuple[str, Pixels | BadPhoto]  # SHA-256 of an encoded photo, and what the model sees of it
 
@@ -45,25 +45,25 @@ class Prediction:
     photos: Store = field(repr=False)
     listed: tuple[tuple[str, int], ...]  # key and bytes of each photo
     model: keras.Model = field(repr=False)
-    card: Card
+    card: ModelMetadata
     digest: str  # of model and card
     kind: str  # parquet, csv or jsonl
     photos_per_shard: int
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What determines the bytes besides the photos."""
-        return {"model": self.digest, "rows": self.kind, "photos_per_shard": self.photos_per_shard}
+    def config(self) -> dict[str, Any]:
+        """What determines the bytes besides the images."""
+        return {"model_sha256": self.digest, "format": self.kind, "images_per_shard": self.photos_per_shard}
 
     @property
-    def source(self) -> str:
+    def source_digest(self) -> str:
         """Digest of the photos' names and lengths; each row holds the SHA-256 of what was read."""
-        return sha256(canonical(self.listed))
+        return canonical_json.digest(self.listed)
 
     @cached_property
     def config_id(self) -> str:
         """Name of what is asked; parts are kept below it."""
-        return config_id(FORMAT, self.options, self.source, _versions())
+        return config_id(FORMAT, self.config, self.source_digest, _versions())
 
     @cached_property
     def shards(self) -> list[tuple[str, list[str]]]:
@@ -80,7 +80,7 @@ def listed(photos: Store, pool: ThreadPoolExecutor) -> tuple[tuple[str, int], ..
     """Return key and bytes of each JPEG and PNG below a prefix, in order; MissingObject when there is none."""
     keys = [key for key in photos.list() if PurePosixPath(key).suffix.lower() in SUFFIXES]
     if not keys:
-        raise MissingObject(f"{photos.uri} holds no .jpg, .jpeg or .png; check --photos")
+        raise MissingObject(f"{photos.uri} holds no .jpg, .jpeg or .png; check --images")
     return tuple(zip(keys, (size or 0 for size in pool.map(photos.size, keys)), strict=True))
 
 
@@ -100,7 +100,7 @@ def make_rows(asked: Prediction, numbers: Iterable[int], out: Store, pool: Threa
 
     def see(key: str) -> Seen:
         data = asked.photos.read(key)
-        return hashlib.sha256(data).hexdigest(), classifier.prepared(data, asked.card.view)
+        return sha256_hex(data), classifier.prepared(data, asked.card.view)
 
     def begin(number: int) -> Iterator[Seen]:
         return pool.map(see, asked.shards[number][1])
@@ -109,10 +109,10 @@ def make_rows(asked: Prediction, numbers: Iterable[int], out: Store, pool: Threa
         seen, keys = list(begun), asked.shards[number][1]
         answers = classifier.answers(asked.model, asked.card, [photo for _, photo in seen])
         rows = [
-            {"photo": key, "sha256": digest, **answer}
+            {"image": key, "sha256": digest, **answer}
             for key, (digest, _), answer in zip(keys, seen, answers, strict=True)
         ]
-        errors = tuple(Rejected(row["photo"], row["error"]) for row in rows if row["error"])
+        errors = tuple(QuarantinedImage(row["image"], row["error"]) for row in rows if row["error"])
         return Content(WRITERS[asked.kind](rows), len(rows), len(rows) - len(errors), errors)
 
     return make_parts(asked, numbers, out, begin, end, asked.kind)
@@ -125,14 +125,14 @@ def finish(asked: Prediction, out: Store) -> Manifest | None:
         return None
     manifest = Manifest(
         format=FORMAT,
-        options=asked.options,
-        source=asked.source,
+        config=asked.config,
+        source_digest=asked.source_digest,
         versions=_versions(),
         classes=asked.card.classes,
         splits=splits(parts, [ALL]),
         quarantine=tuple(sorted(entry for part in parts for entry in part.quarantine)),
-        dropped={},
-        copies=(),
+        excluded={},
+        duplicates=(),
     )
     out.commit(MANIFEST, manifest.to_json())
     return manifest
@@ -144,23 +144,24 @@ def _versions() -> dict[str, str]:
 
 def counts(manifest: Manifest) -> dict[str, int]:
     """Return the number of rows, and of those that hold an error."""
-    return {"rows": manifest.splits[ALL].records, "errors": len(manifest.quarantine)}
+    return {"rows": manifest.splits[ALL].num_examples, "errors": len(manifest.quarantine)}
 
 
-def log_predictions(manifest: Manifest, params: dict[str, Any], photos_per_second: float | None) -> None:
+def log_predictions(manifest: Manifest, params: dict[str, Any], images_per_second: float | None) -> None:
     """Write the run of finished predictions unless there is one; MLflow being down is a warning.
 
-    `photos_per_second` is the rate of this worker, None where it made nothing.
+    `images_per_second` is the rate of this worker, None where it made nothing.
     """
     try:
         check_server()
         if tracking.finished_run("predict", CONFIG_ID, manifest.config_id):
             return
         with tracking.run("predict", manifest.config_id, params, {CONFIG_ID: manifest.config_id}) as run:
-            rate = {} if photos_per_second is None else {"photos_per_second": photos_per_second}
+            rate = {} if images_per_second is None else {"images_per_second": images_per_second}
             run.log(0, {**{name: float(count) for name, count in counts(manifest).items()}, **rate})
             run.text("manifest.json", manifest.to_json().decode())
-            table = pd.DataFrame(manifest.quarantine, columns=["key", "reason"])
+            rows = [(entry.source_id, entry.reason) for entry in manifest.quarantine]
+            table = pd.DataFrame(rows, columns=["image", "reason"])
             run.text("tables/errors.csv", table.to_csv(index=False))
     except DogbreedError as error:
         log.warning("the predictions are complete, but their run in MLflow is not: %s", error)

@@ -123,7 +123,7 @@ def _judge(run: mlflow.entities.Run, present: int | None, force: bool) -> tuple[
 
 def _standing(run: mlflow.entities.Run) -> Standing:
     scores = run.data.metrics
-    top1, low, high = (scores[f"{SPLIT}_top1{end}"] for end in ("", "_low", "_high"))
+    top1, low, high = (scores[f"{SPLIT}_top1{end}"] for end in ("", "_ci95_low", "_ci95_high"))
     return Standing(_number(run.data.params["model"]), top1, low, high)
 
 
@@ -132,7 +132,7 @@ def _same_evaluation(run: mlflow.entities.Run, version: int) -> mlflow.entities.
     asked = {
         f"tags.`{DIGEST}`": run.data.tags[DIGEST],
         "tags.`dogbreed.split`": SPLIT,
-        "params.flip": run.data.params["flip"],
+        "params.tta": run.data.params["tta"],
         "params.model": f"models:/{MODEL}/{version}",
         "attributes.status": "FINISHED",
     }
@@ -142,7 +142,7 @@ def _same_evaluation(run: mlflow.entities.Run, version: int) -> mlflow.entities.
             filter_string=" and ".join(f"{name} = '{value}'" for name, value in asked.items()),
             output_format="list",
         )
-    return next((other for other in found if f"{SPLIT}_top1_high" in other.data.metrics), None)
+    return next((other for other in found if f"{SPLIT}_top1_ci95_high" in other.data.metrics), None)
 
 
 def _check_again(run: mlflow.entities.Run, top1_again: Callable[[], float]) -> None:
@@ -151,16 +151,16 @@ def _check_again(run: mlflow.entities.Run, top1_again: Callable[[], float]) -> N
     if abs(now - before) > RELOADED:
         raise DamagedData(
             f"the model of run {run.info.run_id} had top-1 {before:.2%} and has {now:.2%} when it is loaded again; "
-            "train it again, or evaluate it with --fresh if that is what it is worth"
+            "train it again, or evaluate it with --restart if that is what it is worth"
         )
 
 
-def top1_again(model: str, data: Store, batch_size: int, flip: bool) -> float:
+def top1_again(model: str, data: Store, batch_size: int, tta: str) -> float:
     """Return the top-1 accuracy, on the test split at `data`, of a copy of the model that is downloaded now."""
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
         loaded, card = classifier.load(tracking.download(model, Path(folder) / "model"))
         pipeline = InputPipeline(load_manifest(data), data, card.view, batch_size, Path(folder) / "cache")
-        labels, probabilities, _ = predict(loaded, pipeline, SPLIT, flip=flip)
+        labels, probabilities, _ = predict(loaded, pipeline, SPLIT, tta=tta)
     return metrics.scores(labels, probabilities)["top1"]
 
 

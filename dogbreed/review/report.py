@@ -26,10 +26,10 @@ RECIPE = {  # parameters of a training's run, and what they are called here
     "name": "recipe",
     "model": "model",
     "size": "side of the square, px",
-    "shape": "a photo becomes one by",
+    "resize_mode": "an image becomes one by",
     "weights": "began with",
     "head.epochs": "epochs of the head alone",
-    "unfrozen": "share of the body that learns",
+    "trainable_fraction": "fraction of the body that learns",
     "epochs": "epochs at most",
     "batch_size": "photos a step",
     "learning_rate": "learning rate",
@@ -117,15 +117,15 @@ def _ladder(found: Findings) -> list[dict[str, Any]]:
     if found.against:
         rows.append((f"this model on {found.against.name}", found.against.scores, found.against.photos))
     words = {
-        "majority": "answering the most frequent breed every time",
-        "untrained": "ImageNet's own classifier, not trained here",
+        "majority_baseline": "answering the most frequent breed every time",
+        "imagenet_zero_shot": "ImageNet's own classifier, not trained here",
         "seen": "photos that the pretraining has seen",
         "unseen": "photos that it has not seen",
-        "copied": "photos with a copy among those for training",
-        "uncopied": "photos without such a copy",
+        "with_duplicate": "photos with a copy among those for training",
+        "without_duplicate": "photos without such a copy",
     }
     for name, scores in {**found.parts, **found.floors}.items():
-        rows.append((words[name], scores, int(scores.get("photos", count))))
+        rows.append((words[name], scores, int(scores.get("images", count))))
     return [
         {"name": name, "top1": scores.get("top1"), "top5": scores.get("top5"), "photos": photos}
         for name, scores, photos in rows
@@ -133,18 +133,18 @@ def _ladder(found: Findings) -> list[dict[str, Any]]:
 
 
 def _data(manifest: Manifest, split: str) -> Rows:
-    options = manifest.options
+    options = manifest.config
     crop = CROPS[options["crop"]].format(options["margin"])
-    photos = ", ".join(f"{part.photos:,} {name}" for name, part in manifest.splits.items())
-    dropped = ", ".join(f"{count:,} {reason}" for reason, count in manifest.dropped.items())
+    photos = ", ".join(f"{part.num_images:,} {name}" for name, part in manifest.splits.items())
+    dropped = ", ".join(f"{count:,} {reason}" for reason, count in manifest.excluded.items())
     return [
-        ("evaluated on", f"{manifest.split(split).photos:,} photos of the {split} split"),
+        ("evaluated on", f"{manifest.split(split).num_images:,} photos of the {split} split"),
         ("photos", photos),
         ("breeds", str(len(manifest.classes))),
         ("split", f"{options['split']}; validation is carved from train"),
         ("a photo is", f"{crop}, shorter side {options['size']} px"),
         ("left out", f"{dropped or 'nothing'}; {len(manifest.quarantine):,} could not be used"),
-        ("copies", f"{len(manifest.copies):,} pairs among all photos"),
+        ("copies", f"{len(manifest.duplicates):,} pairs among all photos"),
         ("digest", manifest.digest),
     ]
 
@@ -162,7 +162,7 @@ def _cost(model: keras.Model, found: Findings, origin: Origin | None) -> Rows:
     rows = [
         ("parameters", f"{model.count_params():,}"),
         ("multiply-adds a photo", f"{inventory.multiply_adds(model) / 1e6:,.1f} million"),
-        ("this evaluation", f"{found.photos_per_second:,.0f} photos/s"),
+        ("this evaluation", f"{found.images_per_second:,.0f} photos/s"),
     ]
     logged = origin.metrics if origin else {}
     forms = {

@@ -1,6 +1,5 @@
 """What a training or an evaluation leaves in its MLflow run, and its summary."""
 
-import hashlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -13,13 +12,14 @@ import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from dogbreed.data.dataset import Manifest
+from dogbreed.platform import canonical_json
 from dogbreed.platform.errors import DataContradiction, TryAgain, UnknownName
 from dogbreed.review import classifier, intervals, metrics, tracking
-from dogbreed.review.classifier import Card
+from dogbreed.review.classifier import ModelMetadata
 from dogbreed.review.figures import curves
 from dogbreed.review.tracking import Run
 from dogbreed.training.recipe import Recipe
-from dogbreed.training.trainer import Trained
+from dogbreed.training.trainer import TrainResult
 from dogbreed.training.zoo import weights
 from dogbreed.training.zoo.weights import Weights
 
@@ -28,7 +28,7 @@ Predictions = tuple[np.ndarray, np.ndarray, np.ndarray]  # labels, probabilities
 log = logging.getLogger(__name__)
 
 
-def check_card(card: Card, manifest: Manifest) -> None:
+def check_card(card: ModelMetadata, manifest: Manifest) -> None:
     """Raise DataContradiction when model and dataset number their breeds differently; warn of other data."""
     if card.classes != manifest.classes:
         raise DataContradiction(
@@ -48,7 +48,7 @@ def log_evaluation(run: Run, split: str, predictions: Predictions, manifest: Man
     labels, probabilities, photos = predictions
     scores = metrics.scores(labels, probabilities)
     low, high = intervals.of_mean((probabilities.argmax(axis=1) == labels).astype(float))
-    logged = {**scores, "top1_low": low, "top1_high": high}
+    logged = {**scores, "top1_ci95_low": low, "top1_ci95_high": high}
     run.log(0, {f"{split}_{name}": value for name, value in logged.items()})
     run.predictions(split, labels, probabilities, manifest.classes, photos)
     return scores
@@ -57,10 +57,17 @@ def log_evaluation(run: Run, split: str, predictions: Predictions, manifest: Man
 def evaluation_key(uri: str, manifest: Manifest, split: str, beside: Mapping[str, Any], names: frozenset[str]) -> str:
     """Return what two evaluations that must come to the same result share.
 
-    beside: --flip and what the model is compared with; names: of photos that a pretraining may have seen.
+    beside: --tta and what the model is compared with; names: of photos that a pretraining may have seen.
     """
-    listed = hashlib.sha256(" ".join(sorted(names)).encode()).hexdigest() if names else ""
-    return hashlib.sha256(f"{uri} {manifest.digest} {split} {dict(beside)} {listed}".encode()).hexdigest()
+    return canonical_json.digest(
+        {
+            "model": uri,
+            "dataset_digest": manifest.digest,
+            "split": split,
+            "options": dict(beside),
+            "pretraining_list": sorted(names),
+        }
+    )
 
 
 def finished_evaluation(uri: str, key: str) -> mlflow.entities.Run | None:
@@ -78,7 +85,7 @@ def of_evaluation(run: mlflow.entities.Run, manifest: Manifest) -> dict[str, Any
         "run_id": run.info.run_id,
         "model": run.data.params["model"],
         **scores,
-        "photos": manifest.split(split).photos,
+        "images": manifest.split(split).num_images,
     }
 
 
@@ -98,13 +105,13 @@ def bring_weights(recipe: Recipe, folder: Path) -> Weights | None:
     return weights.bring(recipe.weights, recipe.model, folder)
 
 
-def log_training(run: Run, trained: Trained, validation: Predictions, manifest: Manifest) -> None:
+def log_training(run: Run, trained: TrainResult, validation: Predictions, manifest: Manifest) -> None:
     """Log the learning curves, the kept epoch, the hashes, the memory and what validation looks like."""
     history = pd.DataFrame(trained.history)
     run.picture("learning_curves", curves.learning_curves(history, trained.head_epochs))
     run.text("tables/history.csv", history.to_csv(index=False))
     log_evaluation(run, "best_val", validation, manifest)
-    run.log(0, {"best_epoch": trained.best["epoch"], "epochs": float(len(history)), **trained.cost})
+    run.log(0, {"best_epoch": trained.best["epoch"], "epochs": float(len(history)), **trained.resource_usage})
     mlflow.set_tags(
         {"dogbreed.weights_sha256": trained.weights_sha256, "dogbreed.optimizer_sha256": trained.optimizer_sha256}
     )
@@ -115,7 +122,7 @@ def log_seeds(run: Run, summaries: Sequence[dict[str, Any]]) -> None:
     for summary in summaries:
         mlflow.MlflowClient().set_tag(summary["run_id"], MLFLOW_PARENT_RUN_ID, run.id)
     found = [summary["val_top1"] for summary in summaries]
-    run.log(0, {"mean_val_top1": float(np.mean(found)), "lowest_val_top1": min(found), "highest_val_top1": max(found)})
+    run.log(0, {"mean_val_top1": float(np.mean(found)), "min_val_top1": min(found), "max_val_top1": max(found)})
     best = max(summaries, key=lambda summary: float(summary["val_top1"]))
     versions, runs = (",".join(str(s[key]) for s in summaries) for key in ("model_version", "run_id"))
     mlflow.set_tags(
@@ -123,18 +130,18 @@ def log_seeds(run: Run, summaries: Sequence[dict[str, Any]]) -> None:
             "dogbreed.model_uri": best["model_uri"],
             "dogbreed.model_version": best["model_version"],
             "dogbreed.model_versions": versions,
-            "dogbreed.runs": runs,
+            "dogbreed.child_runs": runs,
         }
     )
 
 
 def of_seeds(run: mlflow.entities.Run) -> dict[str, Any]:
     """Return the summary of a training with several seeds; the model is the best one on validation."""
-    scores = {f"{name}_val_top1": run.data.metrics[f"{name}_val_top1"] for name in ("mean", "lowest", "highest")}
+    scores = {f"{name}_val_top1": run.data.metrics[f"{name}_val_top1"] for name in ("mean", "min", "max")}
     tags = run.data.tags
     return {
         "run_id": run.info.run_id,
-        "runs": tags["dogbreed.runs"].split(","),
+        "child_runs": tags["dogbreed.child_runs"].split(","),
         "model_uri": tags["dogbreed.model_uri"],
         "model_version": int(tags["dogbreed.model_version"]),
         "versions": [int(version) for version in tags["dogbreed.model_versions"].split(",")],
@@ -142,7 +149,7 @@ def of_seeds(run: mlflow.entities.Run) -> dict[str, Any]:
     }
 
 
-def register(trained: Trained, card: Card, example: bytes) -> int:
+def register(trained: TrainResult, card: ModelMetadata, example: bytes) -> int:
     """Log the model to the active run and register it, unless an earlier start has, and return its version.
 
     TryAgain when MLflow or its artifact store does not take it.

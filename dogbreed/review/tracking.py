@@ -31,7 +31,7 @@ from dogbreed.review.style import drawn
 
 MODEL = "dogbreed"
 JOB_KEY = "dogbreed.job_key"
-CONTENT = "dogbreed.job_content"  # hash of recipe, weights, data, seed and format: the default job key
+CONTENT = "dogbreed.job_fingerprint"  # hash of recipe, weights, data, seed and format: the default job key
 EVALUATION = "dogbreed.evaluation"  # hash of model, data, split, flip and list
 DIGEST = "dogbreed.dataset_digest"
 CONFIG_ID = "dogbreed.config_id"
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class Run:
-    """One MLflow run that is being written; it observes a training (dogbreed.training.trainer.Observer)."""
+    """One MLflow run that is being written."""
 
     def __init__(self, run_id: str) -> None:
         self.id = run_id

@@ -1,9 +1,7 @@
 """A training from its lease to its registered model: whatever stops it, the same call goes on with it."""
 
 import dataclasses
-import hashlib
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import mlflow
 from dogbreed.data.dataset import Manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.split import VALIDATION
+from dogbreed.platform.canonical_json import short_id
 from dogbreed.platform.errors import ImpossibleHere, MissingObject, ServiceUnreachable, TryAgain
 from dogbreed.platform.lease import Lease
 from dogbreed.platform.log import configure
@@ -22,13 +21,20 @@ from dogbreed.review import classifier, model_card, results, tracking
 from dogbreed.review.server import spared
 from dogbreed.review.tracking import Run
 from dogbreed.review.training_run import Description, TrainingRun
-from dogbreed.training import checkpoint, trainer
-from dogbreed.training.checkpoint import Checkpoints, Snapshot
-from dogbreed.training.distribution import Distribution
+from dogbreed.training import trainer
+from dogbreed.training.build import resolve_precision
+from dogbreed.training.checkpoint import (
+    AsyncCheckpointer,
+    CheckpointId,
+    CheckpointInterval,
+    CheckpointManager,
+    Snapshot,
+)
+from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.prediction import predict
+from dogbreed.training.progress import NullLogger
 from dogbreed.training.recipe import Recipe, job_key
-from dogbreed.training.saver import Every, Saver
-from dogbreed.training.trainer import Trained
+from dogbreed.training.trainer import TrainResult
 from dogbreed.training.zoo.weights import Weights
 
 log = logging.getLogger(__name__)
@@ -44,9 +50,10 @@ class Work:
     store: Store  # of the dataset
     scratch: Path
     checkpoints: str  # URI
-    every: Every  # so often a checkpoint
+    every: CheckpointInterval  # so often a checkpoint
+    log_every: int  # steps between two log points of `step_*` metrics, 0 for none
     fresh: bool  # from the first step on, whatever was done before
-    distribution: Distribution  # over devices and workers, not yet joined
+    distribution: DistributedContext  # over devices and workers, not yet joined
 
     def content(self, seed: int) -> str:
         """Return the hash of all that determines a training, its default job key."""
@@ -56,7 +63,7 @@ class Work:
         """Return the batches of this worker."""
         recipe = self.recipe
         return InputPipeline(
-            self.manifest, self.store, recipe.view, recipe.batch_size, self.scratch, self.distribution.share
+            self.manifest, self.store, recipe.view, recipe.batch_size, self.scratch, self.distribution.batch_shard
         )
 
 
@@ -69,29 +76,39 @@ def train(work: Work, seed: int, name: str | None) -> dict[str, Any]:
     key = name or content
     configure(f"train {key}")
     store = open_store(f"{work.checkpoints}/{key}")
-    if not work.distribution.chief:
+    if not work.distribution.is_chief:
         return follow(work, seed, content, key, store)
     run = TrainingRun(_described(work, seed, content, key))
     with Lease(store, f"job {key}") as lease, run:
-        checkpoints = Checkpoints(store, content, lease.number)
+        checkpoints = CheckpointManager(store, content, lease.number)
         if work.fresh:
-            checkpoints.clear()
+            checkpoints.delete_all()
         done = run.done
         if done:
-            log.info("done already in run %s; --fresh trains again", done.info.run_id)
+            log.info("done already in run %s; --restart trains again", done.info.run_id)
         else:
-            saver, pipeline, workers = Saver(checkpoints, work.every, lease), work.pipeline(), work.distribution
-            with workers.watched():
+            checkpointer, pipeline = AsyncCheckpointer(checkpoints, work.every, lease), work.pipeline()
+            workers = work.distribution
+            with workers.translating_worker_loss():
                 workers.join()
-                workers.agree(content)
-                saved = checkpoints.newest()
-                workers.told(checkpoint.numbers_of(saved))
+                workers.assert_same(content)
+                restored = checkpoints.restore_latest()
+                workers.broadcast(dataclasses.astuple(restored.id if restored else CheckpointId()))
                 trained = trainer.train(
-                    work.recipe, work.manifest, pipeline, seed, run, work.begin, saver, saved, workers
+                    work.recipe,
+                    work.manifest,
+                    pipeline,
+                    seed,
+                    run,
+                    work.begin,
+                    checkpointer,
+                    restored,
+                    workers,
+                    work.log_every,
                 )
-                done = _deliver(work, trained, pipeline, run, saver)
-                workers.meet()
-        checkpoints.clear()  # all is in MLflow
+                done = _deliver(work, trained, pipeline, run, checkpointer)
+                workers.barrier()
+        checkpoints.delete_all()  # all is in MLflow
     summary = results.of_training(done)
     model_card.describe(f"models:/{tracking.MODEL}/{summary['model_version']}")
     return summary
@@ -102,18 +119,18 @@ def follow(work: Work, seed: int, content: str, key: str, store: Store) -> dict[
 
     Its hashes are those of this worker's own weights and optimizer.
     """
-    done, own, workers, checkpoints = None, dict[str, str](), work.distribution, Checkpoints(store, content, 0)
+    done, own, workers, checkpoints = None, dict[str, str](), work.distribution, CheckpointManager(store, content, 0)
     with spared("the question whether this job is done"):  # a chief that is done does not come any more
         done = None if work.fresh else tracking.finished_training(key, content)
     if done is None:
-        with workers.watched():
+        with workers.translating_worker_loss():
             workers.join()
-            workers.agree(content)
-            saved = _shared(checkpoints, workers.told(count=3))
+            workers.assert_same(content)
+            restored = _shared(checkpoints, CheckpointId(*workers.broadcast(count=3)))
             trained = trainer.train(
-                work.recipe, work.manifest, work.pipeline(), seed, Unheard(), work.begin, None, saved, workers
+                work.recipe, work.manifest, work.pipeline(), seed, NullLogger(), work.begin, None, restored, workers
             )
-            workers.meet()
+            workers.barrier()
         own = {"weights_sha256": trained.weights_sha256, "optimizer_sha256": trained.optimizer_sha256}
         done = tracking.finished_training(key, content)
     if done is None:
@@ -121,37 +138,23 @@ def follow(work: Work, seed: int, content: str, key: str, store: Store) -> dict[
     return results.of_training(done) | own
 
 
-def _shared(checkpoints: Checkpoints, numbers: list[int]) -> Snapshot | None:
+def _shared(checkpoints: CheckpointManager, chosen: CheckpointId) -> Snapshot | None:
     """Return the checkpoint that the chief goes on with; ImpossibleHere when only the chief can see it."""
-    if not any(numbers):
+    if chosen == CheckpointId():
         return None
     try:
-        return checkpoints.read(checkpoint.folder_of(numbers))
+        return checkpoints.restore(chosen)
     except MissingObject as error:
         raise ImpossibleHere(f"{error}; --checkpoints must be a place that all workers share") from error
 
 
-class Unheard:
-    """The observer of a worker that reports to nobody: all workers see the same, the chief tells."""
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Let them pass."""
-
-    def state(self) -> bytes:
-        """Return nothing."""
-        return b""
-
-    def restore(self, state: bytes) -> None:
-        """Take nothing."""
-
-
 def _deliver(
-    work: Work, trained: Trained, pipeline: InputPipeline, run: TrainingRun, saver: Saver
+    work: Work, trained: TrainResult, pipeline: InputPipeline, run: TrainingRun, checkpointer: AsyncCheckpointer
 ) -> mlflow.entities.Run:
     """Give MLflow the model, what is left of the metrics, and the pictures, and return the finished run."""
     recipe, manifest = work.recipe, work.manifest
     validation, example = predict(trained.model, pipeline, VALIDATION), pipeline.example()
-    card = classifier.Card(manifest.classes, recipe.size, recipe.shape, manifest.digest)
+    card = classifier.ModelMetadata(manifest.classes, recipe.size, recipe.resize_mode, manifest.digest)
 
     def leave(run: Run) -> None:
         results.register(trained, card, example)  # first: pictures may be lost, a model not
@@ -160,22 +163,22 @@ def _deliver(
     try:
         return run.deliver(leave)
     except (TryAgain, ServiceUnreachable) as error:
-        raise TryAgain(f"{error}; {saver.holds()}") from error
+        raise TryAgain(f"{error}; {checkpointer.status()}") from error
 
 
 def _described(work: Work, seed: int, content: str, key: str) -> Description:
     """Return what the training's run in MLflow says from its beginning."""
     recipe = work.recipe
-    computed = {"policy": trainer.policy(recipe.precision), "seed": seed, "data": work.manifest.options}
-    computed |= {"strategy": work.distribution.name, "workers": work.distribution.workers}
+    computed = {"policy": resolve_precision(recipe.precision), "seed": seed, "data": work.manifest.config}
+    computed |= {"strategy": work.distribution.name, "workers": work.distribution.num_processes}
     tags = {tracking.DIGEST: work.manifest.digest}
     if work.begin:
-        tags["dogbreed.begun_with_sha256"] = work.begin.sha256
+        tags["dogbreed.init_weights_sha256"] = work.begin.sha256
     return Description(
         key=key,
         content=content,
         name=f"{recipe.name}-{key[:8]}",
-        params=tracking.flat({**dataclasses.asdict(recipe), **computed}),
+        params=tracking.flat({**recipe.to_dict(), **computed}),
         tags=tags,
         data=tracking.dataset_input(work.manifest, work.store, "training"),
         fresh=work.fresh,
@@ -184,7 +187,7 @@ def _described(work: Work, seed: int, content: str, key: str) -> Description:
 
 def train_all(work: Work, seeds: tuple[int, ...], name: str | None) -> dict[str, Any]:
     """Train with each seed in a run of its own, then put one with their mean and range above them."""
-    content = hashlib.sha256(" ".join(map(work.content, seeds)).encode()).hexdigest()[:16]
+    content = short_id([work.content(seed) for seed in seeds])
     key = name or content
     summaries = []
     for seed in seeds:
@@ -193,10 +196,10 @@ def train_all(work: Work, seeds: tuple[int, ...], name: str | None) -> dict[str,
     configure(f"train {key}")
     done = tracking.finished_training(key, content)
     if done and not work.fresh:
-        log.info("done already in run %s; --fresh trains again", done.info.run_id)
+        log.info("done already in run %s; --restart trains again", done.info.run_id)
         return results.of_seeds(done)
     tags = {tracking.JOB_KEY: key, tracking.CONTENT: content}
-    params = {**dataclasses.asdict(work.recipe), "seeds": list(seeds), "data": work.manifest.options}
+    params = {**work.recipe.to_dict(), "seeds": list(seeds), "data": work.manifest.config}
     with tracking.run("train", f"{work.recipe.name}-{len(seeds)}-seeds", params, tags) as run:
         results.log_seeds(run, summaries)
     return results.of_seeds(tracking.get(run.id))

@@ -49,7 +49,7 @@ class Description:
 
 
 class TrainingRun(Run):
-    """Observes a training (dogbreed.training.watcher.Observer); the same job key goes on with the same run."""
+    """Observes a training (dogbreed.training.progress.MetricLogger); the same job key goes on with the same run."""
 
     def __init__(self, description: Description) -> None:
         super().__init__("")

@@ -1,4 +1,4 @@
-"""What a model trains on: photos with one-hot or mixed labels, and with weights where breeds shall count the same."""
+"""Training batches: photos with one-hot or mixed labels and, with class weights, a weight for each photo."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,21 +9,21 @@ from dogbreed.data.split import TRAIN
 from dogbreed.training.recipe import Recipe
 
 
-def training(
-    recipe: Recipe, pipeline: InputPipeline, classes: int, seed: int, begin: tuple[int, int] = (0, 0)
+def train_batches(
+    recipe: Recipe, pipeline: InputPipeline, classes: int, seed: int, start: tuple[int, int] = (0, 0)
 ) -> tf.data.Dataset:
     """Return uint8 photos, float32 labels [n, classes] and, with class weights, float32 weights [n].
 
     Where the pipeline has a share of each batch, that share is what the whole batch would hold.
 
-    begin: (epoch, batch) of the first batch.
+    start: (epoch, step) of the first batch.
     """
-    batches = pipeline.training(recipe.augment, seed, recipe.epochs, recipe.cache == "decoded", begin)
-    number = begin[0] * pipeline.steps(TRAIN) + begin[1]
+    batches = pipeline.training(recipe.augment, seed, recipe.epochs, recipe.cache == "memory", start)
+    number = start[0] * pipeline.steps(TRAIN) + start[1]
     share = pipeline.share
     own = share.has(tf.range(recipe.batch_size), recipe.batch_size) if share.workers > 1 else None
-    labelled = mixed(one_hot(batches, classes), recipe.augment, seed, number, own)
-    return balanced(labelled, pipeline.counts(TRAIN)) if recipe.class_weights else labelled
+    labelled = apply_mixup_cutmix(one_hot(batches, classes), recipe.augment, seed, number, own)
+    return add_class_weights(labelled, pipeline.counts(TRAIN)) if recipe.class_weights else labelled
 
 
 def one_hot(batches: tf.data.Dataset, classes: int) -> tf.data.Dataset:
@@ -31,30 +31,30 @@ def one_hot(batches: tf.data.Dataset, classes: int) -> tf.data.Dataset:
     return batches.map(lambda photos, labels: (photos, tf.one_hot(labels, classes)))
 
 
-def mixed(
+def apply_mixup_cutmix(
     batches: tf.data.Dataset, augment: Augment, seed: int, first: int = 0, own: tf.Tensor | None = None
 ) -> tf.data.Dataset:
     """Mix and erase photos as `augment` says, each batch a function of (seed, its number, which begins at `first`).
 
     own: bool [batch_size], the places of a whole batch that these batches hold; None: all.
     """
-    if not (augment.cutmix or augment.mixup or augment.erase):
+    if not (augment.cutmix_prob or augment.mixup_prob or augment.erase_prob):
         return batches
 
-    def one(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def mix_batch(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         key = tf.stack([tf.constant(seed, tf.int64), number])
         draw = tf.random.stateless_uniform([], key + 1)
         ways = [
-            (draw < augment.cutmix, lambda: cutmix(*batch, key)),
-            (draw < augment.cutmix + augment.mixup, lambda: mixup(*batch, key)),
+            (draw < augment.cutmix_prob, lambda: cutmix(*batch, key)),
+            (draw < augment.cutmix_prob + augment.mixup_prob, lambda: mixup(*batch, key)),
         ]
         photos, targets = tf.case(ways, default=lambda: batch)
-        return erase(photos, augment.erase, key + 2, own) if augment.erase else photos, targets
+        return erase(photos, augment.erase_prob, key + 2, own) if augment.erase_prob else photos, targets
 
-    return batches.enumerate(first).map(one)
+    return batches.enumerate(first).map(mix_batch)
 
 
-def balanced(batches: tf.data.Dataset, counts: np.ndarray) -> tf.data.Dataset:
+def add_class_weights(batches: tf.data.Dataset, counts: np.ndarray) -> tf.data.Dataset:
     """Add a weight to each photo, so that every class counts the same; the mean weight of all photos is 1.
 
     counts: int [classes], the photos of each class.

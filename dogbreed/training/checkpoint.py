@@ -1,65 +1,114 @@
-"""Checkpoints of one job key in a store: written whole or not at all, verified when read, three kept.
+"""Checkpoints of one job key in a store: when they are due, their files, and the thread that writes them.
 
-`<step>-<lease>-<number>/` holds training.npz, state.json, spool and, written last, COMMIT.json with the SHA-256 of
-each. No name is used twice: each start has a lease number of its own (dogbreed.platform.lease) and counts its writes.
+`<step>-<lease>-<write>/` holds training.npz, state.json, spool and, written last, COMMIT.json with the SHA-256 of each:
+a checkpoint without it is none, on stores without a rename too. No name is used twice: each start has a lease number of
+its own (dogbreed.platform.lease) and counts its writes. Neither tf.train.CheckpointManager nor orbax writes to any S3
+with create-only puts, verifies each file and goes back to the one before.
 """
 
 import io
+import json
 import logging
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from dogbreed.data.sealed import canonical, sealed, sha256, unsealed
-from dogbreed.platform.errors import DamagedData, DataContradiction, MissingObject
+from dogbreed.platform.canonical_json import dumps, dumps_with_digest, loads_verified, sha256_hex
+from dogbreed.platform.errors import DamagedData, DataContradiction, DogbreedError, MissingObject, UnknownName
+from dogbreed.platform.lease import Lease
 from dogbreed.platform.storage import Store
-from dogbreed.training.course import Course
+from dogbreed.training.state import Arrays, TrainState
 
-FORMAT = 1
-KEPT = 3
-NAME = re.compile(r"\d{8,}-\d+-\d+")  # of a checkpoint; leases lie beside them
+FORMAT = 3
+MAX_TO_KEEP = 3
+NAME = re.compile(r"(\d{8,})-(\d+)-(\d+)")  # of a checkpoint; leases lie beside them
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 ARRAYS, STATE, SPOOL, COMMIT = "training.npz", "state.json", "spool", "COMMIT.json"
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, order=True)
+class CheckpointId:
+    """The name of a checkpoint, in the order in which they were written; all zeros for none."""
+
+    step: int = 0
+    lease: int = 0  # number of the lease under which it was written
+    write: int = 0  # number of the write under that lease
+
+    @property
+    def dirname(self) -> str:
+        """The name of its folder."""
+        return f"{self.step:08d}-{self.lease}-{self.write}"
+
+    @classmethod
+    def from_dirname(cls, name: str) -> "CheckpointId | None":
+        """Return the checkpoint in a folder of that name, None for what is no checkpoint's name."""
+        match = NAME.fullmatch(name)
+        return cls(*map(int, match.groups())) if match else None
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """A training at the end of one of its steps."""
+    """A training between two of its steps."""
 
-    course: Course
-    arrays: dict[str, np.ndarray]  # weights, generators, optimizer and the best weights so far
-    spool: bytes  # the observer's
-    name: str = ""  # of its folder, once it was written
+    state: TrainState
+    arrays: Arrays  # model/*, optimizer/* and best/*, the weights of the best epoch so far
+    metric_spool: bytes  # state of the metric logger
+    id: CheckpointId = CheckpointId()  # once it was written
 
 
-class Checkpoints:
-    """The checkpoints of one training; `content` is the hash of what it trains."""
+class CheckpointManager:
+    """Writes and restores the checkpoints of one training."""
 
-    def __init__(self, store: Store, content: str, lease: int) -> None:
-        self.store, self._content, self._lease = store, content, lease
-        self._written = 0
+    def __init__(self, store: Store, fingerprint: str, lease: int) -> None:
+        """fingerprint: hash of all that determines the training. lease: number of the lease that this process holds."""
+        self.store, self._fingerprint, self._lease = store, fingerprint, lease
+        self._writes = 0
 
-    def newest(self) -> Snapshot | None:
-        """Return the newest one that is whole; damaged ones are said and removed, since a new one may follow them."""
-        for folder in self._committed():
+    def restore_latest(self) -> Snapshot | None:
+        """Return the newest checkpoint that is whole, None without one.
+
+        A damaged one is logged and removed, since a new one of the same step may follow it.
+        """
+        for checkpoint in self._committed():
             try:
-                return self.read(folder)
+                return self.restore(checkpoint)
             except (DamagedData, MissingObject) as error:
-                log.warning("checkpoint %s is damaged (%s); going back to the one before", folder, error)
-                self._remove(folder)
+                log.warning("checkpoint %s is damaged (%s); going back to the one before", checkpoint.dirname, error)
+                self._remove(checkpoint)
         return None
 
-    def write(self, snapshot: Snapshot) -> None:
-        """Write one, then remove those that are older than the newest three."""
-        self._written += 1
-        folder = folder_of([snapshot.course.step, self._lease, self._written])
-        files = {STATE: canonical(snapshot.course.as_json()), SPOOL: snapshot.spool}
+    def restore(self, checkpoint: CheckpointId) -> Snapshot:
+        """Return one checkpoint.
+
+        Raises:
+            DamagedData, MissingObject: it is not whole.
+            DataContradiction: it belongs to another training, or to another version of this suite.
+        """
+        folder = checkpoint.dirname
+        commit = self._read_commit(folder)
+        files = {name: self.store.read(f"{folder}/{name}") for name in (ARRAYS, STATE, SPOOL)}
+        for name, data in files.items():
+            if sha256_hex(data) != commit["files"][name]["sha256"]:
+                raise DamagedData(f"{name} is not what {COMMIT} says")
+        with np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False) as arrays:
+            state = TrainState.from_dict(json.loads(files[STATE]))
+            return Snapshot(state, dict(arrays), files[SPOOL], checkpoint)
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Write a checkpoint, then remove all that are older than the newest three."""
+        self._writes += 1
+        checkpoint = CheckpointId(snapshot.state.global_step, self._lease, self._writes)
+        folder = checkpoint.dirname
+        files = {STATE: dumps(snapshot.state.to_dict()), SPOOL: snapshot.metric_spool}
         with tempfile.NamedTemporaryFile(prefix="dogbreed-", suffix=".npz") as temporary:
             np.savez(temporary, **snapshot.arrays)  # type: ignore[arg-type]  # numpy's stub takes no mapping
             temporary.flush()
@@ -68,66 +117,148 @@ class Checkpoints:
             files[ARRAYS] = arrays.read_bytes()
         for name in (STATE, SPOOL):
             self.store.put(f"{folder}/{name}", files[name])
-        found = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in files.items()}
-        self.store.put(f"{folder}/{COMMIT}", sealed({"format": FORMAT, "content": self._content, "files": found}))
-        self._prune(folder)
+        found = {name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()}
+        commit = {"format": FORMAT, "job_fingerprint": self._fingerprint, "files": found}
+        self.store.put(f"{folder}/{COMMIT}", dumps_with_digest(commit))
+        self._remove_old(checkpoint)
 
-    def clear(self) -> None:
-        """Remove all."""
-        for folder in self._folders():
-            self._remove(folder)
+    def delete_all(self) -> None:
+        """Remove all checkpoints."""
+        for checkpoint in self._listed():
+            self._remove(checkpoint)
 
-    def read(self, folder: str) -> Snapshot:
-        """Return one by its name; DamagedData or MissingObject when it is not whole."""
-        commit = self._commit(folder)
-        if commit["format"] != FORMAT or commit["content"] != self._content:
-            raise DataContradiction(
-                f"{self.store.at(folder)} is a checkpoint of another recipe, dataset, seed, weights or version; "
-                "choose another --name, or begin anew with --fresh"
-            )
-        files = {name: self.store.read(f"{folder}/{name}") for name in (ARRAYS, STATE, SPOOL)}
-        for name, data in files.items():
-            if sha256(data) != commit["files"][name]["sha256"]:
-                raise DamagedData(f"{name} is not what {COMMIT} says")
-        with np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False) as arrays:
-            return Snapshot(Course.of_json(files[STATE]), dict(arrays), files[SPOOL], folder)
-
-    def _commit(self, folder: str) -> dict[str, Any]:
+    def _read_commit(self, folder: str) -> dict[str, Any]:
         try:
-            return unsealed(self.store.read(f"{folder}/{COMMIT}"))
+            commit = loads_verified(self.store.read(f"{folder}/{COMMIT}"))
         except ValueError as error:
             raise DamagedData(f"{COMMIT}: {error}") from error
+        if commit["format"] != FORMAT:
+            raise DataContradiction(
+                f"{self.store.at(folder)} is a checkpoint of format {commit['format']}, this version reads format "
+                f"{FORMAT}; train on with the version that wrote it, or begin anew: the same command with --restart"
+            )
+        if commit["job_fingerprint"] != self._fingerprint:
+            raise DataContradiction(
+                f"{self.store.at(folder)} is a checkpoint of another recipe, dataset, seed or weights; "
+                "choose another --name, or begin anew with --restart"
+            )
+        return commit
 
-    def _folders(self) -> list[str]:
-        """Return the names of all checkpoints, whole or not, the newest first."""
-        names = {key.partition("/")[0] for key in self.store.list()}
-        return sorted(filter(NAME.fullmatch, names), key=_order, reverse=True)
+    def _listed(self) -> list[CheckpointId]:
+        """Return all checkpoints, whole or not, the newest first."""
+        found = {CheckpointId.from_dirname(key.partition("/")[0]) for key in self.store.list()}
+        return sorted((checkpoint for checkpoint in found if checkpoint), reverse=True)
 
-    def _committed(self) -> Iterator[str]:
-        found = set(self.store.list())
-        return (folder for folder in self._folders() if f"{folder}/{COMMIT}" in found)
+    def _committed(self) -> Iterator[CheckpointId]:
+        keys = set(self.store.list())
+        return (checkpoint for checkpoint in self._listed() if f"{checkpoint.dirname}/{COMMIT}" in keys)
 
-    def _prune(self, written: str) -> None:
-        kept = [folder for folder in self._committed() if _order(folder) <= _order(written)][:KEPT]
-        for folder in self._folders():
-            if folder not in kept:
-                self._remove(folder)
+    def _remove_old(self, written: CheckpointId) -> None:
+        kept = [checkpoint for checkpoint in self._committed() if checkpoint <= written][:MAX_TO_KEEP]
+        for checkpoint in self._listed():
+            if checkpoint not in kept:
+                self._remove(checkpoint)
 
-    def _remove(self, folder: str) -> None:
+    def _remove(self, checkpoint: CheckpointId) -> None:
         for name in (COMMIT, ARRAYS, STATE, SPOOL):  # COMMIT first: what is half removed is no checkpoint
-            self.store.delete(f"{folder}/{name}")
+            self.store.delete(f"{checkpoint.dirname}/{name}")
 
 
-def numbers_of(saved: Snapshot | None) -> list[int]:
-    """Return step, lease and number of a checkpoint that was read, zeros for none."""
-    return _order(saved.name) if saved else [0, 0, 0]
+@dataclass(frozen=True)
+class CheckpointInterval:
+    """A number of steps, or a number of seconds, between two checkpoints."""
+
+    steps: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def from_text(cls, text: str) -> "CheckpointInterval":
+        """Read `200` (steps), `90s`, `5m` or `1h`; UnknownName for anything else."""
+        match = re.fullmatch(r"(?P<number>[1-9]\d{0,8})(?P<unit>[smh]?)", text)
+        if match is None:
+            raise UnknownName(f"--checkpoint-every {text!r}: give steps (200) or a time (90s, 5m, 1h)")
+        number = int(match["number"])
+        return cls(seconds=number * UNITS[match["unit"]]) if match["unit"] else cls(steps=number)
 
 
-def folder_of(numbers: Sequence[int]) -> str:
-    """Return the name that `numbers` belong to."""
-    step, lease, number = numbers
-    return f"{step:08d}-{lease}-{number}"
+class Checkpointer(Protocol):
+    """What a training loop needs of its checkpoints."""
+
+    def check_lease(self) -> None:
+        """Raise TakenOver where another process has taken the training over."""
+
+    def should_save(self, step: int) -> bool:
+        """Return whether a checkpoint is due after global step `step`."""
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Begin to write a checkpoint."""
+
+    def wait_until_finished(self) -> None:
+        """Wait until the last checkpoint is written."""
 
 
-def _order(folder: str) -> list[int]:
-    return [int(part) for part in folder.split("-")]
+class NullCheckpointer:
+    """Writes nothing: what a worker that is not the chief has."""
+
+    def check_lease(self) -> None:
+        """Hold none."""
+
+    def should_save(self, step: int) -> bool:
+        """Return False."""
+        return False
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Drop it."""
+
+    def wait_until_finished(self) -> None:
+        """Return at once."""
+
+
+class AsyncCheckpointer:
+    """Writes checkpoints on a thread, one at a time; one that fails is a warning, and the training goes on."""
+
+    def __init__(self, manager: CheckpointManager, interval: CheckpointInterval, lease: Lease) -> None:
+        self.manager, self._interval, self._lease = manager, interval, lease
+        self._step, self._time = 0, time.monotonic()  # of the last checkpoint
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None  # of the last checkpoint
+
+    def check_lease(self) -> None:
+        """Raise TakenOver where another process has taken the lease."""
+        self._lease.check()
+
+    def should_save(self, step: int) -> bool:
+        """Return whether the interval has passed; one in seconds only while no checkpoint is being written."""
+        if self._interval.steps:
+            return step - self._step >= self._interval.steps
+        busy = self._thread is not None and self._thread.is_alive()
+        return not busy and time.monotonic() - self._time >= self._interval.seconds
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Begin to write a snapshot, once the one before it is written."""
+        self.wait_until_finished()
+        self._step, self._time = snapshot.state.global_step, time.monotonic()
+        self._thread = threading.Thread(target=self._write, args=(snapshot,), daemon=True, name="checkpoint")
+        self._thread.start()
+
+    def wait_until_finished(self) -> None:
+        """Wait until the last snapshot is written, or has failed."""
+        if self._thread:
+            self._thread.join()
+
+    def _write(self, snapshot: Snapshot) -> None:
+        step = snapshot.state.global_step
+        try:
+            self.manager.save(snapshot)
+            self._error = None
+            log.info("checkpoint of step %d written", step)
+        except (DogbreedError, OSError) as error:
+            self._error = error
+            log.warning("no checkpoint of step %d, training goes on: %s", step, error)
+
+    def status(self) -> str:
+        """Return a sentence on what of a finished training is in the store."""
+        uri = self.manager.store.uri
+        if self._error:
+            return f"the last checkpoint could not be written to {uri} either ({self._error}); run the same again"
+        return f"model, metrics and optimizer are in {uri}, the same command will only deliver them"

@@ -1,4 +1,4 @@
-"""AdamW with a warm-up, a cosine and, where asked, layers that learn at rates of their own."""
+"""AdamW with a linear warm-up, a cosine decay and, in fine-tuning, a learning rate for each layer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,31 +13,31 @@ UNDECAYED = ("bias", "gamma", "beta")  # words in the names of variables that ke
 class LayerwiseAdamW(keras.optimizers.Adam):
     """AdamW whose variables may learn and decay at lower rates (Howard & Ruder 2018, arXiv:1801.06146)."""
 
-    def __init__(self, *arguments: Any, decay: float, factors: Mapping[str, float], **others: Any) -> None:
-        """decay: of kernels. factors: path of a variable -> what its learning rate is multiplied by, 1 for others."""
+    def __init__(self, *arguments: Any, decay: float, scales: Mapping[str, float], **others: Any) -> None:
+        """decay: of kernels. scales: path of a variable -> what its learning rate is multiplied by, 1 for others."""
         super().__init__(*arguments, **others)  # the decay of Keras' AdamW knows one rate only
-        self._decay, self._factors = decay, dict(factors)
+        self._decay, self._scales = decay, dict(scales)
 
     def build(self, variables: list[keras.Variable]) -> None:
-        """Meet the variables, in the order by which `update_step` knows them."""
+        """Note the scale of each variable, in the order by which `update_step` knows them."""
         super().build(variables)
-        self._ordered = [self._factors.get(variable.path, 1.0) for variable in variables]
-        self._decays = [not any(word in variable.name for word in UNDECAYED) for variable in variables]
+        self._scale_at = [self._scales.get(variable.path, 1.0) for variable in variables]
+        self._is_decayed = [not any(word in variable.name for word in UNDECAYED) for variable in variables]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Change one variable, which is TensorFlow's here and has no path."""
+        """Update one variable, which is TensorFlow's here and has no path."""
         place = self._get_variable_index(variable)
-        rate = keras.ops.cast(learning_rate, variable.dtype) * self._ordered[place]
-        if self._decay and self._decays[place]:
+        rate = keras.ops.cast(learning_rate, variable.dtype) * self._scale_at[place]
+        if self._decay and self._is_decayed[place]:
             self.assign_sub(variable, variable * (self._decay * rate))
         super().update_step(gradient, variable, rate)
 
     def _all_reduce_sum_gradients(self, gradients: Any) -> Any:
-        """Leave the sum over replicas to who takes the steps: here, each would have been clipped by itself."""
+        """Return the gradients as they are: train_step has summed them over replicas, before they are clipped."""
         return gradients
 
 
-def adamw(recipe: Recipe, steps: int, factors: Mapping[str, float]) -> keras.optimizers.Optimizer:
+def adamw(recipe: Recipe, steps: int, scales: Mapping[str, float]) -> keras.optimizers.Optimizer:
     """Return the optimizer of a training with `steps` batches an epoch."""
     total = recipe.epochs * steps
     warmup = min(round(recipe.warmup_epochs * steps), total // 2)
@@ -50,8 +50,8 @@ def adamw(recipe: Recipe, steps: int, factors: Mapping[str, float]) -> keras.opt
     return LayerwiseAdamW(
         schedule,
         decay=recipe.weight_decay,
-        global_clipnorm=recipe.clip or None,
-        use_ema=recipe.ema > 0,
-        ema_momentum=recipe.ema or 0.99,
-        factors=factors,
+        global_clipnorm=recipe.global_clipnorm or None,
+        use_ema=recipe.ema_decay > 0,
+        ema_momentum=recipe.ema_decay or 0.99,
+        scales=scales,
     )

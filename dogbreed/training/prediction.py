@@ -3,25 +3,29 @@
 import keras
 import numpy as np
 
+from dogbreed.data.options import TTA
 from dogbreed.data.pipeline import InputPipeline
-from dogbreed.platform.errors import DataContradiction
+from dogbreed.platform.errors import DataContradiction, UnknownName
 
 
 def predict(
-    model: keras.Model, pipeline: InputPipeline, split: str, keep: int = 256, flip: bool = False
+    model: keras.Model, pipeline: InputPipeline, split: str, keep: int = 256, tta: str = "none"
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return int32 labels [n], float32 probabilities [n, classes] and the first `keep` photos, uint8.
 
-    With `flip` the probabilities are the mean over each photo and its mirror image.
+    tta: test-time augmentation, one of TTA; with `flip` the probabilities are the mean over each image and its mirror
+    image.
     The order is that of the shards, which is random but fixed: the first photos are a fair sample.
-    DataContradiction when the model's answer is no number.
+    DataContradiction when the model's answer is no number, UnknownName for another kind of augmentation.
     """
+    if tta not in TTA:
+        raise UnknownName(f"unknown test-time augmentation {tta!r}; known are {', '.join(TTA)}")
     labels, probabilities = [], []
     shown: list[np.ndarray] = []
     for photos, truth in pipeline.evaluation(split):
         labels.append(truth.numpy())
         answer = model.predict_on_batch(photos)
-        probabilities.append((answer + model.predict_on_batch(photos[:, :, ::-1])) / 2 if flip else answer)
+        probabilities.append((answer + model.predict_on_batch(photos[:, :, ::-1])) / 2 if tta == "flip" else answer)
         if sum(len(batch) for batch in shown) < keep:
             shown.append(photos.numpy())
     answers = np.concatenate(probabilities)

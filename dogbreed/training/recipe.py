@@ -7,12 +7,12 @@ from typing import Any
 
 from dogbreed.data.augment import Augment
 from dogbreed.data.dataset import FORMAT
-from dogbreed.data.sealed import canonical, sha256
 from dogbreed.data.view import View
+from dogbreed.platform.canonical_json import short_id
 from dogbreed.platform.errors import UnknownName
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
-CACHES = ("none", "decoded")
+CACHES = ("none", "memory")
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,24 @@ class Head:
     """How a new head is trained on the features of a body whose weights came from elsewhere, before the body learns."""
 
     epochs: int = 0  # passes over the features; 0: the head begins together with the body
-    views: int = 1  # random views of each photo whose features are kept
+    augmentations: int = 1  # random augmentations of each image whose features are kept
     learning_rate: float = 2e-3  # at the first step; a cosine leads to 0
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        if self.epochs < 0 or min(self.views, self.batch_size) < 1 or self.learning_rate <= 0:
-            raise UnknownName("head: epochs is at least 0, views and batch_size at least 1, learning_rate above 0")
+        if self.epochs < 0 or min(self.augmentations, self.batch_size) < 1 or self.learning_rate <= 0:
+            raise UnknownName(
+                "head: epochs is at least 0, augmentations and batch_size at least 1, learning_rate above 0"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name; one that is added later is left out while it has its default."""
+        return {
+            "epochs": self.epochs,
+            "augmentations": self.augmentations,
+            "learning_rate": self.learning_rate,
+            "batch_size": self.batch_size,
+        }
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,7 @@ class Recipe:
     name: str
     model: str  # a name in dogbreed.training.zoo
     size: int  # side of the square that the model sees, pixels
-    shape: str = "squash"  # how a photo becomes a square: squash, pad or crop
+    resize_mode: str = "squash"  # how an image becomes a square: squash, pad or crop
     epochs: int = 40
     batch_size: int = 64
     learning_rate: float = 2e-3  # at the end of the warm-up; a cosine leads to 0
@@ -44,17 +55,19 @@ class Recipe:
     weight_decay: float = 0.05  # of kernels only (Loshchilov & Hutter, arXiv:1711.05101)
     label_smoothing: float = 0.1
     dropout: float = 0.2
-    clip: float = 0.0  # largest norm of all gradients together; 0: any
+    global_clipnorm: float = 0.0  # largest norm of all gradients together; 0: any
     class_weights: bool = False  # photos of rare breeds count more, so that every breed counts the same
-    ema: float = 0.0  # momentum of the weights' running mean that is validated and kept; 0: none
+    ema_decay: float = 0.0  # momentum of the weights' running mean that is validated and kept; 0: none
     patience: int = 10  # epochs without a better val_top1 before training stops
     precision: str = "auto"  # of the computation; auto: mixed_float16 on a GPU, float32 on a CPU
     steps_per_execution: int = 1  # most batches between two looks of Python; more help small models on a fast GPU
-    cache: str = "none"  # decoded: photos are kept in memory as the model sees them, random views are cut from those
+    cache: str = "none"  # memory: decoded images are kept as the model sees them, random crops are cut from those
     augment: Augment = Augment()
     weights: str = "none"  # that the body begins with: none, imagenet, or where they are
     head: Head = Head()
-    unfrozen: float = 1.0  # with weights: share of the body's layers, from the last one, that learn after the head
+    trainable_fraction: float = (
+        1.0  # with weights: fraction of the body's layers, from the last one, that learn after the head
+    )
     layer_decay: float = 1.0  # with weights: the first of those learns at so many times the head's rate
 
     def __post_init__(self) -> None:
@@ -62,12 +75,14 @@ class Recipe:
             raise UnknownName("epochs, batch_size, patience and steps_per_execution are at least 1")
         if self.learning_rate <= 0 or self.weight_decay < 0 or self.warmup_epochs < 0:
             raise UnknownName("learning_rate is above 0; weight_decay and warmup_epochs are at least 0")
-        if self.clip < 0 or not (0 <= self.unfrozen <= 1 and 0 < self.layer_decay <= 1):
-            raise UnknownName("clip is at least 0, unfrozen in 0 to 1, layer_decay above 0 and at most 1")
-        if not self.unfrozen and not self.head.epochs:
-            raise UnknownName("nothing would be trained: unfrozen is 0 and so is head.epochs")
-        if not (0 <= self.label_smoothing < 1 and 0 <= self.dropout < 1 and 0 <= self.ema < 1):
-            raise UnknownName("label_smoothing, dropout and ema are at least 0 and below 1")
+        if self.global_clipnorm < 0 or not (0 <= self.trainable_fraction <= 1 and 0 < self.layer_decay <= 1):
+            raise UnknownName(
+                "global_clipnorm is at least 0, trainable_fraction in 0 to 1, layer_decay above 0 and at most 1"
+            )
+        if not self.trainable_fraction and not self.head.epochs:
+            raise UnknownName("nothing would be trained: trainable_fraction is 0 and so is head.epochs")
+        if not (0 <= self.label_smoothing < 1 and 0 <= self.dropout < 1 and 0 <= self.ema_decay < 1):
+            raise UnknownName("label_smoothing, dropout and ema_decay are at least 0 and below 1")
         for value, known in ((self.precision, PRECISIONS), (self.cache, CACHES)):
             if value not in known:
                 raise UnknownName(f"unknown value {value!r}; known are {', '.join(known)}")
@@ -75,7 +90,38 @@ class Recipe:
     @property
     def view(self) -> View:
         """How the input pipeline shows a photo."""
-        return View(self.size, self.shape)
+        return View(self.size, self.resize_mode)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name, as job keys and MLflow parameters hold them.
+
+        A field that is added later is left out while it has its default, so that job keys stay.
+        """
+        return {
+            "name": self.name,
+            "model": self.model,
+            "size": self.size,
+            "resize_mode": self.resize_mode,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "warmup_epochs": self.warmup_epochs,
+            "weight_decay": self.weight_decay,
+            "label_smoothing": self.label_smoothing,
+            "dropout": self.dropout,
+            "global_clipnorm": self.global_clipnorm,
+            "class_weights": self.class_weights,
+            "ema_decay": self.ema_decay,
+            "patience": self.patience,
+            "precision": self.precision,
+            "steps_per_execution": self.steps_per_execution,
+            "cache": self.cache,
+            "augment": self.augment.to_dict(),
+            "weights": self.weights,
+            "head": self.head.to_dict(),
+            "trainable_fraction": self.trainable_fraction,
+            "layer_decay": self.layer_decay,
+        }
 
 
 def job_key(recipe: Recipe, weights: str, digest: str, seed: int) -> str:
@@ -83,31 +129,30 @@ def job_key(recipe: Recipe, weights: str, digest: str, seed: int) -> str:
 
     weights: SHA-256 of those that it begins with, wherever they came from; "" for none.
     """
-    parts = {**dataclasses.asdict(recipe), "weights": weights}
-    return sha256(canonical([parts, digest, seed, FORMAT]))[:16]
+    return short_id([{**recipe.to_dict(), "weights": weights}, digest, seed, FORMAT])
 
 
-def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+def apply_overrides(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """Return the recipe with `key=value` settings applied, each value read as its field's type."""
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise UnknownName(f"--set takes key=value, not {setting!r}")
-        recipe = _replace(recipe, key, key, text)
+        recipe = _set_field(recipe, key, key, text)
     return recipe
 
 
-def _replace(part: Any, path: str, key: str, text: str) -> Any:
+def _set_field(part: Any, path: str, key: str, text: str) -> Any:
     """Return the dataclass `part` with the field behind `path` read from `text`; `key` is for messages."""
     name, dot, rest = path.partition(".")
     known = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     if name not in known or bool(dot) != dataclasses.is_dataclass(known[name]):
         raise UnknownName(f"a recipe has no {key!r}; {type(part).__name__} has {', '.join(known)}")
-    value = _replace(known[name], rest, key, text) if dot else _read(known[name], key, text)
+    value = _set_field(known[name], rest, key, text) if dot else _parse(known[name], key, text)
     return dataclasses.replace(part, **{name: value})
 
 
-def _read(present: Any, key: str, text: str) -> Any:
+def _parse(present: Any, key: str, text: str) -> Any:
     """Return `text` as the type of the field's present value."""
     try:
         if isinstance(present, bool):

@@ -16,7 +16,7 @@ def simple_64() -> Recipe:
         model="simple",
         size=64,
         epochs=40,
-        augment=Augment(flip=True, min_area=0.4, max_aspect=1.3, cutmix=0.5),
+        augment=Augment(hflip=True, min_area=0.4, max_aspect=1.3, cutmix_prob=0.5),
     )
 
 
@@ -27,15 +27,15 @@ def larger_128() -> Recipe:
         model="larger",
         size=128,
         epochs=50,
-        augment=Augment(flip=True, min_area=0.3, max_aspect=1.4, cutmix=0.5),
+        augment=Augment(hflip=True, min_area=0.3, max_aspect=1.4, cutmix_prob=0.5),
     )
 
 
-def sketches_64() -> Recipe:
+def synthetic_64() -> Recipe:
     """simple-64 for the drawn dogs of a first run, which have 20 steps an epoch and 40 noisy validation photos."""
     recipe = simple_64()
-    augment = dataclasses.replace(recipe.augment, cutmix=0.0)
-    return dataclasses.replace(recipe, name="sketches-64", epochs=30, batch_size=16, patience=30, augment=augment)
+    augment = dataclasses.replace(recipe.augment, cutmix_prob=0.0)
+    return dataclasses.replace(recipe, name="synthetic-64", epochs=30, batch_size=16, patience=30, augment=augment)
 
 
 def cifar10_resnet() -> Recipe:
@@ -49,7 +49,7 @@ def cifar10_resnet() -> Recipe:
         weight_decay=0.01,
         label_smoothing=0.0,
         dropout=0.0,
-        augment=Augment(flip=True, min_area=0.6, max_aspect=1.1),
+        augment=Augment(hflip=True, min_area=0.6, max_aspect=1.1),
     )
 
 
@@ -63,7 +63,7 @@ def _from_scratch(name: str, model: str, size: int, **others: Any) -> Recipe:
         "learning_rate": 1e-3,
         "warmup_epochs": 5.0,
         "patience": 20,
-        "augment": Augment(flip=True, min_area=0.3, max_aspect=1.4, cutmix=0.5),
+        "augment": Augment(hflip=True, min_area=0.3, max_aspect=1.4, cutmix_prob=0.5),
     }
     return Recipe(name=name, model=model, size=size, **{**settings, **others})
 
@@ -106,7 +106,7 @@ def mixnet_m_224() -> Recipe:
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "simple-64": simple_64,
     "larger-128": larger_128,
-    "sketches-64": sketches_64,
+    "synthetic-64": synthetic_64,
     "cifar10-resnet": cifar10_resnet,
     "resnet50-224": resnet50_224,
     "inceptionv3-224": inceptionv3_224,
@@ -118,31 +118,31 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 }
 
 
-def named(name: str) -> Recipe:
+def get_recipe(name: str) -> Recipe:
     """Return the recipe of that name; UnknownName lists those that there are."""
     if name not in RECIPES:
         raise UnknownName(f"unknown recipe {name!r}; known are {', '.join(RECIPES)}")
     return RECIPES[name]()
 
 
-def begun(name: str, weights: str | None) -> Recipe:
+def recipe_for_weights(name: str, weights: str | None) -> Recipe:
     """Return the recipe of that name and, where `weights` are given, in its fine-tuned form."""
-    recipe = named(name)
-    return recipe if weights in (None, "none") else fine_tuned(recipe, str(weights))
+    recipe = get_recipe(name)
+    return recipe if weights in (None, "none") else with_finetuning(recipe, str(weights))
 
 
-def fine_tuned(recipe: Recipe, weights: str) -> Recipe:
+def with_finetuning(recipe: Recipe, weights: str) -> Recipe:
     """Return a recipe for a body that has learned already: a new head on its features, then its upper part, gently."""
     return dataclasses.replace(
         recipe,
         weights=weights,
         dropout=0.7,  # of a head on four views of MobileNetV2's features: 0.2 74.1 % on validation, 0.5 75.3, 0.7 76.2
-        head=Head(epochs=30, views=4),
-        unfrozen=0.5,
+        head=Head(epochs=30, augmentations=4),
+        trainable_fraction=0.5,
         layer_decay=0.3,
         epochs=6,
         learning_rate=3e-5,  # 3e-4 took MobileNetV2 from 76.8 % on validation to 69.6 in an epoch
         warmup_epochs=0.5,
         patience=4,
-        augment=Augment(flip=True, min_area=0.5, max_aspect=1.3),
+        augment=Augment(hflip=True, min_area=0.5, max_aspect=1.3),
     )

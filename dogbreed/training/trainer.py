@@ -1,46 +1,54 @@
-"""One training: build, compile, run its phases with an Observer, keep the best weights."""
+"""One training from recipe to best weights: its phases, and the loop over their epochs and steps."""
 
-import dataclasses
 import hashlib
+import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from dogbreed.data.dataset import Manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.split import TRAIN, VALIDATION
-from dogbreed.platform.errors import DataContradiction, UnknownName
-from dogbreed.training import batches, memory, transfer, zoo
-from dogbreed.training.checkpoint import Snapshot
-from dogbreed.training.course import MONITOR
-from dogbreed.training.distribution import Distribution, synchronize
-from dogbreed.training.learner import metrics
-from dogbreed.training.loop import Loop
-from dogbreed.training.optimizer import LayerwiseAdamW, adamw
-from dogbreed.training.phase import Phase
+from dogbreed.platform import stopping
+from dogbreed.platform.errors import DataContradiction, Stopped, UnknownName
+from dogbreed.training import memory_estimate
+from dogbreed.training.build import build_model
+from dogbreed.training.checkpoint import Checkpointer, NullCheckpointer, Snapshot
+from dogbreed.training.distributed import DistributedContext
+from dogbreed.training.phases import count_epochs, make_phases
+from dogbreed.training.progress import MetricLogger, Progress, count_input_wait, require_finite
 from dogbreed.training.recipe import Recipe
-from dogbreed.training.saver import Saver
-from dogbreed.training.watcher import Observer, Watcher
-from dogbreed.training.zoo import ends, weights
+from dogbreed.training.resource_usage import ResourceUsage
+from dogbreed.training.state import (
+    MONITOR,
+    Phase,
+    TrainState,
+    copy_ema_weights,
+    flatten,
+    get_arrays,
+    set_arrays,
+    should_continue,
+    unflatten,
+)
+from dogbreed.training.steps import Evaluator, MakeEvaluator, MetricSums, make_train_step, means
+from dogbreed.training.zoo import weights
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A finished training: the model with its best weights and how it got there."""
+class TrainResult:
+    """A finished training: the model with its best weights, and how it got there."""
 
     model: keras.Model
-    history: tuple[dict[str, float], ...]  # one entry an epoch: epoch, loss, top1, top5, val_*, seconds
-    cost: dict[str, float]  # see dogbreed.training.cost
-    head_epochs: int  # so many of them, the first ones, trained a head on a frozen body
+    history: tuple[dict[str, float], ...]  # one entry an epoch: epoch, loss, top1, top5, val_*, epoch_seconds
+    resource_usage: dict[str, float]  # see dogbreed.training.resource_usage
+    head_epochs: int  # so many of the epochs, the first ones, trained a head on a frozen body
     weights_sha256: str
     optimizer_sha256: str
 
@@ -50,193 +58,198 @@ class Trained:
         return max(self.history, key=lambda epoch: epoch[MONITOR])
 
 
+class Trainer:
+    """Trains the phases of one training, and keeps the weights of its best epoch."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        progress: Progress,
+        checkpointer: Checkpointer,
+        restored: Snapshot | None,
+        distribution: DistributedContext,
+        make_evaluator: MakeEvaluator = Evaluator,
+    ) -> None:
+        """model: the whole one, whose weights are kept. restored: what to go on from, None for a new training."""
+        self.state = restored.state if restored else TrainState()
+        self.best_weights = unflatten(restored.arrays, "best") if restored else []
+        self.usage = ResourceUsage(self.state.resource_usage)
+        self._model, self._progress, self._checkpointer = model, progress, checkpointer
+        self._restored, self._distribution, self._make_evaluator = restored, distribution, make_evaluator
+        with distribution.scope():
+            self._sums = MetricSums()
+        self._sums.assign(self.state.metric_sums)
+
+    def restore(self, phase: Phase) -> None:
+        """Build the phase's optimizer and, in the phase in which a checkpoint was written, go on from that."""
+        with self._distribution.scope():
+            phase.model.optimizer.build(phase.model.trainable_variables)
+        if self._restored:
+            set_arrays(self._restored.arrays, self._model, phase.model.optimizer)
+            self._restored = None
+
+    def train(self, phase: Phase) -> None:
+        """Take the steps of a phase from wherever the state is; Stopped, after a checkpoint, between two of them."""
+        state, checkpointer, progress = self.state, self._checkpointer, self._progress
+        iterator = self._distribution.iterate(phase.make_batches(state.next_position(phase.steps)), phase.batch_size)
+        steps = phase.model.steps_per_execution  # above 1, a step takes its batches from the iterator itself
+        batches = count_input_wait(iterator, state) if steps == 1 else itertools.repeat(iterator)
+        train_step = make_train_step(phase.model, self._sums, self._distribution)
+        evaluator = self._make_evaluator(phase.ema_model or phase.model, phase.model, self._distribution)
+        # traced here, where a signal may break it off, and not in the first step
+        train_step.get_concrete_function(iterator.element_spec if steps == 1 else iterator)
+        evaluator.trace(phase.validation)
+        with self._checkpoint_when_stopped(phase), stopping.held():
+            while should_continue(state, phase):
+                progress.start_epoch(state, phase)
+                while state.epoch_step < phase.steps:
+                    train_step(next(batches))  # metrics stay on the device
+                    state.advance(steps)
+                    progress.end_step(state, phase, self._sums)
+                    checkpointer.check_lease()
+                    stopping.check()
+                    if checkpointer.should_save(state.global_step):
+                        self.save(phase)
+                self._end_epoch(phase, evaluator)
+
+    def save(self, phase: Phase) -> None:
+        """Begin to write a checkpoint of this moment, unless a metric is no number."""
+        state = self.state
+        state.metric_sums = self._sums.read()
+        state.epoch_seconds = self._progress.epoch_seconds() if state.epoch_step else 0.0
+        require_finite(means(state.metric_sums) if state.epoch_step else {}, f"epoch {len(state.history) + 1}")
+        state.resource_usage = self.usage.read()
+        arrays = get_arrays(self._model, phase.model.optimizer) | flatten("best", self.best_weights)
+        self._checkpointer.save(Snapshot(state.copy(), arrays, self._progress.logger.state()))
+
+    @contextmanager
+    def _checkpoint_when_stopped(self, phase: Phase) -> Iterator[None]:
+        try:
+            yield
+        except Stopped:
+            if self.state.global_step:
+                self.save(phase)
+            raise
+
+    def _end_epoch(self, phase: Phase, evaluator: Evaluator) -> None:
+        """Validate, keep the weights if they are the best so far, and log the epoch."""
+        state, values = self.state, means(self._sums.read())
+        require_finite(values, f"epoch {len(state.history) + 1}")
+        if phase.ema_model:
+            copy_ema_weights(phase.model, phase.ema_model)
+        values |= {f"val_{name}": value for name, value in evaluator.evaluate(phase.validation).items()}
+        require_finite(values, f"epoch {len(state.history) + 1}")
+        if values[MONITOR] > state.best_metric:
+            self.best_weights = (phase.ema_model or self._model).get_weights()
+        self._progress.end_epoch(state, phase, values)
+        self._sums.assign({})
+
+
 def train(
     recipe: Recipe,
     manifest: Manifest,
     pipeline: InputPipeline,
     seed: int,
-    observer: Observer,
-    begin: weights.Weights | None = None,
-    saver: Saver | None = None,
-    saved: Snapshot | None = None,
-    distribution: Distribution | None = None,
-) -> Trained:
-    """Train `recipe`, from `begin` where it is given, going on with `saved`, and leave checkpoints to `saver`.
+    logger: MetricLogger,
+    init_weights: weights.Weights | None = None,
+    checkpointer: Checkpointer | None = None,
+    restored: Snapshot | None = None,
+    distribution: DistributedContext | None = None,
+    log_every: int = 0,
+    make_evaluator: MakeEvaluator = Evaluator,
+) -> TrainResult:
+    """Train a recipe to its end.
 
-    distribution: joined; None for one device. All workers of one come to the same result.
-    DataContradiction when the loss stops being a number. On Stopped the last whole step is in a checkpoint.
+    Args:
+        init_weights: of a pretrained body, None for random weights.
+        checkpointer: takes a checkpoint when one is due, at the end of each phase, and when training is stopped.
+        restored: the checkpoint to go on from, None to begin.
+        distribution: joined; None for one device. All its workers come to the same result.
+        log_every: steps between two log points of `step_*` metrics, 0 for none.
+
+    Raises:
+        DataContradiction: there is too little to learn from, or the loss is no number.
+        Stopped: after SIGTERM or Ctrl-C; the last step is in a checkpoint.
     """
-    distribution = distribution or Distribution()
+    distribution, checkpointer = distribution or DistributedContext(), checkpointer or NullCheckpointer()
     _check(recipe, manifest, distribution)
     keras.utils.set_random_seed(seed)
-    with distribution.scope():
-        model = build(recipe, len(manifest.classes))
-    memory.check(memory.plan(model, recipe, pipeline), recipe)
-    if begin:
-        weights.load(model, begin)
-    if saved:
-        log.info("going on after step %d, epoch %d", saved.course.step, len(saved.course.history) + 1)
-        observer.restore(saved.spool)
-    loop = Loop(model, Watcher(_epochs(recipe, begin), observer), saver, saved, distribution)
+    model = _initial_model(recipe, pipeline, len(manifest.classes), init_weights, distribution)
+    if restored:
+        log.info("going on after step %d, epoch %d", restored.state.global_step, len(restored.state.history) + 1)
+        logger.restore(restored.metric_spool)
+    pretrained = init_weights is not None
+    phases = make_phases(recipe, pipeline, model, seed, distribution, pretrained)
+    progress = Progress(logger, count_epochs(recipe, pretrained), log_every)
+    trainer = Trainer(model, progress, checkpointer, restored, distribution, make_evaluator)
+    state = trainer.state
     try:
-        trained = _train(loop, model, _phases(recipe, pipeline, model, seed, begin is not None, distribution))
+        for make_phase in phases[state.phase :]:
+            phase = make_phase()
+            trainer.restore(phase)
+            if should_continue(state, phase):
+                trainer.train(phase)
+            trainer.save(phase)
+            model.set_weights(trainer.best_weights)
+            if state.phase < len(phases) - 1:
+                state.start_next_phase()
     finally:
-        if saver:
-            saver.wait()
-    return trained if distribution.name == "single" else dataclasses.replace(trained, model=_plain(recipe, model))
+        checkpointer.wait_until_finished()
+    return _result(recipe, model, phase, trainer, distribution)
 
 
-def _check(recipe: Recipe, manifest: Manifest, distribution: Distribution) -> None:
-    """Raise DataContradiction or UnknownName when there is too little to learn from."""
+def _check(recipe: Recipe, manifest: Manifest, distribution: DistributedContext) -> None:
+    """Raise DataContradiction or UnknownName where there is too little to learn from."""
     for split in (TRAIN, VALIDATION):
-        manifest.filled(split)
+        manifest.require_nonempty(split)
     if len(manifest.classes) < 2:
-        raise DataContradiction("the dataset has one breed only, there is nothing to learn; preprocess more --breeds")
-    photos = manifest.split(TRAIN).records
+        raise DataContradiction("the dataset has one class only, there is nothing to learn; preprocess more --classes")
+    photos = manifest.split(TRAIN).num_examples
     if distribution.name != "single" and photos < recipe.batch_size:
         raise UnknownName(f"{photos} train photos are no batch of {recipe.batch_size}; lower --batch-size")
 
 
-def _plain(recipe: Recipe, model: keras.Model) -> keras.Model:
+def _initial_model(
+    recipe: Recipe,
+    pipeline: InputPipeline,
+    classes: int,
+    init_weights: weights.Weights | None,
+    distribution: DistributedContext,
+) -> keras.Model:
+    """Return the model that a training begins with; ImpossibleHere where it would not fit into memory."""
+    with distribution.scope():
+        model = build_model(recipe, classes)
+    memory_estimate.check(memory_estimate.estimate(model, recipe, pipeline), recipe)
+    if init_weights:
+        weights.load(model, init_weights)
+    return model
+
+
+def _result(
+    recipe: Recipe, model: keras.Model, last_phase: Phase, trainer: Trainer, distribution: DistributedContext
+) -> TrainResult:
+    """Return the result of a training whose last phase has ended."""
+    state = trainer.state
+    head_epochs = len(state.history) if last_phase.kind == "head" else state.phase_starts[-1]
+    _warn_of_useless_finetuning(state.history[:head_epochs], state.history[head_epochs:])
+    hashes = sha256_of_arrays(model.get_weights()), sha256_of_arrays(last_phase.model.optimizer.variables)
+    plain = model if distribution.name == "single" else _without_strategy(recipe, model)
+    return TrainResult(plain, tuple(state.history), trainer.usage.read(), head_epochs, *hashes)
+
+
+def _warn_of_useless_finetuning(head: Sequence[dict[str, float]], full: Sequence[dict[str, float]]) -> None:
+    if head and full and max(epoch[MONITOR] for epoch in head) >= max(epoch[MONITOR] for epoch in full):
+        log.warning("no epoch with the body was better than the head alone, which is kept; lower learning_rate")
+
+
+def _without_strategy(recipe: Recipe, model: keras.Model) -> keras.Model:
     """Return a copy of a model that has replicas, on one device."""
-    plain = build(recipe, model.output.shape[-1])
+    plain = build_model(recipe, model.output.shape[-1])
     plain.set_weights(model.get_weights())
     return plain
 
 
-def _train(loop: Loop, model: keras.Model, phases: Sequence[Callable[[], Phase]]) -> Trained:
-    """Run the phases that are left."""
-    course = loop.course
-    for make in phases[course.phase :]:
-        phase = make()
-        loop.run(phase)
-        model.set_weights(loop.best)
-        if course.phase < len(phases) - 1:
-            course.next_phase()
-    heads = course.starts[1] if len(phases) > 1 else len(course.history) * (phase.batch_size is None)
-    if 0 < heads < len(course.history) and _best(course.history[:heads]) >= _best(course.history[heads:]):
-        log.warning("no epoch with the body was better than the head alone, which is kept; lower learning_rate")
-    hashes = digest(model.get_weights()), digest(phase.learning.optimizer.variables)
-    return Trained(model, tuple(course.history), loop.meter.read(), heads, *hashes)
-
-
-def _epochs(recipe: Recipe, begin: weights.Weights | None) -> int:
-    heads = recipe.head.epochs if begin else 0
-    return heads + (recipe.epochs if recipe.unfrozen or not begin else 0)
-
-
-def _phases(
-    recipe: Recipe,
-    pipeline: InputPipeline,
-    model: keras.Model,
-    seed: int,
-    transferred: bool,
-    distribution: Distribution,
-) -> list[Callable[[], Phase]]:
-    """Return what makes each phase of a training; a phase is costly to make, so only those to come are made."""
-    head, body = (partial(make, recipe, pipeline, model, seed, distribution) for make in (_head, _body))
-    if not transferred:
-        return [partial(body, transferred=False)]
-    return [*[head] * (recipe.head.epochs > 0), *[partial(body, transferred=True)] * (recipe.unfrozen > 0)]
-
-
-def _head(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed: int, distribution: Distribution) -> Phase:
-    """Return the phase that trains the head alone, on features that the body gives once."""
-    seen, validation = transfer.seen(ends.body(model), recipe, pipeline, seed)
-    classes, settings = model.output.shape[-1], recipe.head
-    with _precision(policy(recipe.precision)):  # Keras scales the loss of a model of 16 bits only
-        head = ends.head(model)
-    steps = -(-len(seen.labels) // settings.batch_size)
-    rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps)
-    _compile(head, recipe, LayerwiseAdamW(rate, decay=recipe.weight_decay, factors={}))
-    return Phase(
-        learning=head,
-        epochs=settings.epochs,
-        steps=steps,
-        patience=settings.epochs,
-        batches=partial(transfer.batches, seen, classes, settings.batch_size, settings.epochs, seed),
-        validation=transfer.batches(validation, classes, settings.batch_size, 1, seed),
-    )
-
-
-def _body(
-    recipe: Recipe,
-    pipeline: InputPipeline,
-    model: keras.Model,
-    seed: int,
-    distribution: Distribution,
-    transferred: bool,
-) -> Phase:
-    """Return the phase of the whole model or, with transferred weights, of the head and the body's upper part."""
-    factors: Mapping[str, float] = {}
-    if transferred:
-        transfer.freeze(model, recipe.unfrozen)
-        factors = transfer.factors(model, recipe.layer_decay)
-    classes, steps = model.output.shape[-1], pipeline.steps(TRAIN)
-    # a number of batches that does not divide the epoch would run past its end
-    block = max(size for size in range(1, recipe.steps_per_execution + 1) if steps % size == 0)
-    with distribution.scope():
-        _compile(model, recipe, adamw(recipe, steps, factors), block)
-    if distribution.name != "single":
-        synchronize(model)
-    return Phase(
-        learning=model,
-        epochs=recipe.epochs,
-        steps=steps,
-        patience=recipe.patience,
-        batches=partial(batches.training, recipe, pipeline, classes, seed),
-        validation=batches.one_hot(pipeline.evaluation(VALIDATION), classes),
-        batch_size=recipe.batch_size,
-        ema=recipe.ema > 0,
-    )
-
-
-def _best(history: Sequence[dict[str, float]]) -> float:
-    return max(epoch[MONITOR] for epoch in history)
-
-
-def policy(precision: str) -> str:
-    """Return the name of Keras' dtype policy behind a recipe's precision on this machine."""
-    if precision != "auto":
-        return precision
-    return "mixed_float16" if tf.config.list_physical_devices("GPU") else "float32"
-
-
-@contextmanager
-def _precision(name: str) -> Iterator[None]:
-    """Build layers that compute in `name`; their weights stay float32."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def build(recipe: Recipe, classes: int) -> keras.Model:
-    """Return the recipe's untrained model."""
-    with _precision(policy(recipe.precision)):
-        return zoo.build(recipe.model, recipe.size, classes, recipe.dropout)
-
-
-def compiled(recipe: Recipe, classes: int, steps: int) -> keras.Model:
-    """Return the recipe's untrained model with loss, metrics and optimizer; an epoch has `steps` batches."""
-    model = build(recipe, classes)
-    _compile(model, recipe, adamw(recipe, steps, {}))
-    return model
-
-
-def _compile(model: keras.Model, recipe: Recipe, optimizer: keras.optimizers.Optimizer, block: int = 1) -> None:
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-        metrics=metrics(),
-        steps_per_execution=block,
-        jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA: 0.57x on CPU
-    )
-
-
-def digest(arrays: Any) -> str:
+def sha256_of_arrays(arrays: Any) -> str:
     """Return the SHA-256 of the arrays' bytes in order."""
     hashed = hashlib.sha256()
     for array in arrays:

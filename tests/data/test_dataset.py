@@ -10,19 +10,19 @@ import pytest
 from dogbreed.data.dataset import (
     FORMAT,
     MANIFEST,
-    Copy,
+    DuplicatePair,
     Manifest,
-    Part,
-    Rejected,
+    QuarantinedImage,
     Shard,
+    ShardResult,
     Split,
     commit_shard,
     config_id,
     load_manifest,
     local_shards,
 )
-from dogbreed.data.sealed import canonical, sha256, unsealed
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
+from dogbreed.platform.canonical_json import dumps, loads_verified, sha256_hex
 from dogbreed.platform.errors import (
     DamagedData,
     DataContradiction,
@@ -36,14 +36,14 @@ from dogbreed.platform.storage import FolderStore, Store, open_store
 SHARD = Shard("shards/ab.tfrecord", "ab", 10, 3)
 MANIFEST_OF_TWO = Manifest(
     format=FORMAT,
-    options={"size": 32, "crop": "box"},
-    source="source",
+    config={"size": 32, "crop": "box"},
+    source_digest="source",
     versions={"pillow": "12"},
     classes=("n1-A", "n2-B"),
-    splits={"train": Split(2, (SHARD, replace(SHARD, records=4))), "test": Split(0, ())},
-    quarantine=(Rejected("n1-A/1", "broken"),),
-    dropped={"not asked for": 3},
-    copies=(Copy("n1-A/2", "n2-B/3", "near"),),
+    splits={"train": Split(2, (SHARD, replace(SHARD, num_examples=4))), "test": Split(0, ())},
+    quarantine=(QuarantinedImage("n1-A/1", "broken"),),
+    excluded={"not selected": 3},
+    duplicates=(DuplicatePair("n1-A/2", "n2-B/3", "near"),),
 )
 
 
@@ -57,8 +57,8 @@ def test_a_manifest_survives_its_file() -> None:
     again = Manifest.from_json(MANIFEST_OF_TWO.to_json())
     assert again == MANIFEST_OF_TWO
     assert again.to_json() == MANIFEST_OF_TWO.to_json()
-    content = unsealed(MANIFEST_OF_TWO.to_json())
-    assert again.digest == MANIFEST_OF_TWO.digest == sha256(canonical(content))
+    content = loads_verified(MANIFEST_OF_TWO.to_json())
+    assert again.digest == MANIFEST_OF_TWO.digest == sha256_hex(dumps(content))
     assert f'"digest": "{again.digest}"'.encode() in MANIFEST_OF_TWO.to_json()
 
 
@@ -66,26 +66,26 @@ def test_a_manifest_equals_what_is_read_back(
     source: StanfordDogs, preprocess: Callable[..., Manifest | None], tmp_path: Path
 ) -> None:
     out = FolderStore(tmp_path)
-    assert preprocess(source, out, breeds=("Inkpot_terrier",)) == load_manifest(out)
+    assert preprocess(source, out, classes=("Inkpot_terrier",)) == load_manifest(out)
 
 
 def test_a_part_survives_its_file() -> None:
-    for part in (Part("train", SHARD, 3), Part("test", None, 0, (Rejected("n1-A/1", "broken"),))):
-        assert Part.from_json(part.to_json()) == part
+    for part in (ShardResult("train", SHARD, 3), ShardResult("test", None, 0, (QuarantinedImage("n1-A/1", "broken"),))):
+        assert ShardResult.from_json(part.to_json()) == part
 
 
 OTHER_CONTENT = {
     "format": FORMAT + 1,
-    "source": "other",
-    "options": {"size": 33, "crop": "box"},
+    "source_digest": "other",
+    "config": {"size": 33, "crop": "box"},
     "versions": {"pillow": "13"},
     "classes": ("n2-B", "n1-A"),
     "splits": {},
     "quarantine": (),
-    "dropped": {},
-    "copies": (),
+    "excluded": {},
+    "duplicates": (),
 }
-ASKED_FOR = ("format", "source", "options", "versions")  # known before any photo is read
+ASKED_FOR = ("format", "source_digest", "config", "versions")  # known before any photo is read
 
 
 def test_the_digest_follows_every_content() -> None:
@@ -105,16 +105,16 @@ def test_the_configuration_is_what_was_asked_for_and_known_before_the_photos() -
 
 
 def test_a_split_counts_photos_and_records_apart() -> None:
-    assert MANIFEST_OF_TWO.split("train").photos == 2
-    assert MANIFEST_OF_TWO.split("train").records == 7
+    assert MANIFEST_OF_TWO.split("train").num_images == 2
+    assert MANIFEST_OF_TWO.split("train").num_examples == 7
     with pytest.raises(UnknownName, match="no split 'valid' in the dataset; it has train, test"):
         MANIFEST_OF_TWO.split("valid")
 
 
 def test_a_split_without_photos_contradicts_whoever_needs_some() -> None:
-    assert MANIFEST_OF_TWO.filled("train") == MANIFEST_OF_TWO.split("train")
-    with pytest.raises(DataContradiction, match="no test photos; preprocess more"):
-        MANIFEST_OF_TWO.filled("test")
+    assert MANIFEST_OF_TWO.require_nonempty("train") == MANIFEST_OF_TWO.split("train")
+    with pytest.raises(DataContradiction, match="no test images"):
+        MANIFEST_OF_TWO.require_nonempty("test")
 
 
 def test_without_manifest_the_job_that_writes_it_is_named(store: Store) -> None:
@@ -133,7 +133,7 @@ def test_without_manifest_the_job_that_writes_it_is_named(store: Store) -> None:
         b"null",
         b"7",
         b"{}",
-        MANIFEST_OF_TWO.to_json().replace(b'"photos"', b'"images"'),
+        MANIFEST_OF_TWO.to_json().replace(b'"num_images"', b'"photos"'),
         json.dumps({**json.loads(MANIFEST_OF_TWO.to_json()), "splits": []}).encode(),
         json.dumps({**json.loads(MANIFEST_OF_TWO.to_json()), "more": 1}).encode(),
     ],
@@ -159,7 +159,7 @@ def test_a_manifest_of_another_format_contradicts_and_says_what_to_do(tmp_path: 
 
 def test_a_shard_is_named_by_its_content(store: Store) -> None:
     shard = commit_shard(store, b"records", 3)
-    assert shard == Shard(f"shards/{sha256(b'records')}.tfrecord", sha256(b"records"), 7, 3)
+    assert shard == Shard(f"shards/{sha256_hex(b'records')}.tfrecord", sha256_hex(b"records"), 7, 3)
     assert commit_shard(store, b"records", 3) == shard
     assert list(store.list()) == [shard.key]
 
@@ -183,7 +183,7 @@ def test_a_flipped_bit_in_a_shard_is_noticed(store: Store, tmp_path: Path) -> No
 def test_a_shard_of_another_length_is_noticed(store: Store, tmp_path: Path, data: bytes) -> None:
     store.put(SHARD.key, data)
     with pytest.raises(DamagedData):
-        local_shards(store, [replace(SHARD, sha256=sha256(b"r" * 1000), bytes=1000)], tmp_path / "cache")
+        local_shards(store, [replace(SHARD, sha256=sha256_hex(b"r" * 1000), bytes=1000)], tmp_path / "cache")
 
 
 def test_a_shard_that_is_gone_is_an_error_of_the_data(store: Store, tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_a_crop_that_is_not_resized_holds_the_very_pixels_of_the_box(resample: s
 
 @pytest.mark.parametrize(("box", "side"), [(Box(0, 0, 300, 200), 64), (Box(10, 10, 50, 40), 30)])
 def test_a_square_has_the_shorter_side_twice(box: Box, side: int) -> None:
-    assert image.crop(noise(400, 400), box, 64, square=True).shape == (side, side, 3)
+    assert image.crop(noise(400, 400), box, 64, squash=True).shape == (side, side, 3)
 
 
 def test_resampling_by_area_takes_the_mean_of_the_pixels_below_each_new_one() -> None:

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from dogbreed.data import copies, leakage
-from dogbreed.data.copies import find_copies_once
-from dogbreed.data.dataset import Copy
+from dogbreed.data.copies import find_duplicates
+from dogbreed.data.dataset import DuplicatePair
 from dogbreed.data.leakage import (
     GRADIENT,
     PERCEPTUAL,
@@ -22,7 +22,7 @@ from dogbreed.data.leakage import (
     leaked,
     near_pairs,
 )
-from dogbreed.data.options import DatasetOptions
+from dogbreed.data.options import DatasetConfig
 from dogbreed.data.plan import make_plan
 from dogbreed.data.sources import Photo
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
@@ -67,9 +67,9 @@ CHANGED = {
 }
 
 
-def find_copies(source: Photos | StanfordDogs, out: Path, pool: ThreadPoolExecutor) -> list[Copy]:
-    plan = make_plan(source, DatasetOptions(split="stratified"))
-    return find_copies_once(plan, FolderStore(out), pool)
+def find_copies(source: Photos | StanfordDogs, out: Path, pool: ThreadPoolExecutor) -> list[DuplicatePair]:
+    plan = make_plan(source, DatasetConfig(split="stratified"))
+    return find_duplicates(plan, FolderStore(out), pool)
 
 
 @pytest.mark.parametrize("change", CHANGED)
@@ -77,14 +77,14 @@ def test_a_copy_is_found_whatever_was_done_to_it(change: str, pool: ThreadPoolEx
     others = {f"b/train/{seed}": encoded(picture(seed)) for seed in range(1, 40)}
     source = Photos({"a/train/0": encoded(ORIGINAL), "a/test/0": CHANGED[change], **others})
     kind = change if change in ("file", "pixels") else "near"
-    assert find_copies(source, tmp_path, pool) == [Copy("a/test/0", "a/train/0", kind)]
+    assert find_copies(source, tmp_path, pool) == [DuplicatePair("a/test/0", "a/train/0", kind)]
 
 
 def test_photos_that_cannot_be_decoded_are_copies_only_as_files(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
     broken = encoded(ORIGINAL)[:300]
     source = Photos({"a/train/0": broken, "a/train/1": broken, "a/train/2": broken[:200], "a/train/3": b""})
-    assert find_copies(source, tmp_path, pool) == [Copy("a/train/0", "a/train/1", "file")]
-    assert fingerprint(broken).perceptual is None
+    assert find_copies(source, tmp_path, pool) == [DuplicatePair("a/train/0", "a/train/1", "file")]
+    assert fingerprint(broken).phash is None
 
 
 def test_workers_look_at_each_photo_once_whoever_of_them_is_killed(
@@ -93,7 +93,7 @@ def test_workers_look_at_each_photo_once_whoever_of_them_is_killed(
     monkeypatch.setattr(copies, "PHOTOS_PER_SHARD", 5)
     files = {f"a/train/{seed:02}": encoded(picture(seed)) for seed in range(20)}
     source = Photos({**files, "a/train/19": encoded(picture(3))})
-    plan, out, seen = make_plan(source, DatasetOptions(split="stratified")), FolderStore(tmp_path), list[str]()
+    plan, out, seen = make_plan(source, DatasetConfig(split="stratified")), FolderStore(tmp_path), list[str]()
 
     def read(photo: Photo) -> bytes:
         if len(seen) == 10:
@@ -103,14 +103,14 @@ def test_workers_look_at_each_photo_once_whoever_of_them_is_killed(
 
     monkeypatch.setattr(source, "read", read)
     with ThreadPoolExecutor(1) as one, pytest.raises(Stopped):
-        find_copies_once(plan, out, one, index=1, workers=2)  # type: ignore[arg-type]
+        find_duplicates(plan, out, one, index=1, workers=2)  # type: ignore[arg-type]
     order = [photo.key for photo in plan.photos]
     assert set(seen) == {*order[5:10], *order[15:]}, "every second part is the second worker's"
     monkeypatch.setattr(source, "read", lambda photo: seen.append(photo.key) or source.files[photo.key])
-    found = find_copies_once(plan, out, pool, index=0, workers=2)
-    assert found == [Copy("a/train/03", "a/train/19", "file")]
+    found = find_duplicates(plan, out, pool, index=0, workers=2)
+    assert found == [DuplicatePair("a/train/03", "a/train/19", "file")]
     assert sorted(seen) == sorted(order)
-    assert find_copies_once(plan, out, pool) == found
+    assert find_duplicates(plan, out, pool) == found
     assert len(seen) == len(order), "what was found once is read back"
 
 
@@ -120,7 +120,7 @@ def test_workers_compare_each_photo_once_whoever_of_them_is_killed(
     monkeypatch.setattr(copies, "ROWS_PER_PART", 5)
     files = {f"a/train/{seed:02}": encoded(picture(seed)) for seed in range(18)}
     source = Photos({**files, "a/train/18": b"no photo", "a/train/19": encoded(picture(3), quality=30)})
-    plan, out, compared = make_plan(source, DatasetOptions(split="stratified")), FolderStore(tmp_path), list[range]()
+    plan, out, compared = make_plan(source, DatasetConfig(split="stratified")), FolderStore(tmp_path), list[range]()
 
     def compare(hashes: Hashes, rows: range, threads: ThreadPoolExecutor) -> list[tuple[str, str]]:
         if len(compared) == 2:
@@ -130,12 +130,12 @@ def test_workers_compare_each_photo_once_whoever_of_them_is_killed(
 
     monkeypatch.setattr(copies, "near_pairs", compare)
     with pytest.raises(Stopped):
-        find_copies_once(plan, out, pool, index=1, workers=2)
+        find_duplicates(plan, out, pool, index=1, workers=2)
     assert {rows.start for rows in compared} == {5, 15}, "every second part is the second worker's"
     monkeypatch.setattr(
         copies, "near_pairs", lambda hashes, rows, threads: compared.append(rows) or near_pairs(hashes, rows, threads)
     )
-    assert find_copies_once(plan, out, pool, index=0, workers=2) == [Copy("a/train/03", "a/train/19", "near")]
+    assert find_duplicates(plan, out, pool, index=0, workers=2) == [DuplicatePair("a/train/03", "a/train/19", "near")]
     assert sorted(row for rows in compared for row in rows) == list(range(19)), "what cannot be decoded has no row"
 
 
@@ -156,45 +156,45 @@ def test_near_pairs_are_all_pairs_whatever_is_compared_at_a_time(
 
 
 def test_copies_of_copies_are_one_group() -> None:
-    found = groups([Copy("a", "b", "near"), Copy("b", "c", "near"), Copy("x", "y", "file")])
+    found = groups([DuplicatePair("a", "b", "near"), DuplicatePair("b", "c", "near"), DuplicatePair("x", "y", "file")])
     assert found == {"a": "a", "b": "a", "c": "a", "x": "x", "y": "x"}
     assert groups([]) == {}
     assert leaked(found, {"c"}) == {"a", "b"}
 
 
-def plans(copies: list[Copy], **options: object) -> dict[str, str]:
+def plans(copies: list[DuplicatePair], **options: object) -> dict[str, str]:
     """Return key -> split of 3 breeds x (20 train + 10 test) photos with these copies."""
     keys = [
         f"{breed}/{part}/{n}" for breed in "abc" for part, count in (("train", 20), ("test", 10)) for n in range(count)
     ]
-    plan = make_plan(Photos(dict.fromkeys(keys, b"")), DatasetOptions(**options), copies)  # type: ignore[arg-type]
+    plan = make_plan(Photos(dict.fromkeys(keys, b"")), DatasetConfig(**options), copies)  # type: ignore[arg-type]
     return {photo.key: split for split, photos in plan.shards for photo in photos}
 
 
 def test_train_copies_of_published_test_photos_are_dropped_and_counted() -> None:
-    copies = [Copy("a/test/3", "a/train/5", "near"), Copy("a/train/5", "b/train/7", "near")]
+    copies = [DuplicatePair("a/test/3", "a/train/5", "near"), DuplicatePair("a/train/5", "b/train/7", "near")]
     source = Photos(dict.fromkeys(plans([]), b""))
-    plan = make_plan(source, DatasetOptions(), copies)
+    plan = make_plan(source, DatasetConfig(), copies)
     kept = {photo.key for photo in plan.photos}
     assert {"a/train/5", "b/train/7"} == {photo.key for photo in source.photos} - kept
-    assert plan.dropped == {"copies of test photos": 2}
-    assert plan.copies == tuple(copies)
+    assert plan.excluded == {"duplicates of test images": 2}
+    assert plan.duplicates == tuple(copies)
 
 
 def test_a_published_validation_part_is_kept_clean_too() -> None:
     files = {f"a/{part}/{n}": b"" for part in ("train", "validation", "test") for n in range(4)}
     copies = [
-        Copy("a/train/0", "a/validation/0", "near"),
-        Copy("a/test/1", "a/train/1", "near"),
-        Copy("a/train/1", "a/validation/1", "near"),
+        DuplicatePair("a/train/0", "a/validation/0", "near"),
+        DuplicatePair("a/test/1", "a/train/1", "near"),
+        DuplicatePair("a/train/1", "a/validation/1", "near"),
     ]
-    plan = make_plan(Photos(files), DatasetOptions(), copies)
+    plan = make_plan(Photos(files), DatasetConfig(), copies)
     assert set(files) - {photo.key for photo in plan.photos} == {"a/train/0", "a/train/1", "a/validation/1"}
-    assert plan.dropped == {"copies of test photos": 2, "copies of validation photos": 1}
+    assert plan.excluded == {"duplicates of test images": 2, "duplicates of validation images": 1}
 
 
 def test_leaks_can_be_kept() -> None:
-    splits = plans([Copy("a/test/3", "a/train/5", "near")], keep_leaks=True)
+    splits = plans([DuplicatePair("a/test/3", "a/train/5", "near")], keep_duplicates=True)
     assert len(splits) == 90
     assert splits["a/test/3"] == "test"
 
@@ -202,17 +202,21 @@ def test_leaks_can_be_kept() -> None:
 @pytest.mark.parametrize("mode", ["official", "stratified"])
 @pytest.mark.parametrize("seed", range(5))
 def test_copies_come_into_the_same_carved_part(mode: str, seed: int) -> None:
-    copies = [Copy(f"{breed}/train/{n}", f"{breed}/train/{n + 1}", "near") for breed in "abc" for n in range(0, 20, 2)]
-    copies.append(Copy("a/train/1", "b/train/0", "pixels"))
+    copies = [
+        DuplicatePair(f"{breed}/train/{n}", f"{breed}/train/{n + 1}", "near")
+        for breed in "abc"
+        for n in range(0, 20, 2)
+    ]
+    copies.append(DuplicatePair("a/train/1", "b/train/0", "pixels"))
     splits = plans(copies, split=mode, seed=seed)
     assert len(splits) == 90
     for copy in copies:
-        assert splits[copy.key] == splits[copy.other]
+        assert splits[copy.source_id] == splits[copy.other]
     assert {"train", "validation", "test"} == set(splits.values())
 
 
 def test_without_copies_the_splits_are_what_they_were() -> None:
-    assert plans([]) == plans([Copy("a/test/0", "a/test/1", "near")])
+    assert plans([]) == plans([DuplicatePair("a/test/0", "a/test/1", "near")])
 
 
 def test_drawn_dogs_are_no_copies_of_one_another(

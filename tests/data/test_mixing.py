@@ -45,7 +45,7 @@ def test_erasing_covers_a_rectangle_of_its_share_of_the_photos() -> None:
     assert not np.array_equal(erase(plain, 0.25, own + 1), erased)
 
 
-@pytest.mark.parametrize("shares", [{"cutmix": 0.6, "mixup": 0.6}, {"mixup": -0.1}, {"erase": 1.5}])
+@pytest.mark.parametrize("shares", [{"cutmix_prob": 0.6, "mixup_prob": 0.6}, {"mixup_prob": -0.1}, {"erase_prob": 1.5}])
 def test_shares_beyond_one_are_refused(shares: dict[str, float]) -> None:
     with pytest.raises(UnknownName, match="together at most 1"):
         Augment(**shares)

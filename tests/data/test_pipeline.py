@@ -15,7 +15,7 @@ from dogbreed.data.annotation import Box
 from dogbreed.data.augment import DRAWS, Augment, cutmix, jitter_margin, random_flip, random_region
 from dogbreed.data.dataset import Manifest, load_manifest
 from dogbreed.data.pipeline import InputPipeline
-from dogbreed.data.records import Record, read_shard, write_shard
+from dogbreed.data.records import Example, read_shard, write_shard
 from dogbreed.data.sources import Photo
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
 from dogbreed.data.view import View, decode, sample, square
@@ -25,7 +25,7 @@ from dogbreed.platform.storage import FolderStore, open_store
 
 Preprocess = Callable[..., Manifest | None]
 Array = np.ndarray[Any, np.dtype[Any]]
-MUCH = Augment(min_area=0.3, max_aspect=1.33, flip=True, margin_jitter=0.1)
+MUCH = Augment(min_area=0.3, max_aspect=1.33, hflip=True, margin_jitter=0.1)
 
 
 def pipeline(folder: Path, cache: Path, view: View = View(32), batch: int = 8) -> InputPipeline:  # noqa: B008
@@ -99,8 +99,12 @@ def test_single_photos_and_columns_stand_in_the_order_of_the_evaluation(sketches
     places = [9, 2, 9, 15]
     assert np.array_equal(sketches_32.photos("test", places), images[places])
     assert sketches_32.photos("test", []).shape == (0, 32, 32, 3)
-    assert sketches_32.column("test", "label").tolist() == labels.tolist()
-    assert sketches_32.column("test", "box").shape == (16, 4)
+    assert sketches_32.column("test", "image/class/label").tolist() == labels.tolist()
+    boxes, sizes = sketches_32.boxes("test")
+    assert boxes.shape == (16, 4)
+    assert sizes.shape == (16, 2)
+    assert (boxes >= 0).all()
+    assert (boxes[:, 2:] <= sizes).all()
 
 
 def test_the_example_is_the_first_train_photo(sketches_32: InputPipeline, dataset: Path) -> None:
@@ -155,7 +159,7 @@ def test_without_augmentation_training_shows_the_evaluations_images(dataset: Pat
     assert not np.array_equal(shuffled, still)
 
 
-@pytest.mark.parametrize("augment", [Augment(), Augment(flip=True, min_area=0.4)])
+@pytest.mark.parametrize("augment", [Augment(), Augment(hflip=True, min_area=0.4)])
 def test_decoded_photos_are_shuffled_and_augmented_by_the_seed_like_others(
     dataset: Path, tmp_path: Path, augment: Augment
 ) -> None:
@@ -188,13 +192,13 @@ def test_squares_are_shown_as_they_were_stored_and_in_no_other_shape(
     source: StanfordDogs, preprocess: Preprocess, tmp_path: Path
 ) -> None:
     out = FolderStore(tmp_path / "square")
-    manifest = preprocess(source, out, square=True)
+    manifest = preprocess(source, out, resize_mode="squash")
     assert manifest is not None
     shown, _ = arrays(InputPipeline(manifest, out, View(32), 8, tmp_path).evaluation("test"))
     (shard,) = manifest.split("test").shards
     stored = np.stack([tf.io.decode_jpeg(record.encoded).numpy() for record in read_shard(out.read(shard.key))])
     assert np.array_equal(shown, stored)
-    with pytest.raises(DataContradiction, match="squashed squares, the recipe's shape is pad"):
+    with pytest.raises(DataContradiction, match="resize mode is pad"):
         InputPipeline(manifest, out, View(32, "pad"), 8, tmp_path)
 
 
@@ -218,7 +222,7 @@ def test_a_view_larger_than_the_dataset_contradicts(dataset: Path, tmp_path: Pat
 
 
 def test_unknown_shapes_and_ranges_are_refused() -> None:
-    with pytest.raises(UnknownName, match="unknown shape 'round'; known are squash, pad, crop"):
+    with pytest.raises(UnknownName, match="known are squash, pad, crop"):
         View(32, "round")
     for wrong in (
         {"min_area": 0.0},
@@ -226,7 +230,7 @@ def test_unknown_shapes_and_ranges_are_refused() -> None:
         {"max_aspect": 0.9},
         {"margin_jitter": -0.1},
         {"margin_jitter": 0.5},
-        {"cutmix": 1.1},
+        {"cutmix_prob": 1.1},
     ):
         with pytest.raises(UnknownName):
             Augment(**wrong)
@@ -450,9 +454,10 @@ def test_sketches_cropped_later_look_like_sketches_cropped_before(
 
 
 def test_a_record_survives_its_shard() -> None:
+    boxes = (Box(0, 0.25, 0.5, 1), Box(0.5, 0.5, 0.75, 0.75))
     records = [
-        Record("n1-A/ä", b"\xff\xd8", 119, (640, 480), Box(0.5, 1.25, 639, 480)),
-        Record("n1-B/2", b"", 0, (1, 1), Box(0, 0, 1, 1)),
+        Example("n1-A/ä", "ä", b"\xff\xd8", 48, 64, 119, "n1-A", boxes, 480, 640, Box(0.5, 1.25, 639, 480)),
+        Example("n1-B/2", "2", b"", 1, 1, 0, "n1-B", (), 1, 1, Box(0, 0, 1, 1)),
     ]
     assert list(read_shard(write_shard(records))) == records
     assert write_shard(records) == write_shard(records)

@@ -22,11 +22,11 @@ from dogbreed.data.dataset import Manifest, load_manifest
 from dogbreed.data.export import export_folders
 from dogbreed.data.forecast import forecast
 from dogbreed.data.garbage import collect
-from dogbreed.data.options import DatasetOptions
+from dogbreed.data.options import DatasetConfig
 from dogbreed.data.overview import breeds_sheet, photos_by_breed
 from dogbreed.data.parts import share
 from dogbreed.data.plan import make_plan
-from dogbreed.data.records import Record, read_shard
+from dogbreed.data.records import Example, read_shard
 from dogbreed.data.sources import Photo, open_source
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
 from dogbreed.data.split import SPLITS
@@ -69,7 +69,7 @@ def noise() -> bytes:
 NOISE = noise()
 
 
-def records(out: Store, manifest: Manifest, split: str) -> list[Record]:
+def records(out: Store, manifest: Manifest, split: str) -> list[Example]:
     return [record for shard in manifest.split(split).shards for record in read_shard(out.read(shard.key))]
 
 
@@ -84,7 +84,7 @@ def done(manifest: Manifest | None) -> Manifest:
 
 def test_the_sketches_become_three_splits(dataset: Path) -> None:
     manifest = load_manifest(FolderStore(dataset))
-    assert {name: split.photos for name, split in manifest.splits.items()} == {
+    assert {name: split.num_images for name, split in manifest.splits.items()} == {
         "train": 28,
         "validation": 4,
         "test": 16,
@@ -95,7 +95,7 @@ def test_the_sketches_become_three_splits(dataset: Path) -> None:
         "digest": manifest.digest,
         "written": 48,
         "quarantined": 0,
-        "dropped": 0,
+        "excluded": 0,
         "splits": {"train": 28, "validation": 4, "test": 16},
     }
 
@@ -104,12 +104,12 @@ def test_every_photo_is_written_once_with_its_label(dataset: Path, source: Stanf
     out = FolderStore(dataset)
     manifest = load_manifest(out)
     every = [record for split in manifest.splits for record in records(out, manifest, split)]
-    assert sorted(record.key for record in every) == [photo.key for photo in source.photos]
+    assert sorted(record.source_id for record in every) == [photo.key for photo in source.photos]
     for record in every:
-        assert manifest.classes[record.label] == record.key.split("/")[0]
+        assert manifest.classes[record.label] == record.source_id.split("/")[0]
     official = {photo.key: photo.split for photo in source.photos}
-    assert {official[record.key] for record in records(out, manifest, "test")} == {"test"}
-    assert {official[record.key] for record in records(out, manifest, "validation")} == {"train"}
+    assert {official[record.source_id] for record in records(out, manifest, "test")} == {"test"}
+    assert {official[record.source_id] for record in records(out, manifest, "validation")} == {"train"}
 
 
 def test_a_second_place_holds_the_same_bytes(
@@ -139,7 +139,7 @@ def test_workers_without_shares_finish_what_another_began(
     preprocess: Preprocess, tmp_path: Path, pool: ThreadPoolExecutor
 ) -> None:
     out = FolderStore(tmp_path / "out")
-    plan = make_plan(Photos(), DatasetOptions(size=32))
+    plan = make_plan(Photos(), DatasetConfig(size=32))
     began = share(plan, None, 1)[:3]
     assert list(shards.make_shards(plan, began, out, pool)) == [len(plan.shards[number][1]) for number in began]
     assert list(shards.make_shards(plan, began, out, pool)) == [0, 0, 0]
@@ -150,7 +150,7 @@ def test_workers_without_shares_finish_what_another_began(
 
 @pytest.mark.usefixtures("small_shards")
 def test_the_shares_of_all_workers_are_all_shards_once() -> None:
-    plan = make_plan(Photos(), DatasetOptions(size=32))
+    plan = make_plan(Photos(), DatasetConfig(size=32))
     assert len(plan.shards) == 10  # 27 train in 6, 3 validation in 1, 15 test in 3
     shares = [share(plan, index, 3) for index in range(3)]
     assert sorted(number for share in shares for number in share) == list(range(10))
@@ -161,7 +161,7 @@ def test_the_shares_of_all_workers_are_all_shards_once() -> None:
 
 @pytest.mark.usefixtures("small_shards")
 def test_workers_without_shares_that_met_part_again() -> None:
-    plan = make_plan(Photos(), DatasetOptions(size=32))
+    plan = make_plan(Photos(), DatasetConfig(size=32))
     orders = {tuple(share(plan, None, 3)) for _ in range(20)}
     followers = {order[place + 1] for order in orders for place in range(9) if order[place] == 0}
     assert len(followers) > 1  # in the same order two workers would make every shard twice once they met
@@ -169,7 +169,7 @@ def test_workers_without_shares_that_met_part_again() -> None:
 
 def test_a_finished_dataset_leaves_nothing_to_do(source: StanfordDogs, dataset: Path) -> None:
     out = FolderStore(dataset)
-    plan = make_plan(source, DatasetOptions(size=32))
+    plan = make_plan(source, DatasetConfig(size=32))
     before = contents(out)
     digest = load_manifest(out).digest
     assert done(parts.committed(plan, out)).digest == digest
@@ -180,7 +180,7 @@ def test_a_finished_dataset_leaves_nothing_to_do(source: StanfordDogs, dataset: 
 def test_a_shard_that_was_lost_is_noticed_and_made_again(
     source: StanfordDogs, dataset: Path, preprocess: Preprocess, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    out, plan = FolderStore(tmp_path / "out"), make_plan(source, DatasetOptions(size=32))
+    out, plan = FolderStore(tmp_path / "out"), make_plan(source, DatasetConfig(size=32))
     manifest = done(preprocess(source, out))
     assert parts.committed(plan, out) == manifest
     out.delete(manifest.split("test").shards[0].key)
@@ -191,7 +191,7 @@ def test_a_shard_that_was_lost_is_noticed_and_made_again(
 
 
 def test_an_empty_prefix_has_no_committed_dataset(source: StanfordDogs, tmp_path: Path) -> None:
-    plan = make_plan(source, DatasetOptions(size=32))
+    plan = make_plan(source, DatasetConfig(size=32))
     assert parts.committed(plan, FolderStore(tmp_path)) is None
 
 
@@ -206,21 +206,21 @@ OTHER_OPTIONS: dict[str, Any] = {
     "margin": 0.2,
     "objects": "each",
     "resample": "area",
-    "square": True,
+    "resize_mode": "squash",
     "split": "stratified",
     "seed": 1,
-    "keep_leaks": True,
-    "breeds": ("Inkpot_terrier",),
-    "per_breed": 3,
+    "keep_duplicates": True,
+    "classes": ("Inkpot_terrier",),
+    "per_class": 3,
     "shards": 9,
 }
 
 
 def test_every_option_enters_the_configuration(source: StanfordDogs) -> None:
-    assert set(OTHER_OPTIONS) == {field.name for field in fields(DatasetOptions)}
-    ids = {"": make_plan(source, DatasetOptions(size=32)).config_id}
+    assert set(OTHER_OPTIONS) == {field.name for field in fields(DatasetConfig)}
+    ids = {"": make_plan(source, DatasetConfig(size=32)).config_id}
     for name, value in OTHER_OPTIONS.items():
-        ids[name] = make_plan(source, DatasetOptions(**{"size": 32, name: value})).config_id
+        ids[name] = make_plan(source, DatasetConfig(**{"size": 32, name: value})).config_id
     assert len(set(ids.values())) == len(ids), ids
 
 
@@ -229,7 +229,7 @@ def test_a_broken_photo_is_quarantined_and_counted(preprocess: Preprocess, store
     source.photos[3] = photo("n00000001-Red", 3, "train", boxes=(Box(500, 500, 600, 600),))
     source.photos[4] = photo("n00000001-Red", 4, "train", boxes=(), problem="no annotation")
     manifest = done(preprocess(source, store, max_quarantined=0.1))
-    assert [entry.key for entry in manifest.quarantine] == [
+    assert [entry.source_id for entry in manifest.quarantine] == [
         "n00000001-Red/n00000001_0",
         "n00000001-Red/n00000001_3",
         "n00000001-Red/n00000001_4",
@@ -246,7 +246,7 @@ def test_a_broken_photo_is_quarantined_and_counted(preprocess: Preprocess, store
 
 def test_above_the_limit_of_bad_photos_there_is_no_manifest(preprocess: Preprocess, tmp_path: Path) -> None:
     source, out = Photos(n00000001_0=b"", n00000001_1=b""), FolderStore(tmp_path / "out")
-    with pytest.raises(DataContradiction, match=r"2 of 45 photos cannot be used, .* allows 4\.0%") as error:
+    with pytest.raises(DataContradiction, match=r"2 of 45 .* 4\.0%") as error:
         preprocess(source, out, max_quarantined=0.04)
     assert error.value.exit_code == 65
     with pytest.raises(MissingManifest):
@@ -256,7 +256,7 @@ def test_above_the_limit_of_bad_photos_there_is_no_manifest(preprocess: Preproce
 
 def test_a_breed_that_cannot_be_trained_on_contradicts(preprocess: Preprocess, tmp_path: Path) -> None:
     red = {f"n00000001_{number}": b"" for number in range(10)}
-    with pytest.raises(DataContradiction, match=r"no photo to train on for n00000001-Red; .*--breeds"):
+    with pytest.raises(DataContradiction, match=r"n00000001-Red; .*--classes"):
         preprocess(Photos(**red), FolderStore(tmp_path), max_quarantined=1)
 
 
@@ -271,8 +271,8 @@ def sizes(preprocess: Preprocess, tmp_path: Path, **options: Any) -> set[tuple[i
     out = FolderStore(tmp_path / "out")
     manifest = done(preprocess(Photos(), out, **options))
     every = records(out, manifest, "train")
-    assert {record.size for record in every} == {(80, 60)}
-    assert {record.box for record in every} == {Box(10, 5, 70, 45)}
+    assert {(record.original_width, record.original_height) for record in every} == {(80, 60)}
+    assert {record.original_box for record in every} == {Box(10, 5, 70, 45)}
     return {Image.open(io.BytesIO(record.encoded)).size for record in every}
 
 
@@ -304,68 +304,68 @@ def test_a_photo_of_two_dogs_gives_the_boxes_that_objects_names(
     out = FolderStore(tmp_path)
     manifest = done(preprocess(Photos(two), out, objects=objects))
     test = records(out, manifest, "test")
-    assert [record.key for record in test] == [f"n00000001-Red/n00000001_4{suffix}" for suffix in keys]
+    assert [record.source_id for record in test] == [f"n00000001-Red/n00000001_4{suffix}" for suffix in keys]
     wanted = {"each": [small, large], "first": [small], "largest": [large]}[objects]
-    assert [record.box for record in test] == wanted
-    assert (manifest.split("test").photos, manifest.split("test").records) == (1, len(keys))
+    assert [record.original_box for record in test] == wanted
+    assert (manifest.split("test").num_images, manifest.split("test").num_examples) == (1, len(keys))
 
 
 def test_breeds_are_chosen_by_name_with_or_without_synset() -> None:
     for names in (("Red", "green_dog"), ("n00000001-Red", "n00000002-Green_dog")):
-        plan = make_plan(Photos(), DatasetOptions(size=32, breeds=names))
+        plan = make_plan(Photos(), DatasetConfig(size=32, classes=names))
         assert plan.classes == ("n00000001-Red", "n00000002-Green_dog")
-        assert sum(plan.dropped.values()) == 15
-    with pytest.raises(UnknownName, match="no breed cat in the source"):
-        make_plan(Photos(), DatasetOptions(size=32, breeds=("Red", "Cat")))
+        assert sum(plan.excluded.values()) == 15
+    with pytest.raises(UnknownName, match="no class cat"):
+        make_plan(Photos(), DatasetConfig(size=32, classes=("Red", "Cat")))
 
 
 def test_breeds_in_another_spelling_or_order_are_the_same_configuration() -> None:
     spellings = (("Red", "Blue"), ("n00000003-Blue", "red"), ("Blue", "Red", "Red"))
-    plans = [make_plan(Photos(), DatasetOptions(breeds=names)) for names in spellings]
+    plans = [make_plan(Photos(), DatasetConfig(classes=names)) for names in spellings]
     assert len({plan.config_id for plan in plans}) == 1
 
 
 def test_shards_are_about_as_many_as_asked_for() -> None:
-    plan = make_plan(Photos(), DatasetOptions(size=32, shards=9))
+    plan = make_plan(Photos(), DatasetConfig(size=32, shards=9))
     assert [len(photos) for _, photos in plan.shards] == [5, 5, 5, 5, 5, 2, 3, 5, 5, 5]  # 27, 3 and 15 by fives
 
 
 def test_a_source_without_one_usable_photo_contradicts() -> None:
-    with pytest.raises(DataContradiction, match="none of the source's 1 photos can be used"):
-        make_plan(Photos([photo("n00000001-Red", 0, "train", problem="no annotation")]), DatasetOptions())
+    with pytest.raises(DataContradiction, match="none of the source's 1"):
+        make_plan(Photos([photo("n00000001-Red", 0, "train", problem="no annotation")]), DatasetConfig())
 
 
 def test_per_breed_keeps_so_many_of_each_breed_in_train_and_in_test() -> None:
-    plan = make_plan(Photos(), DatasetOptions(size=32, per_breed=4))
+    plan = make_plan(Photos(), DatasetConfig(size=32, per_class=4))
     kept = Counter((photo.breed, photo.split) for _, photos in plan.shards for photo in photos)
     assert set(kept.values()) == {4}
     assert len(kept) == 6
-    assert sum(plan.dropped.values()) == 45 - 24
+    assert sum(plan.excluded.values()) == 45 - 24
 
 
 def test_without_official_split_only_stratified_works() -> None:
     source = Photos([photo("n00000001-Red", number, None) for number in range(50)])
     with pytest.raises(DataContradiction, match="use --split stratified"):
-        make_plan(source, DatasetOptions(size=32))
-    plan = make_plan(source, DatasetOptions(size=32, split="stratified"))
+        make_plan(source, DatasetConfig(size=32))
+    plan = make_plan(source, DatasetConfig(size=32, split="stratified"))
     assert {split: len(photos) for split, photos in plan.shards} == {"train": 36, "validation": 4, "test": 10}
 
 
 def test_the_plan_does_not_depend_on_the_order_of_the_source() -> None:
     backwards = Photos(Photos().photos[::-1])
-    assert make_plan(backwards, DatasetOptions()).shards == make_plan(Photos(), DatasetOptions()).shards
+    assert make_plan(backwards, DatasetConfig()).shards == make_plan(Photos(), DatasetConfig()).shards
 
 
 def test_a_shard_of_nothing_but_broken_photos_is_no_object(preprocess: Preprocess, tmp_path: Path) -> None:
     broken = {f"{breed}_{number}": b"" for breed in ("n00000001", "n00000002", "n00000003") for number in range(10, 15)}
     manifest = done(preprocess(Photos(**broken), FolderStore(tmp_path), max_quarantined=0.5))
     assert manifest.split("test").shards == ()
-    assert manifest.split("test").photos == 0
+    assert manifest.split("test").num_images == 0
 
 
 def test_a_damaged_part_is_reported_not_taken(preprocess: Preprocess, tmp_path: Path) -> None:
     out = FolderStore(tmp_path / "out")
-    plan = make_plan(Photos(), DatasetOptions(size=32))
+    plan = make_plan(Photos(), DatasetConfig(size=32))
     out.put(plan.part_key(0), b"{")
     with pytest.raises(DataContradiction, match=r"_parts/.*/0\.json"):
         preprocess(Photos(), out)
@@ -374,15 +374,15 @@ def test_a_damaged_part_is_reported_not_taken(preprocess: Preprocess, tmp_path: 
 @pytest.mark.parametrize(
     "options",
     [{"crop": "circle"}, {"objects": "all"}, {"split": "random"}, {"size": 15}, {"size": 1025}, {"margin": -0.1},
-     {"margin": 1.1}, {"per_breed": 0}, {"shards": 0}, {"square": True, "crop": "defer"}],
+     {"margin": 1.1}, {"per_class": 0}, {"shards": 0}, {"resize_mode": "squash", "crop": "defer"}],
 )  # fmt: skip
 def test_an_option_outside_its_range_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UnknownName):
-        DatasetOptions(**options)
+        DatasetConfig(**options)
 
 
 def test_every_breed_is_shown_with_crops_of_its_own_below_its_name(source: StanfordDogs, dataset: Path) -> None:
-    out, plan = FolderStore(dataset), make_plan(source, DatasetOptions(size=32))
+    out, plan = FolderStore(dataset), make_plan(source, DatasetConfig(size=32))
     manifest = load_manifest(out)
     counts = photos_by_breed(plan, manifest)
     assert [counts[breed, split] for breed in manifest.classes for split in SPLITS] == [7, 1, 4] * 4
@@ -410,7 +410,7 @@ def test_a_dataset_is_exported_as_folders_that_are_a_source_again(
     assert export_folders(manifest, FolderStore(dataset), store, pool) == 48
     assert list(store.list()) == before
     again = open_source("image-folder", store)
-    assert Counter(photo.split for photo in again.photos) == {n: s.photos for n, s in manifest.splits.items()}
+    assert Counter(photo.split for photo in again.photos) == {n: s.num_images for n, s in manifest.splits.items()}
     assert {photo.breed for photo in again.photos} == set(manifest.classes)
     store.delete(before[0])
     store.put(before[0], b"other")
@@ -422,9 +422,9 @@ def test_a_forecast_is_near_what_comes_and_writes_nothing(
     dataset: Path, source: StanfordDogs, pool: ThreadPoolExecutor
 ) -> None:
     manifest = load_manifest(FolderStore(dataset))
-    found = forecast(make_plan(source, DatasetOptions(size=32)), pool)
+    found = forecast(make_plan(source, DatasetConfig(size=32)), pool)
     assert found["shards"] == sum(len(split.shards) for split in manifest.splits.values())
-    assert found["splits"] == {name: split.photos for name, split in manifest.splits.items()}
+    assert found["splits"] == {name: split.num_images for name, split in manifest.splits.items()}
     actual = sum(shard.bytes for split in manifest.splits.values() for shard in split.shards)
     assert found["megabytes"] == pytest.approx(actual / 1e6, rel=0.1, abs=0.1)
     assert found["seconds"] > 0
@@ -470,7 +470,7 @@ def test_the_memory_of_a_forecast_is_what_making_the_shards_takes(tmp_path: Path
 
 
 def test_garbage_is_what_no_manifest_names(source: StanfordDogs, preprocess: Preprocess, store: Store) -> None:
-    abandoned = make_plan(source, DatasetOptions(size=24))
+    abandoned = make_plan(source, DatasetConfig(size=24))
     with ThreadPoolExecutor(1) as pool:
         list(shards.make_shards(abandoned, [0], store, pool))
     with pytest.raises(MissingManifest):

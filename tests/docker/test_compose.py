@@ -162,13 +162,13 @@ def test_a_documented_command_has_only_real_options_and_services(command: str) -
 
 def test_an_empty_variable_is_the_same_as_none(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "jobs.fetch", "--source", "sketches", "--raw", str(tmp_path), "--per-breed", "5"],
+        [sys.executable, "-m", "jobs.fetch", "--source", "synthetic", "--raw", str(tmp_path), "--per-class", "5"],
         cwd=ROOT,
         env={
             **os.environ,
-            "DOGBREED_FETCH_BREEDS": "",
+            "DOGBREED_FETCH_CLASSES": "",
             "DOGBREED_FETCH_FROM": "",
-            "DOGBREED_FETCH_OTHER_CHECKSUMS": "",
+            "DOGBREED_FETCH_ALLOW_OTHER_CHECKSUMS": "",
         },
         capture_output=True,
         text=True,

@@ -19,8 +19,8 @@ def one_stack(worker: int) -> Iterator[Stack]:
     """Small drawn photos and a few epochs: each job takes seconds."""
     os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] = "false"  # docs/operations.md, "From outside"
     settings = {
-        "DOGBREED_FETCH_BREEDS": "4",
-        "DOGBREED_FETCH_PER_BREED": "30",
+        "DOGBREED_FETCH_CLASSES": "4",
+        "DOGBREED_FETCH_PER_CLASS": "30",
         "DOGBREED_PREPROCESS_SHARDS": "8",
         "DOGBREED_TRAIN_EPOCHS": "8",
     }

@@ -151,7 +151,7 @@ def test_only_the_allow_list_is_in_an_image(image: str) -> None:
 
 @pytest.mark.parametrize("delay", [0.3, 0.6, 1.0, 2.0, 4.0])
 def test_sigterm_to_process_1_ends_with_143_at_any_moment_of_its_start(delay: float) -> None:
-    options = ("--source", "sketches", "--per-breed", "3000", "--raw", "/work/raw")
+    options = ("--source", "synthetic", "--per-class", "3000", "--raw", "/work/raw")
     container = docker("run", "--detach", *HARDENED, name("preprocess"), "jobs.fetch", *options).stdout.strip()
     try:
         time.sleep(delay)

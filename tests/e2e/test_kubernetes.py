@@ -88,7 +88,7 @@ def test_four_workers_of_whom_one_is_killed_twice_make_the_dataset_of_a_plain_ru
     assert sorted(code for index, code in dataset.codes if index == 2)[0] == 0
     assert len([index for index, _ in dataset.codes if index == 2]) == 3
     assert sorted(index for index, code in dataset.codes if code == 0) == [0, 1, 2, 3]
-    job("fetch", "--source", "sketches", "--raw", f"{tmp_path}/raw")
+    job("fetch", "--source", "synthetic", "--raw", f"{tmp_path}/raw")
     plain = job("preprocess", "--raw", f"{tmp_path}/raw", "--out", f"{tmp_path}/out", "--size", "64", "--shards", "8")
     digests = {summary["digest"] for summary in dataset.summaries.values() if summary["manifest"]}
     assert digests == {plain["digest"]}
@@ -111,7 +111,7 @@ def test_a_training_registers_a_model_under_the_jobs_name(trained: Ended) -> Non
 def test_the_candidate_is_evaluated(submit: Submit, trained: Ended) -> None:
     ended = submit("evaluate")
     assert ended.succeeded, ended.said
-    assert ended.summaries[0]["photos"] > 0
+    assert ended.summaries[0]["images"] > 0
     assert 0 < ended.summaries[0]["top1"] <= 1
 
 

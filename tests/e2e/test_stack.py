@@ -154,7 +154,7 @@ def test_a_job_that_was_stopped_or_killed_is_finished_by_the_next_up(stack: Stac
     place = f"s3://dogbreed/{job}-{name.lower()}"
     settings = {"DOGBREED_RAW": place, "DOGBREED_DATA": place, "DOGBREED_TRAIN_NAME": f"{job}-{name}"}
     if job == "fetch":  # long enough to be met
-        settings |= {"DOGBREED_FETCH_PER_BREED": "300", "DOGBREED_PREPROCESS_PER_BREED": "20"}
+        settings |= {"DOGBREED_FETCH_PER_CLASS": "300", "DOGBREED_PREPROCESS_PER_CLASS": "20"}
     code = killed_on_the_way(stack, job, name, **settings)
     assert code == {"TERM": 143, "KILL": 137}[name], stack.logs(job)
     versions = len(stack.tracking.search_model_versions("name='dogbreed'"))
@@ -168,7 +168,7 @@ def test_a_job_that_was_stopped_or_killed_is_finished_by_the_next_up(stack: Stac
     if job != "fetch":  # it drew other photos
         made, clean = stack.objects(f"{job}-{name.lower()}/"), stack.objects("datasets/") | stack.objects("raw/")
         assert {key.split("/", 1)[1]: tag for key, (tag, _) in made.items()} == {
-            key.split("/", 1)[1]: tag for key, (tag, _) in clean.items() if key.split("/")[1].startswith("sketches")
+            key.split("/", 1)[1]: tag for key, (tag, _) in clean.items() if key.split("/")[1].startswith("synthetic")
         }, "other objects than those of a run that nobody killed"
 
 

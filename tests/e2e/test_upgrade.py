@@ -68,8 +68,8 @@ print(mlflow.__version__, run.info.run_id)
 def test_ten_real_breeds_give_the_same_dataset_and_accuracy_inside_and_outside(fresh: Stack, tmp_path: Path) -> None:
     fresh.settings = {
         "DOGBREED_SOURCE": "stanford-dogs",
-        "DOGBREED_FETCH_OTHER_CHECKSUMS": "true",  # a small copy of the published archive
-        "DOGBREED_PREPROCESS_BREEDS": BREEDS,
+        "DOGBREED_FETCH_ALLOW_OTHER_CHECKSUMS": "true",  # a small copy of the published archive
+        "DOGBREED_PREPROCESS_CLASSES": BREEDS,
         "DOGBREED_TRAIN_RECIPE": "simple-64",
         "DOGBREED_TRAIN_EPOCHS": "15",
         "DOGBREED_TRAIN_DETERMINISTIC": "true",
@@ -86,7 +86,7 @@ def test_ten_real_breeds_give_the_same_dataset_and_accuracy_inside_and_outside(f
         return summary
 
     data = str(tmp_path / "dogs")
-    made = job("preprocess", "--raw", str(REAL), "--out", data, "--size", "64", "--breeds", BREEDS)
+    made = job("preprocess", "--raw", str(REAL), "--out", data, "--size", "64", "--classes", BREEDS)
     job("train", "--data", data, "--recipe", "simple-64", "--epochs", "15", "--deterministic")
     outside = job("evaluate", "--data", data)
     inside = fresh.summary("evaluate")

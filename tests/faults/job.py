@@ -87,19 +87,19 @@ class Watch:
     def count_steps(self) -> None:
         """Count the steps of a training instead, each at its end, and the seconds it waits for its MLflow run."""
         from dogbreed.review.training_run import TrainingRun
-        from dogbreed.training.watcher import Watcher
+        from dogbreed.training.state import TrainState
 
         for name in ("__enter__", "log", "state", "restore"):
             setattr(TrainingRun, name, self._timed(getattr(TrainingRun, name)))
 
-        end_step = Watcher.end_step
+        advance = TrainState.advance
 
-        @wraps(end_step)
-        def watched(watcher: Watcher, *arguments: Any) -> None:
+        @wraps(advance)
+        def watched(state: TrainState, steps: int = 1) -> None:
             with self._call("step"):
-                end_step(watcher, *arguments)
+                advance(state, steps)
 
-        Watcher.end_step = watched  # type: ignore[method-assign]
+        TrainState.advance = watched  # type: ignore[method-assign]
 
     def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)

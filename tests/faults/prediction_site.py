@@ -29,7 +29,7 @@ class PredictionSite(FolderSite):
     def __init__(self, work: Path, photos: int, shards: int) -> None:
         self.photos, self.shards = photos, shards
         classes = tuple(f"n9000000{number}-breed_{number}" for number in range(BREEDS))
-        classifier.save(small_model(), classifier.Card(classes, SIZE, "squash", "digest"), work / "model")
+        classifier.save(small_model(), classifier.ModelMetadata(classes, SIZE, "squash", "digest"), work / "model")
         super().__init__(work)
 
     def inputs(self) -> dict[str, bytes]:
@@ -44,7 +44,7 @@ class PredictionSite(FolderSite):
     def arguments(self) -> tuple[str, ...]:
         """The job's options but for --out."""
         options = ("--format", "jsonl", "--shards", str(self.shards))
-        return ("--photos", self.raw, "--model", str(self.work / "model"), *options)
+        return ("--images", self.raw, "--model", str(self.work / "model"), *options)
 
 
 def small_model() -> keras.Model:

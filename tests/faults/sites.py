@@ -17,8 +17,8 @@ from dogbreed.data.sources.sketches import SketchConfig, draw_archives
 from tests.faults.attempt import Outcome, attempt
 from tests.faults.job import Order
 
-SKETCHES = SketchConfig(breeds=4, per_breed=12)  # 32 photos for train, 16 for test
-OPTIONS = ("--size", "32", "--shards", "12", "--per-breed", "7", "--max-quarantined", "0.1")  # 4 photos are left out
+SKETCHES = SketchConfig(classes=4, per_class=12)  # 32 photos for train, 16 for test
+OPTIONS = ("--size", "32", "--shards", "12", "--per-class", "7", "--max-quarantined", "0.1")  # 4 photos are left out
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Site(ABC):
     @property
     def arguments(self) -> tuple[str, ...]:
         """The job's options but for --out."""
-        return ("--source", "sketches", "--raw", self.raw, *OPTIONS)
+        return ("--source", "synthetic", "--raw", self.raw, *OPTIONS)
 
     def place(self, tracked: bool = False) -> Place:
         """Return an empty place; only if `tracked` does MLflow lack the dataset's run, whose pictures take a while."""

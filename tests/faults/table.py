@@ -1,6 +1,6 @@
 """The long form: every fault, most of them many times, as a table; exit status 1 when a row failed.
 
-python -m tests.faults.table [--kills 200] [--rounds 20] [--seed 0] [--part PART] [--fresh]
+python -m tests.faults.table [--kills 200] [--rounds 20] [--seed 0] [--part PART] [--restart]
 
 Each attempt imports its job anew: leave the code alone meanwhile, or run this in a clone.
 """
@@ -48,7 +48,7 @@ PATIENT = replace(store_faults.UNAVAILABLE, name="503 for ever, with the suite's
 @click.option("--rounds", default=20, show_default=True, help="Rounds of concurrent writers.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random moments.")
 @click.option("--part", type=click.Choice(PARTS), help="Only this part.  [default: all]")
-@click.option("--fresh", is_flag=True, help="A fresh interpreter for each attempt: takes five times as long.")
+@click.option("--restart", is_flag=True, help="A fresh interpreter for each attempt: takes five times as long.")
 def main(count: int, rounds: int, seed: int, part: str | None, fresh: bool) -> None:
     """Hurt jobs.preprocess, jobs.train and jobs.predict in every known way and show what became of them."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server and the temporary folder go as well

@@ -20,15 +20,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> PredictionSite:
 def test_a_clean_run_has_each_photo_once_and_says_what_is_broken(site: PredictionSite) -> None:
     objects = site.clean.objects
     rows = [json.loads(line) for shard in shards(objects) for line in objects[shard].splitlines()]
-    assert Counter(row["photo"] for row in rows) == Counter(site.objects(site.raw).keys())
-    assert [row["photo"] for row in rows if row["error"]] == [BROKEN]
-    assert len({row["breed"] for row in rows}) > 1
+    assert Counter(row["image"] for row in rows) == Counter(site.objects(site.raw).keys())
+    assert [row["image"] for row in rows if row["error"]] == [BROKEN]
+    assert len({row["class"] for row in rows}) > 1
     assert len(rows) == PHOTOS
 
 
 def shards(objects: dict[str, bytes]) -> list[str]:
     manifest = json.loads(objects["manifest.json"])
-    return [shard["key"] for shard in manifest["splits"]["photos"]["shards"]]
+    return [shard["key"] for shard in manifest["splits"]["images"]["shards"]]
 
 
 def test_killed_around_a_commit_it_finishes_byte_identical(site: PredictionSite) -> None:

@@ -21,11 +21,13 @@ from tests.faults.sites import archives
 DATA = ("--size", "32", "--max-quarantined", "0.1")
 BODY = ("model=simple", "size=32", "batch_size=4", "epochs=4", "learning_rate=0.003", "warmup_epochs=1")
 SETTINGS = (
-    "patience=2", "unfrozen=0.8", "layer_decay=0.5", "dropout=0.3", "ema=0.9", "clip=1", "class_weights=true",
-    "augment.cutmix=0.3", "augment.mixup=0.2", "augment.erase=0.3", "head.epochs=3", "head.views=2",
+    "patience=2", "trainable_fraction=0.8", "layer_decay=0.5", "dropout=0.3", "ema_decay=0.9", "global_clipnorm=1",
+    "class_weights=true",
+    "augment.cutmix_prob=0.3", "augment.mixup_prob=0.2", "augment.erase_prob=0.3",
+    "head.epochs=3", "head.augmentations=2",
     "head.batch_size=8",
 )  # fmt: skip
-TIMINGS = ("seconds", "photos_per_second", "input_wait", "train_seconds", "cpu_hours", "peak_rss_mb")
+TIMINGS = ("epoch_seconds", "images_per_second", "input_wait_fraction", "train_seconds", "cpu_hours", "peak_rss_mb")
 
 Series = dict[str, list[tuple[int, float]]]  # metric -> its points, by step
 
@@ -105,14 +107,14 @@ class TrainingSite:
         self.work, self.numbers = work, itertools.count()
         for key, data in archives().items():
             (work / key).write_bytes(data)
-        made = self._run("preprocess", "--source", "sketches", "--raw", str(work), "--out", str(work / "data"), *DATA)
+        made = self._run("preprocess", "--source", "synthetic", "--raw", str(work), "--out", str(work / "data"), *DATA)
         assert made.exit_code == 0, made.stderr
         begin = self._run("train", "--data", str(work / "data"), "--recipe", "mobilenetv2-160", *_set(BODY))
         assert begin.exit_code == 0, begin.stderr
         (weights,) = work.glob("artifacts/**/model.keras")
         self.arguments = (
             "--data", str(work / "data"), "--recipe", "mobilenetv2-160", "--weights", str(weights), "--deterministic",
-            "--checkpoint-every", "3", *_set(BODY), *_set(SETTINGS),
+            "--checkpoint-every", "3", "--log-every", "2", *_set(BODY), *_set(SETTINGS),
         )  # fmt: skip
 
     def _run(self, job: str, *arguments: str) -> Outcome:

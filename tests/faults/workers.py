@@ -16,8 +16,8 @@ from tests.faults.training_site import Series, read_series
 
 # everything on that depends on a photo's place in its batch, or on the whole batch; dropout draws for each worker
 SETTINGS = (
-    "size=32", "epochs=4", "learning_rate=0.001", "warmup_epochs=3", "dropout=0", "ema=0.9", "clip=1",
-    "class_weights=true", "augment.cutmix=0.3", "augment.mixup=0.2", "augment.erase=0.3", "patience=9",
+    "size=32", "epochs=4", "learning_rate=0.001", "warmup_epochs=3", "dropout=0", "ema_decay=0.9", "global_clipnorm=1",
+    "class_weights=true", "augment.cutmix_prob=0.3", "augment.mixup_prob=0.2", "augment.erase_prob=0.3", "patience=9",
 )  # fmt: skip
 BATCH = 12  # photos; three workers take four each
 TOTAL = 8  # steps: four epochs of two

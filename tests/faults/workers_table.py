@@ -42,8 +42,8 @@ def main() -> None:
             table.add_row(name, codes, told(lambda outcome: len(outcome.calls), outcomes), *rest)
 
         environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db"}
-        job("fetch", "--source", "sketches", "--breeds", "4", "--per-breed", "12", "--raw", raw)
-        job("preprocess", "--source", "sketches", "--raw", raw, "--out", data, "--size", "32", **environment)
+        job("fetch", "--source", "synthetic", "--classes", "4", "--per-class", "12", "--raw", raw)
+        job("preprocess", "--source", "synthetic", "--raw", raw, "--out", data, "--size", "32", **environment)
         for workers in (1, 2, 3):
             teams.append(team := Team(Path(data), Path(home) / str(workers)))
             row(f"{workers} processes", team, team.run(workers), *compared(team, workers, teams[0]))

@@ -7,7 +7,6 @@ import json
 import tarfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,24 +14,23 @@ import tensorflow as tf
 
 from dogbreed.data import image
 from dogbreed.data.annotation import Box
-from dogbreed.data.copies import find_copies_once
+from dogbreed.data.copies import find_duplicates
 from dogbreed.data.dataset import (
-    Copy,
+    DuplicatePair,
     Manifest,
-    Part,
-    Rejected,
+    QuarantinedImage,
     Shard,
+    ShardResult,
     Split,
     commit_shard,
     config_id,
     load_manifest,
 )
 from dogbreed.data.export import export_folders
-from dogbreed.data.options import DatasetOptions
+from dogbreed.data.options import DatasetConfig
 from dogbreed.data.parts import part_key
 from dogbreed.data.plan import Plan, make_plan
-from dogbreed.data.records import Record, read_shard, write_shard
-from dogbreed.data.sealed import canonical, sealed, unsealed
+from dogbreed.data.records import Example, read_shard, write_shard
 from dogbreed.data.sources import Photo
 from dogbreed.data.sources.cifar import LAYOUTS, Cifar
 from dogbreed.data.sources.download import write_index
@@ -40,6 +38,7 @@ from dogbreed.data.sources.image_folder import ImageFolder
 from dogbreed.data.sources.members import Listing, make_listing
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
 from dogbreed.data.split import rank
+from dogbreed.platform.canonical_json import dumps, dumps_with_digest, loads_verified
 from dogbreed.platform.storage import FolderStore
 from tests.data.sources.other_data import cifar_archive
 from tests.golden.images import BLOCKS, DARKER
@@ -78,9 +77,9 @@ def shard(digit: str, records: int) -> Shard:
 
 
 MANIFEST = Manifest(
-    format=2,
-    options=json.loads(json.dumps(asdict(DatasetOptions(breeds=("chihuahua", "pug"), shards=4)))),
-    source="5" * 64,
+    format=3,
+    config=DatasetConfig(classes=("chihuahua", "pug"), shards=4).to_dict(),
+    source_digest="5" * 64,
     versions=VERSIONS,
     classes=("n02085620-Chihuahua", "n02110958-pug"),
     splits={
@@ -88,23 +87,34 @@ MANIFEST = Manifest(
         "validation": Split(1, (shard("c", 1),)),
         "test": Split(0, ()),
     },
-    quarantine=(Rejected("n02110958-pug/n02110958_9", "no annotation"),),
-    dropped={"not asked for": 7, "copies of test photos": 1},
-    copies=(
-        Copy("n02085620-Chihuahua/n02085620_1", "n02085620-Chihuahua/n02085620_2", "file"),
-        Copy("n02085620-Chihuahua/n02085620_1", "n02110958-pug/n02110958_3", "near"),
+    quarantine=(QuarantinedImage("n02110958-pug/n02110958_9", "no annotation"),),
+    excluded={"not selected": 7, "duplicates of test images": 1},
+    duplicates=(
+        DuplicatePair("n02085620-Chihuahua/n02085620_1", "n02085620-Chihuahua/n02085620_2", "file"),
+        DuplicatePair("n02085620-Chihuahua/n02085620_1", "n02110958-pug/n02110958_3", "near"),
     ),
 )
-RECORD = Record(
-    "n02085620-Chihuahua/n02085620_1#1", b"\xff\xd8 a JPEG \xff\xd9", 119, (500, 375), Box(10, 20.5, 300, 375)
+EXAMPLE = Example(
+    source_id="n02085620-Chihuahua/n02085620_1#1",
+    filename="n02085620_1",
+    encoded=b"\xff\xd8 a JPEG \xff\xd9",
+    height=64,
+    width=96,
+    label=119,
+    class_name="n02085620-Chihuahua",
+    boxes=(Box(0.25, 0, 1, 1), Box(0, 0.5, 0.125, 0.75)),
+    original_height=375,
+    original_width=500,
+    original_box=Box(10, 20.5, 300, 375),
 )
+NO_BOX = Example("b/2", "2", b"", 1, 1, 0, "b", (), 1, 1, Box(0, 0, 1, 1))
 
 
-def test_canonical_json_and_its_seal() -> None:
+def test_canonical_json_and_its_digest() -> None:
     content = {"b": [1, 2.5, None, "é", True], "a": {"z": {}, "y": []}}
-    assert_text("sealed.json", sealed(content).decode())
-    assert unsealed(read_literal("sealed.json")) == content
-    assert canonical([1e-05, 0.1 + 0.2, "\n"]) == b'[\n 1e-05,\n 0.30000000000000004,\n "\\n"\n]'
+    assert_text("canonical.json", dumps_with_digest(content).decode())
+    assert loads_verified(read_literal("canonical.json")) == content
+    assert dumps([1e-05, 0.1 + 0.2, "\n"]) == b'[\n 1e-05,\n 0.30000000000000004,\n "\\n"\n]'
 
 
 def test_manifest() -> None:
@@ -126,33 +136,35 @@ def test_what_summary_and_run_say_of_a_manifest() -> None:
 
 
 def test_part() -> None:
-    full = Part("train", shard("a", 2), 1, (Rejected("n02110958-pug/n02110958_9", "neither JPEG nor PNG"),))
-    empty = Part("test", None, 0)
+    full = ShardResult(
+        "train", shard("a", 2), 1, (QuarantinedImage("n02110958-pug/n02110958_9", "neither JPEG nor PNG"),)
+    )
+    empty = ShardResult("test", None, 0)
     for name, part in (("part.json", full), ("part-empty.json", empty)):
         assert_text(name, part.to_json().decode())
-        assert Part.from_json(read_literal(name)) == part
+        assert ShardResult.from_json(read_literal(name)) == part
     assert part_key("0123456789abcdef", 7) == "_parts/0123456789abcdef/7.json"
 
 
 def test_options_of_a_dataset() -> None:
-    assert_json("dataset-options.json", asdict(DatasetOptions()))
+    assert_json("dataset-options.json", DatasetConfig().to_dict())
 
 
 def test_hashes(raw: FolderStore, photos: FolderStore) -> None:
     options = json.loads(read_literal("dataset-options.json"))
     # names come in any order and with or without their WordNet id
-    some = DatasetOptions(size=64, crop="defer", breeds=("n02085621-pug", "Collie"), per_breed=3)
+    some = DatasetConfig(size=64, crop="defer", classes=("n02085621-pug", "Collie"), per_class=3)
     found = {
         "manifest, digest": MANIFEST.digest,
         "manifest, configuration": MANIFEST.config_id,
-        "configuration": config_id(2, options, "0" * 64, {"pillow": "12.0.0"}),
-        "plan, default options": make_plan(FixedSource(), DatasetOptions()).config_id,
+        "configuration": config_id(3, options, "0" * 64, {"pillow": "12.0.0"}),
+        "plan, default options": make_plan(FixedSource(), DatasetConfig()).config_id,
         "plan, some options": make_plan(FixedSource(), some).config_id,
         "rank of a/1": rank("a/1"),
         "rank of a/1, seed 7": rank("a/1", seed=7),
         "source, Stanford Dogs": StanfordDogs(raw).digest,
         "source, image folder": ImageFolder(photos).digest,
-        "example": hashlib.sha256(RECORD.serialize()).hexdigest(),
+        "example": hashlib.sha256(EXAMPLE.serialize()).hexdigest(),
     }
     assert_json("dataset-hashes.json", found)
 
@@ -163,12 +175,12 @@ def planned(plan: Plan) -> list[list[str]]:
 
 
 def test_splits_and_shards() -> None:
-    copies = [Copy("n02085620-Collie/n02085620_0", "n02085620-Collie/n02085620_1", "near")]
+    copies = [DuplicatePair("n02085620-Collie/n02085620_0", "n02085620-Collie/n02085620_1", "near")]
     asked = {
-        "official": DatasetOptions(shards=4),
-        "official, seed 1": DatasetOptions(seed=1, shards=4),
-        "stratified": DatasetOptions(split="stratified", shards=4),
-        "three of a breed": DatasetOptions(per_breed=3),
+        "official": DatasetConfig(shards=4),
+        "official, seed 1": DatasetConfig(seed=1, shards=4),
+        "stratified": DatasetConfig(split="stratified", shards=4),
+        "three of a breed": DatasetConfig(per_class=3),
     }
     plans = {name: planned(make_plan(FixedSource(), options, copies)) for name, options in asked.items()}
     assert_json("splits.json", plans)
@@ -176,12 +188,17 @@ def test_splits_and_shards() -> None:
 
 def test_files_of_the_search_for_copies(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     files = {"c/1": b"no photo", "c/2": b"no photo", "c/3": BLOCKS, "c/4": DARKER}
-    plan, store = make_plan(FixedSource(files), DatasetOptions()), FolderStore(tmp_path)
-    copies = find_copies_once(plan, store, pool)
-    assert [(copy.key, copy.other, copy.kind) for copy in copies] == [("c/1", "c/2", "file"), ("c/3", "c/4", "near")]
+    plan, store = make_plan(FixedSource(files), DatasetConfig()), FolderStore(tmp_path)
+    copies = find_duplicates(plan, store, pool)
+    assert [(pair.source_id, pair.other, pair.kind) for pair in copies] == [
+        ("c/1", "c/2", "file"),
+        ("c/3", "c/4", "near"),
+    ]
     folder = f"_parts/{plan.config_id}/"
-    assert sorted(store.list()) == [folder + name for name in ("copies.json", "near-0.json", "prints-0.json")]
-    for name in ("copies", "near-0", "prints-0"):
+    assert sorted(store.list()) == [
+        folder + name for name in ("duplicates.json", "fingerprints-0.json", "near-pairs-0.json")
+    ]
+    for name in ("duplicates", "fingerprints-0", "near-pairs-0"):
         assert_text(f"{name}.json", store.read(f"{folder}{name}.json").decode())
 
 
@@ -208,7 +225,7 @@ def raw(tmp_path: Path) -> FolderStore:
 def test_index_of_the_archives(raw: FolderStore) -> None:
     assert_text("members.json", make_listing(raw).to_json().decode())
     assert Listing.from_json(read_literal("members.json")).to_json() == read_literal("members.json")
-    assert write_index(raw, other_checksums=True) == {"raw": raw.uri, "photos": 2, "published": False}
+    assert write_index(raw, other_checksums=True) == {"raw": raw.uri, "images": 2, "published": False}
     assert raw.read("members.json") == read_literal("members.json")
 
 
@@ -251,23 +268,22 @@ def features(example: bytes) -> dict[str, dict[str, list[object]]]:
 
 
 def test_tfrecord_example() -> None:
-    assert_json("example.json", features(RECORD.serialize()))
+    assert_json("example.json", features(EXAMPLE.serialize()))
 
 
 def test_shard_of_two_examples() -> None:
-    data = write_shard([RECORD, Record("b/2", b"", 0, (1, 1), Box(0, 0, 1, 1))])
+    data = write_shard([EXAMPLE, NO_BOX])
     assert_text("shard.tfrecord.hex", data.hex(" ", 16).replace(" ", "\n") + "\n")
-    assert next(read_shard(read_literal("shard.tfrecord"))) == RECORD
+    assert next(read_shard(read_literal("shard.tfrecord"))) == EXAMPLE
 
 
 def test_exported_photos(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     store, target = FolderStore(tmp_path / "data"), FolderStore(tmp_path / "photos")
     found = commit_shard(store, read_literal("shard.tfrecord"), 2)
-    classes = tuple(f"n{label:08d}-breed" for label in range(120))
-    manifest = dataclasses.replace(MANIFEST, classes=classes, splits={"train": Split(2, (found,))})
+    manifest = dataclasses.replace(MANIFEST, splits={"train": Split(2, (found,))})
     assert export_folders(manifest, store, target, pool) == 2
     assert sorted(target.list()) == [
-        "train/n00000000-breed/b_2.jpg",
-        "train/n00000119-breed/n02085620-Chihuahua_n02085620_1#1.jpg",
+        "train/b/b_2.jpg",
+        "train/n02085620-Chihuahua/n02085620-Chihuahua_n02085620_1#1.jpg",
     ]
-    assert target.read("train/n00000119-breed/n02085620-Chihuahua_n02085620_1#1.jpg") == RECORD.encoded
+    assert target.read("train/n02085620-Chihuahua/n02085620-Chihuahua_n02085620_1#1.jpg") == EXAMPLE.encoded

@@ -15,13 +15,13 @@ from dogbreed.data.dataset import Manifest, load_manifest
 from dogbreed.data.tables import WRITERS
 from dogbreed.platform.storage import FolderStore
 from dogbreed.review import classifier, predictions, results
-from dogbreed.review.classifier import COLUMNS, REQUIREMENTS, SIGNATURE, Card
+from dogbreed.review.classifier import COLUMNS, REQUIREMENTS, SIGNATURE, ModelMetadata
 from dogbreed.review.predictions import Prediction
 from tests.golden.images import BLOCKS
 from tests.golden.literals import assert_json, assert_text, read_literal
 
 CLASSES = ("n02085620-Chihuahua", "n02086240-Shih-Tzu", "n02088466-black-and-tan_coonhound", "my_own", "e", "f")
-CARD = Card(CLASSES, 8, "squash", "0" * 64)
+METADATA = ModelMetadata(CLASSES, 8, "squash", "0" * 64)
 PHOTOS = {"a/blocks.png": BLOCKS, "a/broken.jpg": b"no photo", "b.jpeg": BLOCKS}
 
 
@@ -44,13 +44,13 @@ def test_files_of_a_model(tmp_path: Path) -> None:
     photo = keras.Input((8, 8, 3), dtype="uint8")
     flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(photo))
     model = keras.Model(photo, keras.layers.Dense(len(CLASSES), activation="softmax")(flat))
-    classifier.save(model, CARD, tmp_path)
+    classifier.save(model, METADATA, tmp_path)
     store = FolderStore(tmp_path)
-    assert sorted(store.list()) == ["artifacts/card.json", "artifacts/model.keras"]
-    assert_text("card.json", store.read("artifacts/card.json").decode())
-    (tmp_path / "artifacts" / "card.json").write_bytes(read_literal("card.json"))
-    _, card = classifier.load(tmp_path)
-    assert card == CARD
+    assert sorted(store.list()) == ["artifacts/metadata.json", "artifacts/model.keras"]
+    assert_text("metadata.json", store.read("artifacts/metadata.json").decode())
+    (tmp_path / "artifacts" / "metadata.json").write_bytes(read_literal("metadata.json"))
+    _, metadata = classifier.load(tmp_path)
+    assert metadata == METADATA
 
 
 def test_signature() -> None:
@@ -63,8 +63,8 @@ def test_requirements() -> None:
 
 
 def test_rows_of_photos() -> None:
-    photos = [classifier.prepared(data, CARD.view) for data in PHOTOS.values()]
-    rows = classifier.answers(Sure(), CARD, photos)
+    photos = [classifier.prepared(data, METADATA.view) for data in PHOTOS.values()]
+    rows = classifier.answers(Sure(), METADATA, photos)
     assert_json("answers.json", rows)
     assert [list(row) for row in rows] == [COLUMNS] * 3
 
@@ -75,7 +75,7 @@ def asked(tmp_path: Path, kind: str) -> Prediction:
     for key, data in PHOTOS.items():
         store.commit(key, data)
     listed = tuple((key, len(data)) for key, data in sorted(PHOTOS.items()))
-    return Prediction(store, listed, Sure(), CARD, "d" * 64, kind, 256)
+    return Prediction(store, listed, Sure(), METADATA, "d" * 64, kind, 256)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -84,13 +84,13 @@ def test_files_of_a_batch_prediction(kind: str, tmp_path: Path, pool: ThreadPool
     list(predictions.make_rows(prediction, [0], out, pool))
     manifest = predictions.finish(prediction, out)
     assert manifest is not None
-    (shard,) = manifest.splits["photos"].shards
+    (shard,) = manifest.splits["images"].shards
     assert_text(f"rows.{kind}", out.read(shard.key).decode())
     assert shard.key == f"shards/{hashlib.sha256(read_literal(f'rows.{kind}')).hexdigest()}.{kind}"
     if kind == "jsonl":
         assert_text("predictions.json", out.read("manifest.json").decode())
         assert predictions.counts(manifest) == {"rows": 3, "errors": 1}
-        assert load_manifest(out, "predictions 1") == manifest
+        assert load_manifest(out, "predictions 3") == manifest
     assert sorted(out.list()) == [f"_parts/{prediction.config_id}/0.json", "manifest.json", shard.key]
 
 
@@ -110,18 +110,18 @@ def test_hashes(tmp_path: Path) -> None:
     prediction = asked(tmp_path, "parquet")
     folder = tmp_path / "model" / "artifacts"
     folder.mkdir(parents=True)
-    (folder / "card.json").write_bytes(read_literal("card.json"))
+    (folder / "metadata.json").write_bytes(read_literal("metadata.json"))
     (folder / "model.keras").write_bytes(b"weights")
-    plain = {"flip": False, "against": None, "imagenet_head": None}
-    other = {"flip": True, "against": "whole", "imagenet_head": "imagenet"}
+    plain = {"tta": "none", "compare_with": None, "imagenet_baseline": None}
+    other = {"tta": "flip", "compare_with": "whole", "imagenet_baseline": "imagenet"}
     found = {
         "model": classifier.digest(tmp_path / "model"),
-        "prediction, photos": prediction.source,
+        "prediction, photos": prediction.source_digest,
         "prediction, configuration": prediction.config_id,
         "evaluation": evaluation(plain),
         "evaluation, mirrored and compared": evaluation(other),
         "evaluation, by part": evaluation(plain, frozenset({"n02085620_7", "n02086240"})),
     }
     assert_json("served-model-hashes.json", found)
-    assert prediction.options == {"model": "d" * 64, "rows": "parquet", "photos_per_shard": 256}
-    assert prediction.shards == [("photos", sorted(PHOTOS))]
+    assert prediction.config == {"model_sha256": "d" * 64, "format": "parquet", "images_per_shard": 256}
+    assert prediction.shards == [("images", sorted(PHOTOS))]

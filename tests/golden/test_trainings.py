@@ -1,6 +1,5 @@
 """What a stopped training keeps in a store, and the hashes that name a training."""
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -12,47 +11,48 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dogbreed.data.sealed import canonical
+from dogbreed.platform.canonical_json import dumps
 from dogbreed.platform.errors import UnknownName
 from dogbreed.platform.lease import Lease
 from dogbreed.platform.storage import FolderStore
 from dogbreed.review.spool import Spool
 from dogbreed.review.tracking import flat
 from dogbreed.training import state
-from dogbreed.training.checkpoint import Checkpoints, Snapshot
-from dogbreed.training.cost import Meter
-from dogbreed.training.course import Course
+from dogbreed.training.checkpoint import CheckpointManager, Snapshot
 from dogbreed.training.optimizer import adamw
-from dogbreed.training.recipe import job_key, override
-from dogbreed.training.recipes import RECIPES, begun, named
+from dogbreed.training.recipe import apply_overrides, job_key
+from dogbreed.training.recipes import RECIPES, get_recipe, recipe_for_weights
+from dogbreed.training.resource_usage import ResourceUsage
+from dogbreed.training.state import TrainState
 from tests.golden.literals import assert_json, assert_text, read_json, read_literal
 
 CONTENT = "0123456789abcdef"  # the default job key of what is trained
-COURSE = Course(
+STATE = TrainState(
     phase=1,
     epoch=1,
-    batch=2,
-    step=7,
+    epoch_step=2,
+    global_step=7,
     history=[{"epoch": 1, "loss": 0.1 + 0.2, "val_top1": 0.25}, {"epoch": 2, "loss": 1e-05, "val_top1": 0.5}],
-    starts=[0, 1],
-    partial=[1.5, 3.0],
-    seconds=12.5,
-    waited=0.125,
-    cost={"train_seconds": 60.0, "cpu_hours": 0.01, "peak_rss_mb": 900.0},
+    phase_starts=[0, 1],
+    metric_sums={"loss": [1.5, 3.0], "top1": [1.0, 3.0], "top5": [2.0, 3.0]},
+    logged_sums={"loss": [0.5, 1.0], "top1": [0.0, 1.0], "top5": [1.0, 1.0]},
+    epoch_seconds=12.5,
+    input_wait_seconds=0.125,
+    resource_usage={"train_seconds": 60.0, "cpu_hours": 0.01, "peak_rss_mb": 900.0},
 )
 ARRAYS = {"model/0": np.array([[1.0, -2.5]], np.float32), "optimizer/0": np.array(7), "best/0": np.ones(1, np.float32)}
 FOLDER = "00000007-3-1"  # step, lease, number
 
 
 def test_state_of_a_training() -> None:
-    assert_text("state.json", canonical(COURSE.as_json()).decode())
-    assert Course.of_json(read_literal("state.json")) == COURSE
-    assert_text("state-begun.json", canonical(Course().as_json()).decode())
+    assert_text("state.json", dumps(STATE.to_dict()).decode())
+    assert TrainState.from_dict(read_json("state.json")) == STATE
+    assert_text("state-new.json", dumps(TrainState().to_dict()).decode())
 
 
 def test_a_checkpoint_is_written(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
-    Checkpoints(store, CONTENT, 3).write(Snapshot(COURSE, ARRAYS, read_literal("spool")))
+    CheckpointManager(store, CONTENT, 3).save(Snapshot(STATE, ARRAYS, read_literal("spool")))
     names = ("COMMIT.json", "spool", "state.json", "training.npz")
     assert sorted(store.list()) == [f"{FOLDER}/{name}" for name in names]
     assert_text("state.json", store.read(f"{FOLDER}/state.json").decode())
@@ -76,9 +76,9 @@ def test_a_checkpoint_is_read(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     for name in ("COMMIT.json", "state.json", "spool", "training.npz"):
         store.put(f"{FOLDER}/{name}", read_literal(name))
-    found = Checkpoints(store, CONTENT, 4).newest()
+    found = CheckpointManager(store, CONTENT, 4).restore_latest()
     assert found is not None
-    assert (found.course, found.spool, found.name) == (COURSE, read_literal("spool"), FOLDER)
+    assert (found.state, found.metric_spool, found.id.dirname) == (STATE, read_literal("spool"), FOLDER)
     assert {name: (array.dtype, array.tolist()) for name, array in found.arrays.items()} == {
         name: (array.dtype, array.tolist()) for name, array in ARRAYS.items()
     }
@@ -88,9 +88,9 @@ def test_arrays_of_a_model_and_its_optimizer() -> None:
     photo = keras.Input((4,))
     x = keras.layers.Dropout(0.5, seed=0)(photo)
     model = keras.Model(photo, keras.layers.Dense(2, name="classes")(keras.layers.BatchNormalization()(x)))
-    model.compile(adamw(override(named("simple-64"), ["ema=0.9"]), 10, {}), "mse")
+    model.compile(adamw(apply_overrides(get_recipe("simple-64"), ["ema_decay=0.9"]), 10, {}), "mse")
     model.optimizer.build(model.trainable_variables)
-    arrays = state.read(model, model) | state.named("best", model.get_weights())
+    arrays = state.get_arrays(model, model.optimizer) | state.flatten("best", model.get_weights())
     variables = [*model.variables, *model.optimizer.variables, *model.weights]
     names = [re.sub(r"_\d+", "", variable.name) for variable in variables]  # Keras counts names within a process
     found = zip(arrays.items(), names, strict=True)
@@ -126,25 +126,27 @@ def test_spool_of_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_parameters_of_a_recipe() -> None:
-    recipe = dataclasses.asdict(begun("simple-64", "imagenet"))
+    recipe = recipe_for_weights("simple-64", "imagenet").to_dict()
     assert_json("recipe-parameters.json", {name: str(value) for name, value in flat(recipe).items()})
 
 
 def test_job_keys() -> None:
     digest, weights = "0" * 64, "1" * 64
-    keys = {name: job_key(named(name), "", digest, 0) for name in RECIPES}
-    keys["simple-64, seed 1"] = job_key(named("simple-64"), "", digest, 1)
-    keys["simple-64, other data"] = job_key(named("simple-64"), "", "2" * 64, 0)
-    keys["simple-64, fine-tuned"] = job_key(begun("simple-64", "imagenet"), weights, digest, 0)
-    keys["simple-64, with a setting"] = job_key(override(named("simple-64"), ["augment.flip=false"]), "", digest, 0)
+    keys = {name: job_key(get_recipe(name), "", digest, 0) for name in RECIPES}
+    keys["simple-64, seed 1"] = job_key(get_recipe("simple-64"), "", digest, 1)
+    keys["simple-64, other data"] = job_key(get_recipe("simple-64"), "", "2" * 64, 0)
+    keys["simple-64, fine-tuned"] = job_key(recipe_for_weights("simple-64", "imagenet"), weights, digest, 0)
+    keys["simple-64, with a setting"] = job_key(
+        apply_overrides(get_recipe("simple-64"), ["augment.hflip=false"]), "", digest, 0
+    )
     assert_json("job-keys.json", keys)
 
 
-def test_cost_of_a_training_on_two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resource_usage_of_a_training_on_two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(gpu: str) -> Any:
         return {"peak": 2**30}
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one", "two"])
     monkeypatch.setattr(tf.config.experimental, "reset_memory_stats", lambda gpu: None)
     monkeypatch.setattr(tf.config.experimental, "get_memory_info", measured)
-    assert_json("cost-metrics.json", sorted(Meter({}).read()))
+    assert_json("resource-usage.json", sorted(ResourceUsage({}).read()))

@@ -121,7 +121,7 @@ def test_weights_that_nobody_publishes_are_not_fetched(tmp_path: Path) -> None:
 def test_an_unwritable_place_is_impossible_here(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = run(
-        "jobs.fetch", "--source", "sketches", "--breeds", "1", "--per-breed", "5", "--raw", f"{tmp_path}/file/raw"
+        "jobs.fetch", "--source", "synthetic", "--classes", "1", "--per-class", "5", "--raw", f"{tmp_path}/file/raw"
     )
     assert done.returncode == 78
     assert "Not a directory" in done.stderr
@@ -147,8 +147,8 @@ def test_sigterm_ends_a_job_with_143(tmp_path: Path) -> None:
         "-m",
         "jobs.fetch",
         "--source",
-        "sketches",
-        "--per-breed",
+        "synthetic",
+        "--per-class",
         "3000",
         "--raw",
         str(tmp_path),
@@ -163,9 +163,9 @@ def test_sigterm_ends_a_job_with_143(tmp_path: Path) -> None:
 
 
 def test_fetching_sketches_twice_changes_nothing(tmp_path: Path) -> None:
-    options = ("--source", "sketches", "--breeds", "2", "--per-breed", "6", "--raw", str(tmp_path / "raw"))
+    options = ("--source", "synthetic", "--classes", "2", "--per-class", "6", "--raw", str(tmp_path / "raw"))
     first = run("jobs.fetch", *options)
-    assert json.loads(first.stdout.splitlines()[-1]) == {"raw": str(tmp_path / "raw"), "photos": 12, "published": False}
+    assert json.loads(first.stdout.splitlines()[-1]) == {"raw": str(tmp_path / "raw"), "images": 12, "published": False}
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "raw").iterdir()}
     assert run("jobs.fetch", *options).stdout == first.stdout
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "raw").iterdir()} == before
@@ -173,7 +173,7 @@ def test_fetching_sketches_twice_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_mlflow_being_down_is_a_warning_when_preprocessing(sketches: Path, tmp_path: Path) -> None:
-    options = ("--source", "sketches", "--raw", str(sketches), "--out", str(tmp_path / "out"), "--size", "32")
+    options = ("--source", "synthetic", "--raw", str(sketches), "--out", str(tmp_path / "out"), "--size", "32")
     done = run("jobs.preprocess", *options, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert done.returncode == 0
     assert json.loads(done.stdout.splitlines()[-1])["written"] == 48
@@ -181,7 +181,7 @@ def test_mlflow_being_down_is_a_warning_when_preprocessing(sketches: Path, tmp_p
 
 
 def test_a_worker_outside_its_number_of_workers_is_refused(sketches: Path, tmp_path: Path) -> None:
-    options = ("--source", "sketches", "--raw", str(sketches), "--out", str(tmp_path / "out"))
+    options = ("--source", "synthetic", "--raw", str(sketches), "--out", str(tmp_path / "out"))
     done = run("jobs.preprocess", *options, JOB_COMPLETION_INDEX="3")
     assert done.returncode == 2
     assert "outside 0 to 0; set --workers" in done.stderr

@@ -11,8 +11,8 @@ from tests.faults.prediction_site import SIZE, small_model
 from tests.jobs.warm_job import run
 from tests.review.test_classifier import encoded, flat
 
-OLD, PRESENT = 1, 2  # formats of datasets
-OLD_ROWS, PRESENT_ROWS = "predictions 0", "predictions 1"  # and of predictions
+OLD, PRESENT = 2, 3  # formats of datasets
+OLD_ROWS, PRESENT_ROWS = "predictions 1", "predictions 3"  # and of predictions
 
 
 @pytest.fixture
@@ -24,7 +24,9 @@ def place(sketches: Path, tmp_path: Path) -> Path:
     (tmp_path / "raw").symlink_to(sketches)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "1.jpg").write_bytes(encoded(flat(0)))
-    classifier.save(small_model(), classifier.Card(("a", "b", "c", "d"), SIZE, "squash", "digest"), tmp_path / "model")
+    classifier.save(
+        small_model(), classifier.ModelMetadata(("a", "b", "c", "d"), SIZE, "squash", "digest"), tmp_path / "model"
+    )
     return tmp_path
 
 
@@ -37,8 +39,8 @@ def contents(place: Path) -> dict[str, bytes]:
     [
         ("train", ("--data", "{}/data", "--recipe", "simple-64")),
         ("evaluate", ("--data", "{}/data", "--model", "{}/model")),
-        ("preprocess", ("--source", "sketches", "--raw", "{}/raw", "--out", "{}/data")),
-        ("predict", ("--photos", "{}/photos", "--out", "{}/rows", "--model", "{}/model")),
+        ("preprocess", ("--source", "synthetic", "--raw", "{}/raw", "--out", "{}/data")),
+        ("predict", ("--images", "{}/photos", "--out", "{}/rows", "--model", "{}/model")),
     ],
 )
 def test_data_of_an_older_format_are_refused_and_left_alone(job: str, options: tuple[str, ...], place: Path) -> None:
@@ -46,6 +48,6 @@ def test_data_of_an_older_format_are_refused_and_left_alone(job: str, options: t
     done = run(f"jobs.{job}", *[option.format(place) for option in options], MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert done.returncode == 65, done.stderr
     found, read = (OLD_ROWS, PRESENT_ROWS) if job == "predict" else (OLD, PRESENT)
-    assert f"has format {found}, this version reads {read} " in done.stderr
-    assert "name another prefix" in done.stderr
+    assert f"has format {found}, this version reads {read}; " in done.stderr
+    assert "--out URI" in done.stderr
     assert contents(place) == before

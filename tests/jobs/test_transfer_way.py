@@ -33,8 +33,8 @@ def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pyt
     scores = [run.data.metrics["best_val_top1"] for run in children]
     assert sorted(run.data.params["seed"] for run in children) == ["0", "1"]
     assert seeds["mean_val_top1"] == pytest.approx(sum(scores) / 2)
-    assert (seeds["lowest_val_top1"], seeds["highest_val_top1"]) == (min(scores), max(scores))
-    for name in ("input_wait", "photos_per_second", "cpu_hours", "system/cpu_utilization_percentage"):
+    assert (seeds["min_val_top1"], seeds["max_val_top1"]) == (min(scores), max(scores))
+    for name in ("input_wait_fraction", "images_per_second", "cpu_hours", "system/cpu_utilization_percentage"):
         assert all(run.data.metrics[name] >= 0 for run in children)
     best = [run for run in children if run.data.metrics["best_val_top1"] == max(scores)]  # both, where they are even
     assert seeds["model_version"] in [int(run.data.tags["dogbreed.model_version"]) for run in best]
@@ -54,14 +54,13 @@ def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pyt
 
     run = mlflow.get_run(begun["run_id"])
     assert begun["epochs"] == 4
-    assert len(run.data.tags["dogbreed.begun_with_sha256"]) == 64
+    assert len(run.data.tags["dogbreed.init_weights_sha256"]) == 64
     assert_json("run-fine-tuned.json", describe_run(mlflow.MlflowClient(), begun["run_id"]))
 
     model = Path(mlflow.artifacts.download_artifacts(begun["model_uri"])) / "artifacts" / "model.keras"
     assert keras.models.load_model(model).output_shape == (None, 4)  # by Keras alone, without the suite
 
-    plain, mirrored = (
-        job("evaluate", "--model", begun["model_uri"], "--data", str(dataset), *flip) for flip in ((), ("--flip",))
-    )
+    common = ("evaluate", "--model", begun["model_uri"], "--data", str(dataset))
+    plain, mirrored = (job(*common, "--tta", tta) for tta in ("none", "flip"))
     assert plain["run_id"] != mirrored["run_id"]
     assert plain["loss"] != mirrored["loss"]

@@ -40,31 +40,31 @@ def way(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     (home / "raw" / "weights").mkdir(parents=True)
     (home / "raw" / "weights" / "mobilenetv2.weights.h5").write_bytes(b"fetched before")
     export = ("--export", str(home / "photos"))
-    make, first = ("--source", "sketches", "--raw", raw, "--size", "64"), ("--workers", "2", "--worker-index", "0")
+    make, first = ("--source", "synthetic", "--raw", raw, "--size", "64"), ("--workers", "2", "--worker-index", "0")
     train = ("--data", data, "--recipe", "simple-64", "--epochs", "2", "--batch-size", "16", "--deterministic")
     return {
         "tracking": tracking,
-        "fetch": job("fetch", "--source", "sketches", "--breeds", "3", "--per-breed", "40", "--raw", raw),
+        "fetch": job("fetch", "--source", "synthetic", "--classes", "3", "--per-class", "40", "--raw", raw),
         "fetch_weights": job("fetch", "--weights", "mobilenetv2", "--raw", raw),
         "preflight": job("preflight", "--store", str(home / "store")),
-        "preprocess_plan": job("preprocess", *make, "--out", data, "--plan"),
+        "preprocess_plan": job("preprocess", *make, "--out", data, "--dry-run"),
         "preprocess_part": job("preprocess", *make, "--out", str(home / "part"), "--shards", "8", *first),
         "preprocess": job("preprocess", *make, "--out", data, *export),
         "preprocess_gc": job("preprocess", *make, "--out", data, "--gc"),
         "train": job("train", *train),
         "again": job("train", *train),
-        "fresh": job("train", *train, "--fresh"),
+        "fresh": job("train", *train, "--restart"),
         "older": job("train", *train, "--name", "older", "--epochs", "1"),
         "done_again": job("train", *train),
         "evaluate": job("evaluate", "--data", data),
         "evaluate_again": job("evaluate", "--data", data),
-        "evaluate_fresh": job("evaluate", "--data", data, "--fresh"),
-        "evaluate_parts": job("evaluate", "--data", data, "--pretraining", str(listing)),
+        "evaluate_fresh": job("evaluate", "--data", data, "--restart"),
+        "evaluate_parts": job("evaluate", "--data", data, "--pretraining-list", str(listing)),
         "promote": job("evaluate", "--data", data, "--promote"),
         "promote_again": job("evaluate", "--data", data, "--promote"),
-        "predict": job("predict", "--photos", str(home / "photos"), "--out", str(home / "rows.csv")),
+        "predict": job("predict", "--images", str(home / "photos"), "--out", str(home / "rows.csv")),
         "predict_part": job(
-            "predict", "--photos", str(home / "photos"), "--out", str(home / "rows"), "--shards", "2", *first
+            "predict", "--images", str(home / "photos"), "--out", str(home / "rows"), "--shards", "2", *first
         ),
         "compare": job("compare", "--data", data, "--out", str(home / "board")),
     }
@@ -72,7 +72,7 @@ def way(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
 
 def test_preprocess_spares_the_import_of_keras(way: dict[str, Any]) -> None:
     data = Path(way["preprocess"]["manifest"]).parent
-    options = ["--source", "sketches", "--raw", way["fetch"]["raw"], "--out", str(data), "--size", "64"]
+    options = ["--source", "synthetic", "--raw", way["fetch"]["raw"], "--out", str(data), "--size", "64"]
     code = f"""
 import atexit, runpy, sys
 atexit.register(lambda: print("keras" in sys.modules))
@@ -87,23 +87,23 @@ runpy.run_module("jobs.preprocess", run_name="__main__")
 def test_every_photo_is_written_or_accounted_for(way: dict[str, Any]) -> None:
     summary = way["preprocess"]
     assert summary["written"] == 120
-    assert summary["quarantined"] == summary["dropped"] == 0
+    assert summary["quarantined"] == summary["excluded"] == 0
     assert summary["splits"] == {"train": 66, "validation": 6, "test": 48}
 
 
 def test_the_run_of_the_dataset_shows_counts_rate_tables_and_pictures(way: dict[str, Any]) -> None:
     client = mlflow.MlflowClient(way["tracking"])
     (run,) = client.search_runs([client.get_experiment_by_name("dogbreed/preprocess").experiment_id])
-    assert run.data.metrics["photos_train"] == 66
-    assert run.data.metrics["photos_per_second"] > 0
+    assert run.data.metrics["images_train"] == 66
+    assert run.data.metrics["images_per_second"] > 0
     artifacts = {e.path for folder in ("tables", "pictures") for e in client.list_artifacts(run.info.run_id, folder)}
     assert artifacts == {
         "pictures/breeds.jpg",
-        "pictures/photos_by_breed.png",
+        "pictures/images_by_class.png",
         "tables/copies.csv",
-        "tables/photos_by_breed.csv",
+        "tables/images_by_class.csv",
         "tables/quarantine.csv",
-        "tables/rejects_by_reason.csv",
+        "tables/quarantine_by_reason.csv",
     }
 
 
@@ -129,7 +129,7 @@ def test_the_run_holds_metrics_by_epoch_dataset_pictures_and_model(way: dict[str
     run = client.get_run(way["fresh"]["run_id"])
     assert run.info.status == "FINISHED"
     assert [point.step for point in client.get_metric_history(run.info.run_id, "val_top1")] == [1, 2]
-    assert run.data.params["augment.flip"] == "True"
+    assert run.data.params["augment.hflip"] == "True"
     assert run.inputs.dataset_inputs[0].dataset.digest == way["preprocess"]["digest"][:36]
     pictures = {Path(entry.path).stem for entry in client.list_artifacts(run.info.run_id, "pictures")}
     assert pictures == {
@@ -144,7 +144,7 @@ def test_the_run_holds_metrics_by_epoch_dataset_pictures_and_model(way: dict[str
 def test_evaluate_reports_the_scores_that_it_logged(way: dict[str, Any]) -> None:
     summary = way["evaluate"]
     logged = mlflow.MlflowClient(way["tracking"]).get_run(summary["run_id"]).data.metrics
-    assert summary["photos"] == 48
+    assert summary["images"] == 48
     assert {name: logged[f"test_{name}"] for name in ("top1", "top5", "macro_f1", "loss")} == {
         name: summary[name] for name in ("top1", "top5", "macro_f1", "loss")
     }
@@ -152,8 +152,8 @@ def test_evaluate_reports_the_scores_that_it_logged(way: dict[str, Any]) -> None
 
 def test_an_evaluation_leaves_intervals_and_a_report_with_its_trainings_curves(way: dict[str, Any]) -> None:
     summary, client = way["evaluate"], mlflow.MlflowClient(way["tracking"])
-    assert summary["top1_low"] <= summary["top1"] <= summary["top1_high"]
-    assert summary["majority_top1"] == pytest.approx(1 / 3)
+    assert summary["top1_ci95_low"] <= summary["top1"] <= summary["top1_ci95_high"]
+    assert summary["majority_baseline_top1"] == pytest.approx(1 / 3)
     assert {entry.path for entry in client.list_artifacts(summary["run_id"])} == {"pictures", "tables", "report.html"}
     report = Path(client.download_artifacts(summary["run_id"], "report.html")).read_text()
     assert report.count('<img src="data:image/') == 9  # eight of the evaluation, and the learning curves
@@ -169,7 +169,7 @@ def test_a_finished_evaluation_is_not_repeated_unless_asked(way: dict[str, Any])
 def test_photos_that_a_pretraining_may_have_seen_are_scored_apart(way: dict[str, Any]) -> None:
     parts = way["evaluate_parts"]
     assert parts["run_id"] != way["evaluate_fresh"]["run_id"]
-    assert (parts["seen_photos"], parts["unseen_photos"], parts["photos"]) == (16, 32, 48)  # one breed of three
+    assert (parts["seen_images"], parts["unseen_images"], parts["images"]) == (16, 32, 48)  # one breed of three
     assert (
         parts["top1"] == way["evaluate"]["top1"] == pytest.approx((parts["seen_top1"] + 2 * parts["unseen_top1"]) / 3)
     )
@@ -190,7 +190,7 @@ def test_the_champion_gives_each_photo_a_row(way: dict[str, Any]) -> None:
     assert (summary["rows"], summary["errors"]) == (120, 0)
     shards = list(Path(summary["out"]).glob("shards/*.csv"))
     rows = pandas.concat(pandas.read_csv(shard) for shard in shards)
-    assert len(set(rows["photo"])) == len(rows) == 120
+    assert len(set(rows["image"])) == len(rows) == 120
     client = mlflow.MlflowClient(way["tracking"])
     (run,) = client.search_runs([client.get_experiment_by_name("dogbreed/predict").experiment_id])
     assert (run.data.params["model"], run.data.params["format"]) == ("models:/dogbreed/2", "csv")
@@ -254,10 +254,10 @@ store = open_store(sys.argv[1])
 photo = InputPipeline(load_manifest(store), store, View(64), 1, Path("unused")).example()
 model = mlflow.pyfunc.load_model("models:/dogbreed@candidate")
 rows = model.predict(pandas.DataFrame({"image": [photo, photo]}))
-assert list(rows.columns) == ["breed", "wordnet_id", "probability", "top5", "error"] and len(rows) == 2, rows
+assert list(rows.columns) == ["class", "wordnet_id", "probability", "top5", "error"] and len(rows) == 2, rows
 assert rows["wordnet_id"].str.startswith("n9000000").all() and rows["probability"].between(0, 1).all(), rows
 one = model.predict({"image": base64.b64encode(photo).decode()})
-assert one["breed"][0] == rows["breed"][0] and one["error"].isna().all(), one
+assert one["class"][0] == rows["class"][0] and one["error"].isna().all(), one
 """
     data = Path(way["preprocess"]["manifest"]).parent
     environment = {**os.environ, "MLFLOW_TRACKING_URI": way["tracking"]}

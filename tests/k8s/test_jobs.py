@@ -152,9 +152,9 @@ def test_the_jobs_meet_at_the_same_places(manifests: Manifests, overlay: str) ->
     assert settings["DOGBREED_TRAIN_DATA"] == settings["DOGBREED_EVALUATE_DATA"] == data
     assert settings["DOGBREED_FETCH_SOURCE"] == settings["DOGBREED_PREPROCESS_SOURCE"] == raw.rpartition("/")[2]
     assert data.endswith(f"-{settings['DOGBREED_PREPROCESS_SIZE']}")
-    from dogbreed.training.recipes import named
+    from dogbreed.training.recipes import get_recipe
 
-    assert named(settings["DOGBREED_TRAIN_RECIPE"]).size <= int(settings["DOGBREED_PREPROCESS_SIZE"])
+    assert get_recipe(settings["DOGBREED_TRAIN_RECIPE"]).size <= int(settings["DOGBREED_PREPROCESS_SIZE"])
 
 
 @pytest.mark.parametrize("chosen", SETS)

@@ -12,7 +12,7 @@ from dogbreed.data.dataset import load_manifest
 from dogbreed.platform.storage import FolderStore
 from dogbreed.review import classifier, intervals, results, tracking
 from dogbreed.review.tracking import DIGEST
-from dogbreed.training.trainer import Trained
+from dogbreed.training.trainer import TrainResult
 from tests.review.test_classifier import encoded, flat
 
 SIZE = 32
@@ -35,23 +35,35 @@ def register(dataset: Path, network: keras.Model | None = None, hours: float = 0
     Without a network the version has a run but no files, which take seconds.
     """
     manifest = load_manifest(FolderStore(dataset))
-    card = classifier.Card(manifest.classes, SIZE, "squash", manifest.digest)
-    described = tracking.flat({**TRAINED, **params, "data": manifest.options})
+    card = classifier.ModelMetadata(manifest.classes, SIZE, "squash", manifest.digest)
+    described = tracking.flat({**TRAINED, **params, "data": manifest.config})
     with tracking.run("train", "tiny", described, {DIGEST: manifest.digest}) as run:
-        scores = {"best_val_top1": 0.5, "best_val_top1_low": 0.25, "best_val_top1_high": 0.75, "best_val_top5": 1.0}
+        scores = {
+            "best_val_top1": 0.5,
+            "best_val_top1_ci95_low": 0.25,
+            "best_val_top1_ci95_high": 0.75,
+            "best_val_top5": 1.0,
+        }
         run.log(0, {**scores, "best_val_macro_f1": 0.4, "epochs": 12.0, "best_epoch": 9.0, "cpu_hours": hours})
         if network:
-            return results.register(Trained(network, (), {}, 0, "w", "o"), card, encoded(flat(0)))
+            return results.register(TrainResult(network, (), {}, 0, "w", "o"), card, encoded(flat(0)))
         with contextlib.suppress(MlflowException):  # it is there
             mlflow.MlflowClient().create_registered_model("dogbreed")
         return int(mlflow.MlflowClient().create_model_version("dogbreed", "nowhere", run.id).version)
 
 
-def evaluate(version: int, digest: str, hits: int, photos: int = 100, flip: bool = False, **scores: float) -> str:
+def evaluate(version: int, digest: str, hits: int, photos: int = 100, tta: str = "none", **scores: float) -> str:
     """Leave the run of an evaluation on the test split, as jobs.evaluate does, and return its id."""
     low, high = intervals.of_mean((np.arange(photos) < hits).astype(float))
-    found = {"top1": hits / photos, "top1_low": low, "top1_high": high, "top5": 0.9, "macro_f1": 0.4, **scores}
-    params = {"model": f"models:/dogbreed/{version}", "flip": flip, "split": "test"}
+    found = {
+        "top1": hits / photos,
+        "top1_ci95_low": low,
+        "top1_ci95_high": high,
+        "top5": 0.9,
+        "macro_f1": 0.4,
+        **scores,
+    }
+    params = {"model": f"models:/dogbreed/{version}", "tta": tta, "split": "test"}
     with tracking.run("evaluate", "tiny-test", params, {DIGEST: digest, "dogbreed.split": "test"}) as run:
         run.log(0, {f"test_{name}": value for name, value in found.items()})
     return run.id

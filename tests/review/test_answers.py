@@ -47,7 +47,7 @@ def test_the_surest_answer_comes_first() -> None:
 
 def test_accuracy_is_told_by_the_boxs_share_of_the_photo_and_by_its_shorter_side() -> None:
     table = answers.by_box(five())
-    rows = {(row["measure"], row["group"]): (row["photos"], row["top1"]) for row in table.to_dict("records")}
+    rows = {(row["measure"], row["group"]): (row["images"], row["top1"]) for row in table.to_dict("records")}
     assert rows == {
         (answers.SHARE, "below 10 %"): (1, 0.0),  # 100 of 10,000
         (answers.SHARE, "10 to 25 %"): (2, 1.0),  # 2,400 of 10,000 and 15,000 of 120,000
@@ -57,7 +57,7 @@ def test_accuracy_is_told_by_the_boxs_share_of_the_photo_and_by_its_shorter_side
         (answers.SIDE, "50 to 100 px"): (2, 1.0),
         (answers.SIDE, "from 300 px"): (1, 0.0),
     }
-    assert ((table["low"] <= table["top1"]) & (table["top1"] <= table["high"])).all()
+    assert ((table["ci95_low"] <= table["top1"]) & (table["top1"] <= table["ci95_high"])).all()
 
 
 def test_the_majority_is_the_floor_of_who_answers_always_the_same() -> None:

@@ -56,10 +56,11 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
     with mlflow_server(home) as address:
         run = partial(job, MLFLOW_TRACKING_URI=address)
         raw, data = draw_raw(home, 24), f"{home}/data"
-        run("preprocess", "--source", "sketches", "--raw", raw, "--out", data, "--size", "64", "--crop", "defer")
-        run("train", "--data", data, "--recipe", "sketches-64", "--epochs", "4")
+        run("preprocess", "--source", "synthetic", "--raw", raw, "--out", data, "--size", "64", "--crop", "defer")
+        run("train", "--data", data, "--recipe", "synthetic-64", "--epochs", "4")
         test, validation = (
-            run("evaluate", "--data", data, "--split", split, "--against", "whole") for split in ("test", "validation")
+            run("evaluate", "--data", data, "--split", split, "--compare-with", "whole")
+            for split in ("test", "validation")
         )
         client = mlflow.MlflowClient(address)
         client.set_registered_model_alias("dogbreed", "champion", "1")
@@ -113,7 +114,7 @@ def test_its_page_shows_description_dataset_and_metrics_with_intervals(
     browser.get(reviewed.of_run())
     share = f"{100 * reviewed.test['top1']:.1f} %"
     says(browser, "simple-test", f"Top-1 {share}", "All on one page", "dogbreed (")
-    for name in ("top1", "top1_low", "top1_high", "ece", "gain_top1"):
+    for name in ("top1", "top1_ci95_low", "top1_ci95_high", "ece", "delta_top1"):
         says(browser, f"test_{name}\n{reviewed.test[name]}"[:30])
     browser.save_screenshot(reviewed.shots / "run.png")
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from dogbreed.platform.errors import DamagedData, DataContradiction
 from dogbreed.review import classifier
-from dogbreed.review.classifier import COLUMNS, Card, Classifier
+from dogbreed.review.classifier import COLUMNS, Classifier, ModelMetadata
 
 CLASSES = ("n02085620-Chihuahua", "n02086240-Shih-Tzu", "n02088466-black-and-tan_coonhound", "my_own", "e", "f")
 BLACK, WHITE = 0, 255
@@ -41,7 +41,7 @@ def brightness() -> keras.Model:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model."""
     folder = tmp_path_factory.mktemp("model")
-    classifier.save(brightness(), Card(CLASSES, 8, "squash", "digest"), folder)
+    classifier.save(brightness(), ModelMetadata(CLASSES, 8, "squash", "digest"), folder)
     return folder
 
 
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ask(folder: Path) -> Callable[..., pd.DataFrame]:
     """Ask the served model about some photos."""
     served = Classifier()
-    artifacts = {"model": folder / "artifacts" / "model.keras", "card": folder / "artifacts" / "card.json"}
+    artifacts = {"model": folder / "artifacts" / "model.keras", "metadata": folder / "artifacts" / "metadata.json"}
     served.load_context(SimpleNamespace(artifacts=artifacts))
     return lambda *photos: served.predict(None, pd.DataFrame({"image": list(photos)}))
 
@@ -72,10 +72,10 @@ def upper_white() -> np.ndarray:
 
 def test_one_photo_gives_breed_wordnet_id_probability_and_the_best_five(ask: Callable[..., pd.DataFrame]) -> None:
     (row,) = ask(encoded(flat(BLACK))).to_dict("records")
-    assert list(row) == COLUMNS == ["breed", "wordnet_id", "probability", "top5", "error"]
-    assert (row["breed"], row["wordnet_id"], row["error"]) == ("Chihuahua", "n02085620", None)
+    assert list(row) == COLUMNS == ["class", "wordnet_id", "probability", "top5", "error"]
+    assert (row["class"], row["wordnet_id"], row["error"]) == ("Chihuahua", "n02085620", None)
     odds = np.exp([5, 0, 0, -1, -2, -3])
-    assert [best["breed"] for best in row["top5"]] == [
+    assert [best["class"] for best in row["top5"]] == [
         "Chihuahua",
         "Shih-Tzu",
         "black-and-tan coonhound",
@@ -91,7 +91,7 @@ def test_bytes_base64_text_and_a_data_uri_are_the_same_photo(ask: Callable[..., 
     text = base64.encodebytes(photo).decode()  # with line ends
     rows = ask(photo, text, f"data:image/png;base64,{text}").to_dict("records")
     assert rows[0] == rows[1] == rows[2]
-    assert rows[0]["breed"] == "black-and-tan coonhound"
+    assert rows[0]["class"] == "black-and-tan coonhound"
 
 
 @pytest.mark.parametrize(
@@ -110,13 +110,13 @@ def test_bytes_base64_text_and_a_data_uri_are_the_same_photo(ask: Callable[..., 
 )
 def test_every_kind_of_photo_is_seen_as_it_looks(photo: bytes, ask: Callable[..., pd.DataFrame]) -> None:
     (row,) = ask(photo).to_dict("records")
-    assert (row["breed"], row["error"]) == ("black-and-tan coonhound", None)
+    assert (row["class"], row["error"]) == ("black-and-tan coonhound", None)
 
 
 def test_a_gray_photo_of_16_bits_is_scaled(ask: Callable[..., pd.DataFrame]) -> None:
     buffer = io.BytesIO()
     Image.fromarray(upper_white()[..., 0].astype(np.uint16) * 257).save(buffer, "PNG")
-    assert ask(buffer.getvalue())["breed"][0] == "black-and-tan coonhound"
+    assert ask(buffer.getvalue())["class"][0] == "black-and-tan coonhound"
 
 
 @pytest.mark.parametrize(("orientation", "stored"), [(1, 0), (2, 0), (3, 2), (4, 2), (5, 1), (6, 1), (7, -1), (8, -1)])
@@ -125,12 +125,12 @@ def test_exif_says_which_side_is_up(orientation: int, stored: int, ask: Callable
     exif = Image.Exif()
     exif[0x0112] = orientation
     photo = encoded(np.rot90(upper_white(), stored), exif=exif, quality=95)
-    assert ask(photo)["breed"][0] == "black-and-tan coonhound"
+    assert ask(photo)["class"][0] == "black-and-tan coonhound"
 
 
 def test_broken_exif_is_no_reason_to_refuse_a_photo(ask: Callable[..., pd.DataFrame]) -> None:
     photo = encoded(upper_white(), exif=b"Exif\0\0II*\0\xff\xff\xff\xff garbage")
-    assert ask(photo)["breed"][0] == "black-and-tan coonhound"
+    assert ask(photo)["class"][0] == "black-and-tan coonhound"
 
 
 def claims_to_be(width: int, height: int) -> bytes:
@@ -180,11 +180,11 @@ def test_a_photo_that_cannot_be_used_is_an_error_in_its_own_row(
     bad: object, said: str, ask: Callable[..., pd.DataFrame]
 ) -> None:
     rows = ask(GOOD, bad, GOOD)
-    assert rows["breed"].tolist()[::2] == ["black-and-tan coonhound"] * 2
+    assert rows["class"].tolist()[::2] == ["black-and-tan coonhound"] * 2
     assert rows["error"].isna().tolist() == [True, False, True]
     assert rows["error"].str.contains(said)[1], rows["error"][1]
     assert rows["top5"][1] == []
-    assert rows.loc[1, ["breed", "wordnet_id", "probability"]].tolist() == [None, None, None]  # NaN is no JSON
+    assert rows.loc[1, ["class", "wordnet_id", "probability"]].tolist() == [None, None, None]  # NaN is no JSON
     assert rows.loc[0].notna().tolist() == [True] * 4 + [False]
 
 
@@ -196,15 +196,15 @@ def test_no_photo_gives_no_row(ask: Callable[..., pd.DataFrame]) -> None:
 def test_a_batch_of_any_length_gives_the_rows_of_its_photos(ask: Callable[..., pd.DataFrame]) -> None:
     photos = [encoded(flat(BLACK)), b"bad", GOOD] * 50
     rows = ask(*photos)
-    assert rows["breed"].fillna("-").tolist() == ["Chihuahua", "-", "black-and-tan coonhound"] * 50
+    assert rows["class"].fillna("-").tolist() == ["Chihuahua", "-", "black-and-tan coonhound"] * 50
 
 
 def test_a_model_that_answers_with_no_number_says_so_in_every_row() -> None:
     model = brightness()
     model.set_weights([weights * np.nan for weights in model.get_weights()])
-    card = Card(CLASSES, 8, "squash", "digest")
+    card = ModelMetadata(CLASSES, 8, "squash", "digest")
     (row,) = classifier.answers(model, card, [classifier.prepared(GOOD, card.view)])
-    assert (row["breed"], row["error"]) == (None, "the model's answer is no number")
+    assert (row["class"], row["error"]) == (None, "the model's answer is no number")
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "card"])
@@ -244,6 +244,6 @@ def test_a_model_of_another_version_is_refused_with_what_to_do(
 
 def test_the_digest_of_a_model_follows_from_its_content(folder: Path, tmp_path: Path) -> None:
     before = classifier.digest(folder)
-    classifier.save(classifier.load(folder)[0], Card(CLASSES, 8, "pad", "digest"), tmp_path)
+    classifier.save(classifier.load(folder)[0], ModelMetadata(CLASSES, 8, "pad", "digest"), tmp_path)
     assert len(before) == 64
     assert classifier.digest(tmp_path) != before

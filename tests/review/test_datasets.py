@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dogbreed.data.dataset import Rejected, load_manifest
+from dogbreed.data.dataset import QuarantinedImage, load_manifest
 from dogbreed.platform.storage import FolderStore
 from dogbreed.review import datasets
 
@@ -10,12 +10,12 @@ from dogbreed.review import datasets
 def test_rejects_are_counted_by_reason_whatever_numbers_are_in_it(dataset: Path) -> None:
     manifest = load_manifest(FolderStore(dataset))
     reasons = ["no annotation", "box 1,-2,3.5,4 holds no pixel", "box 10,20,1e9,4 holds no pixel", "no annotation"]
-    quarantine = tuple(Rejected(f"a/{n}", reason) for n, reason in enumerate([*reasons, "no annotation"]))
+    quarantine = tuple(QuarantinedImage(f"a/{n}", reason) for n, reason in enumerate([*reasons, "no annotation"]))
     table = datasets.rejects_by_reason(type(manifest)(**{**vars(manifest), "quarantine": quarantine}))
     assert table.to_numpy().tolist() == [["no annotation", 3, "a/0"], ["box n,n,n,n holds no pixel", 2, "a/1"]]
 
 
 def test_without_rejects_the_table_has_columns_only(dataset: Path) -> None:
     table = datasets.rejects_by_reason(load_manifest(FolderStore(dataset)))
-    assert list(table.columns) == ["reason", "photos", "example"]
+    assert list(table.columns) == ["reason", "images", "example"]
     assert table.empty

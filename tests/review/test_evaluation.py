@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dogbreed.data.dataset import Copy, Manifest, load_manifest
+from dogbreed.data.dataset import DuplicatePair, Manifest, load_manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
 from dogbreed.data.view import View
@@ -79,10 +79,10 @@ def test_the_run_holds_scores_with_intervals_floors_and_parts_tables_pictures_an
     with tracking.run("evaluate", "test", {}, {}) as run:
         evaluation.leave(run, subject(model, dataset), found, ORIGIN)
     logged = tracking.get(run.id).data.metrics
-    assert logged["test_top1_low"] <= logged["test_top1"] <= logged["test_top1_high"]
-    assert (logged["test_majority_top1"], logged["test_majority_top5"]) == (0.25, 1.0)
-    assert logged["test_untrained_loss"] == logged["test_loss"]  # the floor is the model itself here
-    assert (logged["test_seen_photos"], logged["test_unseen_photos"]) == (4, 12)
+    assert logged["test_top1_ci95_low"] <= logged["test_top1"] <= logged["test_top1_ci95_high"]
+    assert (logged["test_majority_baseline_top1"], logged["test_majority_baseline_top5"]) == (0.25, 1.0)
+    assert logged["test_imagenet_zero_shot_loss"] == logged["test_loss"]  # the floor is the model itself here
+    assert (logged["test_seen_images"], logged["test_unseen_photos"]) == (4, 12)
     assert 0 < logged["test_ece"] < 1
     assert tracking.get(run.id).data.tags["mlflow.note.content"].startswith("**Top-1 25.0 %** (6.2 % to ")
     client = mlflow.MlflowClient()
@@ -163,7 +163,7 @@ def test_whole_photos_stand_beside_the_crops_of_a_deferred_dataset(
     assert whole.against.gain == pytest.approx(whole.scores["top1"] - whole.against.scores["top1"])
     # the same whole photos, kept at another size and resized twice
     assert whole.against.scores["loss"] == pytest.approx(other.against.scores["loss"], abs=0.1)
-    assert dict(whole.flat())["gain_top1"] == whole.against.gain
+    assert dict(whole.flat())["delta_top1"] == whole.against.gain
 
 
 def test_crops_have_no_whole_photos_and_other_breeds_are_no_comparison(
@@ -173,30 +173,34 @@ def test_crops_have_no_whole_photos_and_other_breeds_are_no_comparison(
     manifest = load_manifest(store)
     with pytest.raises(DataContradiction, match="holds crops, not whole photos"):
         evaluation.against("whole", manifest, store, VIEW, 8, tmp_path)
-    assert preprocess(source, FolderStore(tmp_path / "two"), breeds=manifest.classes[:2]) is not None
-    with pytest.raises(DataContradiction, match="has other breeds than --data"):
+    assert preprocess(source, FolderStore(tmp_path / "two"), classes=manifest.classes[:2]) is not None
+    with pytest.raises(DataContradiction, match="--data"):
         evaluation.against(str(tmp_path / "two"), manifest, store, VIEW, 8, tmp_path)
     assert evaluation.against(None, manifest, store, VIEW, 8, tmp_path) is None
 
 
 def test_photos_with_a_copy_in_training_are_scored_apart_where_copies_were_kept(found: Findings, dataset: Path) -> None:
     manifest, keys = load_manifest(FolderStore(dataset)), found.answers.keys
-    copies = (Copy(keys[0], "n/train_1", "near"), Copy("n/train_2", keys[1], "file"), Copy(keys[2], keys[3], "near"))
-    kept = dataclasses.replace(manifest, copies=copies, options={**manifest.options, "keep_leaks": True})
+    copies = (
+        DuplicatePair(keys[0], "n/train_1", "near"),
+        DuplicatePair("n/train_2", keys[1], "file"),
+        DuplicatePair(keys[2], keys[3], "near"),
+    )
+    kept = dataclasses.replace(manifest, duplicates=copies, config={**manifest.config, "keep_duplicates": True})
     parts = findings.parts(found.answers, kept, frozenset())
-    assert {name: part["photos"] for name, part in parts.items()} == {"copied": 2, "uncopied": 14}
-    assert parts["copied"]["top1"] == np.mean(found.answers.hits[:2])
+    assert {name: part["images"] for name, part in parts.items()} == {"with_duplicate": 2, "without_duplicate": 14}
+    assert parts["with_duplicate"]["top1"] == np.mean(found.answers.hits[:2])
     assert findings.parts(found.answers, manifest, frozenset()) == {}
 
 
 def test_a_part_without_photos_has_no_scores(found: Findings, dataset: Path) -> None:
     manifest = load_manifest(FolderStore(dataset))
     parts = findings.parts(found.answers, manifest, frozenset({"n99999999"}))
-    assert parts["seen"] == {"photos": 0}
+    assert parts["seen"] == {"images": 0}
     assert parts["unseen"]["top1"] == found.scores["top1"]
 
 
 def test_datasets_without_a_common_photo_cannot_be_compared(found: Findings) -> None:
     strange = dataclasses.replace(found.answers, keys=tuple(f"other/{n}" for n in range(16)))
-    with pytest.raises(DataContradiction, match="holds none of these photos"):
+    with pytest.raises(DataContradiction, match="none of these"):
         findings.compare(found.answers, strange, "elsewhere")

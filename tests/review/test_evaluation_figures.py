@@ -29,7 +29,7 @@ def test_box_bars_have_a_panel_a_measure_and_an_interval_a_bar() -> None:
         ("share", "from 10 %", 1, 1, 0.2, 1),
         ("side", "all", 5, 0.6, 0.2, 0.9),
     ]
-    table = pd.DataFrame(rows, columns=["measure", "group", "photos", "top1", "low", "high"])
+    table = pd.DataFrame(rows, columns=["measure", "group", "images", "top1", "ci95_low", "ci95_high"])
     left, right = drawn(bars.box_bars(table, 0.6)).axes
     assert labels_of(left.get_xticklabels()) == ["below 10 %\n4 photos", "from 10 %\n1 photo"]
     assert [bar.get_height() for bar in left.patches] == [0.5, 1]  # type: ignore[attr-defined]

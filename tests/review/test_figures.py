@@ -183,7 +183,7 @@ def test_drawing_leaves_the_settings_of_matplotlib_as_they_were() -> None:
 
 def test_the_class_histogram_stacks_the_splits_with_the_largest_breed_on_top() -> None:
     rows = [("n01-Few", 3, 1, 2), ("n02-Many", 100, 10, 40), ("n03-None", 0, 0, 0)]
-    (axes,) = drawn(bars.class_histogram(pd.DataFrame(rows, columns=["breed", *bars.SPLIT_COLOURS]))).axes
+    (axes,) = drawn(bars.class_histogram(pd.DataFrame(rows, columns=["class", *bars.SPLIT_COLOURS]))).axes
     assert labels_of(axes.get_yticklabels()) == ["n02-Many", "n01-Few", "n03-None"]
     assert texts(axes) == [" 150", " 6", " 0"]
     assert [bar.get_width() for bar in axes.patches] == [100, 3, 0, 10, 1, 0, 40, 2, 0]
@@ -191,5 +191,5 @@ def test_the_class_histogram_stacks_the_splits_with_the_largest_breed_on_top() -
 
 def test_the_class_histogram_of_120_breeds_has_two_panels() -> None:
     rows = [(f"n0000{n:04}-Breed_{n}", n, 1, 2) for n in range(120)]
-    figure = drawn(bars.class_histogram(pd.DataFrame(rows, columns=["breed", *bars.SPLIT_COLOURS])))
+    figure = drawn(bars.class_histogram(pd.DataFrame(rows, columns=["class", *bars.SPLIT_COLOURS])))
     assert [len(axes.get_yticks()) for axes in figure.axes] == [60, 60]

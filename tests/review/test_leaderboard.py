@@ -24,7 +24,7 @@ def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         first, second = (register(dataset, seed=seed) for seed in (0, 1))
-        short = register(dataset, hours=0.25, epochs=20, **{"augment.cutmix": "0.0"})
+        short = register(dataset, hours=0.25, epochs=20, **{"augment.cutmix_prob": "0.0"})
         body = {"model": "mobilenetv2", "size": 160, "weights": "s3://w/mobilenet v2.h5"}
         tuned = register(dataset, name="mobilenetv2-160", **body)
         return {
@@ -32,7 +32,7 @@ def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
             "first": evaluate(first, A, hits=40, top5=0.8),
             "second": evaluate(second, A, hits=44, top5=0.7),
             "short": evaluate(short, A, hits=30),
-            "tuned": evaluate(tuned, A, hits=75, flip=True),
+            "tuned": evaluate(tuned, A, hits=75, tta="flip"),
             "elsewhere": evaluate(first, B, hits=99),
             "training": str(mlflow.MlflowClient().get_model_version("dogbreed", str(first)).run_id),
             "uri": uri,
@@ -56,9 +56,9 @@ def test_the_newest_evaluation_of_each_model_counts_and_the_best_comes_first(
     assert board["top1"].tolist() == [0.75, 0.44, 0.4, 0.3]
     assert board["hours"].tolist() == [0.5, 0.5, 0.5, 0.25]
     assert set(board["processor"]) == {"CPU"}
-    assert board["begun_with"].tolist() == ["s3://w/mobilenet v2.h5", "none", "none", "none"]
-    assert (board["low"] < board["top1"]).all()
-    assert (board["high"] > board["top1"]).all()
+    assert board["init_weights"].tolist() == ["s3://w/mobilenet v2.h5", "none", "none", "none"]
+    assert (board["top1_ci95_low"] < board["top1"]).all()
+    assert (board["top1_ci95_high"] > board["top1"]).all()
 
 
 def test_another_model_than_the_recipes_is_named(
@@ -72,16 +72,16 @@ def test_another_model_than_the_recipes_is_named(
 
 def test_a_page_shows_mean_and_range_of_seeds_and_commands_that_repeat_each_row(board: pd.DataFrame) -> None:
     head, line, *rows = leaderboard.markdown(board, "test").splitlines()
-    assert head == "| recipe | test top-1 | between | top-5 | macro F1 | hours | command |"
+    assert head == "| recipe | test top-1 | 95 % CI | top-5 | macro F1 | hours | command |"
     assert line.count("|") == head.count("|")
     job = "python -m jobs.train --data DATA"
     assert rows == [
-        "| mobilenetv2-160, with mirror images | 75.0% | 67.0% to 84.0% | 90.0% | 0.400 | 0.5 CPU "
+        "| mobilenetv2-160, TTA flip | 75.0% | 67.0% to 84.0% | 90.0% | 0.400 | 0.5 CPU "
         f"| `{job} --recipe mobilenetv2-160 --weights 's3://w/mobilenet v2.h5'` |",
         "| simple-64, mean of 2 seeds | 42.0% | 40.0% to 44.0% | 75.0% | 0.400 | 0.5 CPU "
         f"| `{job} --recipe simple-64` |",
         "| simple-64 | 30.0% | 22.0% to 39.0% | 90.0% | 0.400 | 0.25 CPU "
-        f"| `{job} --recipe simple-64 --set epochs=20 --set augment.cutmix=0.0` |",
+        f"| `{job} --recipe simple-64 --set epochs=20 --set augment.cutmix_prob=0.0` |",
     ]
 
 
@@ -129,5 +129,5 @@ def test_the_picture_has_a_point_with_its_interval_for_each_model_and_lists_them
     assert sorted(text.get_text() for text in points.texts) == ["1", "2", "3"]
     assert len(points.containers) == 3
     listed = [text.get_text() for text in beside.texts]
-    assert listed[0] == "1  75.0%  mobilenetv2-160, seed 0, mirrored"
+    assert listed[0] == "1  75.0%  mobilenetv2-160, seed 0, TTA flip"
     assert listed[3] == "4  30.0%  simple-64, seed 0"

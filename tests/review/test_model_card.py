@@ -44,13 +44,13 @@ def test_each_evaluation_adds_its_row_and_a_newer_one_takes_its_place(dataset: P
     version = register(dataset)
     evaluate(version, "a" * 64, hits=20)
     evaluate(version, "a" * 64, hits=40)
-    evaluate(version, "a" * 64, hits=60, flip=True)
+    evaluate(version, "a" * 64, hits=60, tta="flip")
     evaluate(version, "b" * 64, hits=80)
     rows = [line.split(" | ")[:4] for line in card(version).splitlines() if line.startswith("| test")]
     assert sorted(rows) == [
         ["| test", "`aaaaaaaaaaaa`", "40.0%", "31.0% to 49.0%"],
         ["| test", "`bbbbbbbbbbbb`", "80.0%", "72.0% to 88.0%"],
-        ["| test, with mirror images", "`aaaaaaaaaaaa`", "60.0%", "51.0% to 69.0%"],
+        ["| test, TTA flip", "`aaaaaaaaaaaa`", "60.0%", "51.0% to 69.0%"],
     ]
     assert card(version) == card(version)
 

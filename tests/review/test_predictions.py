@@ -38,7 +38,7 @@ Predict = Callable[..., Manifest | None]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    classifier.save(small_model(), classifier.Card(CLASSES, SIZE, "squash", "digest"), folder)
+    classifier.save(small_model(), classifier.ModelMetadata(CLASSES, SIZE, "squash", "digest"), folder)
     return folder
 
 
@@ -80,7 +80,7 @@ READERS: dict[str, Callable[[bytes], Rows]] = {
 
 
 def rows_of(out: Store, kind: str) -> Rows:
-    shards = load_manifest(out, predictions.FORMAT).splits["photos"].shards
+    shards = load_manifest(out, predictions.FORMAT).splits["images"].shards
     return [row for shard in shards for row in READERS[kind](out.read(shard.key))]
 
 
@@ -91,17 +91,17 @@ def test_each_photo_has_one_row_with_its_breed_or_its_error(kind: str, predict: 
     assert predictions.counts(manifest) == {"rows": 5, "errors": 1}
     rows = rows_of(store, kind)
     assert [list(row) for row in rows] == [SCHEMA.names] * 5
-    assert {row["photo"]: row["sha256"] for row in rows} == {
+    assert {row["image"]: row["sha256"] for row in rows} == {
         key: sha256(data).hexdigest() for key, data in PHOTOS.items()
     }
-    assert [row["photo"] for row in rows] == sorted(PHOTOS)
+    assert [row["image"] for row in rows] == sorted(PHOTOS)
     for row in rows:
-        if row["photo"] == "b/broken.jpg":
+        if row["image"] == "b/broken.jpg":
             assert row["error"] == "neither JPEG nor PNG"
-            assert (row["breed"], row["wordnet_id"], row["probability"], row["top5"]) == (None, None, None, [])
+            assert (row["class"], row["wordnet_id"], row["probability"], row["top5"]) == (None, None, None, [])
         else:
             assert row["error"] is None
-            assert row["top5"][0] == {"breed": row["breed"], "probability": row["probability"]}
+            assert row["top5"][0] == {"class": row["class"], "probability": row["probability"]}
             assert sum(best["probability"] for best in row["top5"]) == pytest.approx(1, abs=1e-5)
 
 
@@ -153,7 +153,7 @@ def test_other_photos_another_model_or_kind_need_another_place(
         predict(out, "csv")
     other = small_model()
     other.set_weights([weights + 1 for weights in other.get_weights()])
-    classifier.save(other, classifier.Card(CLASSES, SIZE, "squash", "digest"), tmp_path / "other")
+    classifier.save(other, classifier.ModelMetadata(CLASSES, SIZE, "squash", "digest"), tmp_path / "other")
     asked = predictions.prediction(photos, tmp_path / "other", "jsonl", 2, pool)
     with pytest.raises(DataContradiction, match="choose another --out"):
         committed(asked, out, predictions.FORMAT)
@@ -165,7 +165,7 @@ def test_other_photos_another_model_or_kind_need_another_place(
 def test_a_dataset_is_no_place_for_rows_and_rows_are_no_dataset(
     predict: Predict, dataset: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataContradiction, match="has format 2, this version reads predictions 1"):
+    with pytest.raises(DataContradiction, match="predictions 3"):
         predict(FolderStore(dataset))
     out = FolderStore(tmp_path / "out")
     predict(out)
@@ -188,10 +188,10 @@ def test_mlflow_has_one_run_with_rows_errors_and_rate(
     for rate in (20.0, None):
         predictions.log_predictions(manifest, {"model": "models:/dogbreed/1"}, rate)
     (run,) = mlflow.MlflowClient().search_runs([tracking.experiment("predict")])
-    assert run.data.metrics == {"rows": 5, "errors": 1, "photos_per_second": 20}
+    assert run.data.metrics == {"rows": 5, "errors": 1, "images_per_second": 20}
     assert run.data.params == {"model": "models:/dogbreed/1"}
     assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/tables/errors.csv") == (
-        "key,reason\nb/broken.jpg,neither JPEG nor PNG\n"
+        "image,reason\nb/broken.jpg,neither JPEG nor PNG\n"
     )
 
 

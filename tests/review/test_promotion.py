@@ -82,10 +82,10 @@ def test_the_alias_moves_to_what_is_better_on_the_same_photos_and_the_reason_is_
 
 
 def test_mirror_images_are_compared_with_mirror_images() -> None:
-    summary = promote(evaluate(CHALLENGER, "A", hits=99, flip=True), never, force=False)
+    summary = promote(evaluate(CHALLENGER, "A", hits=99, tta="flip"), never, force=False)
     assert "has not been evaluated like this" in str(summary["reason"])
-    evaluate(1, "A", hits=60, flip=True)
-    assert promote(evaluate(CHALLENGER, "A", hits=99, flip=True), says(0.99), force=False)["champion"] == CHALLENGER
+    evaluate(1, "A", hits=60, tta="flip")
+    assert promote(evaluate(CHALLENGER, "A", hits=99, tta="flip"), says(0.99), force=False)["champion"] == CHALLENGER
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -113,12 +113,12 @@ def test_a_model_whose_file_is_damaged_never_becomes_champion(
 ) -> None:
     store, uri = FolderStore(dataset), f"models:/dogbreed/{CHALLENGER}"
     digest = load_manifest(store).digest
-    assert promotion.top1_again(uri, store, 64, flip=False) == 0.25  # one breed of four
+    assert promotion.top1_again(uri, store, 64, tta="none") == 0.25  # one breed of four
     evaluate(1, digest, hits=10)
     run_id = evaluate(CHALLENGER, digest, hits=25)
     file_of_challenger.write_bytes(file_of_challenger.read_bytes()[:1000])
     with pytest.raises(DamagedData, match="cannot be loaded"):
-        promote(run_id, lambda: promotion.top1_again(uri, store, 64, flip=False), force)
+        promote(run_id, lambda: promotion.top1_again(uri, store, 64, tta="none"), force)
     assert champion() == 1
     assert str(tag(CHALLENGER, REASON)).startswith("not promoted: the model at ")
     assert tracking.get(run_id).data.tags[REASON] == tag(CHALLENGER, REASON)
@@ -128,7 +128,7 @@ def test_a_model_that_cannot_even_be_evaluated_has_the_reason_recorded(file_of_c
     uri = f"models:/dogbreed/{CHALLENGER}"
     file_of_challenger.write_bytes(b"")
     with pytest.raises(DamagedData), promotion.damage_recorded(uri):
-        promotion.top1_again(uri, FolderStore(dataset), 64, flip=False)
+        promotion.top1_again(uri, FolderStore(dataset), 64, tta="none")
     assert champion() == 1
     assert str(tag(CHALLENGER, REASON)).startswith("not promoted: the model at ")
 

@@ -113,7 +113,7 @@ def _refuse(constant: str) -> None:
 def test_a_photo_gives_its_breed_and_the_best_five(server: str) -> None:
     (row,) = rows(server, text(a_photo()))
     assert row["error"] is None
-    assert row["top5"][0] == {"breed": row["breed"], "probability": row["probability"]}
+    assert row["top5"][0] == {"class": row["class"], "probability": row["probability"]}
     assert sum(best["probability"] for best in row["top5"]) == pytest.approx(1, abs=1e-5)
 
 

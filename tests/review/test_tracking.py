@@ -25,7 +25,7 @@ from dogbreed.platform.errors import (
 )
 from dogbreed.platform.storage import FolderStore
 from dogbreed.review import classifier, results, server, tracking
-from dogbreed.training.trainer import Trained
+from dogbreed.training.trainer import TrainResult
 
 
 @pytest.fixture(autouse=True)
@@ -214,15 +214,17 @@ def test_a_server_that_never_answered_is_unreachable(monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
-def trained() -> Trained:
+def trained() -> TrainResult:
     photo = keras.Input((32, 32, 3), dtype="uint8")
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(photo))
-    return Trained(keras.Model(photo, keras.layers.Dense(4, activation="softmax")(x), name="tiny"), (), {}, 0, "w", "o")
+    return TrainResult(
+        keras.Model(photo, keras.layers.Dense(4, activation="softmax")(x), name="tiny"), (), {}, 0, "w", "o"
+    )
 
 
-def test_an_alias_is_resolved_to_the_version_that_it_names(dataset: Path, trained: Trained, tmp_path: Path) -> None:
+def test_an_alias_is_resolved_to_the_version_that_it_names(dataset: Path, trained: TrainResult, tmp_path: Path) -> None:
     manifest = load_manifest(FolderStore(dataset))
-    card = classifier.Card(manifest.classes, 32, "squash", manifest.digest)
+    card = classifier.ModelMetadata(manifest.classes, 32, "squash", manifest.digest)
     photo = tmp_path / "photo.jpg"
     keras.utils.save_img(photo, np.zeros((32, 32, 3)))
     with tracking.run("train", "test", {}, {}) as run:
@@ -237,11 +239,11 @@ def test_an_alias_is_resolved_to_the_version_that_it_names(dataset: Path, traine
 
 
 @pytest.fixture
-def register(dataset: Path, trained: Trained, tmp_path: Path) -> Callable[[], int]:
+def register(dataset: Path, trained: TrainResult, tmp_path: Path) -> Callable[[], int]:
     """Register a tiny model in the active run."""
     photo = tmp_path / "photo.jpg"
     keras.utils.save_img(photo, np.zeros((32, 32, 3)))
-    card = classifier.Card(load_manifest(FolderStore(dataset)).classes, 32, "squash", "digest")
+    card = classifier.ModelMetadata(load_manifest(FolderStore(dataset)).classes, 32, "squash", "digest")
     return lambda: results.register(trained, card, photo.read_bytes())
 
 
@@ -286,6 +288,6 @@ def test_a_model_of_other_breeds_contradicts_and_one_of_other_data_is_a_warning(
 ) -> None:
     manifest = load_manifest(FolderStore(dataset))
     with pytest.raises(DataContradiction, match="knows 1 breeds"):
-        results.check_card(classifier.Card(("a",), 32, "squash", manifest.digest), manifest)
-    results.check_card(classifier.Card(manifest.classes, 32, "squash", "other"), manifest)
+        results.check_card(classifier.ModelMetadata(("a",), 32, "squash", manifest.digest), manifest)
+    results.check_card(classifier.ModelMetadata(manifest.classes, 32, "squash", "other"), manifest)
     assert "trained on dataset other, this is" in caplog.text

@@ -16,11 +16,11 @@ from dogbreed.platform.machine import Cluster
 from dogbreed.platform.storage import FolderStore
 from dogbreed.review import classifier, tracking, training_job, training_run
 from dogbreed.review.training_job import Work
-from dogbreed.training.distribution import Distribution
-from dogbreed.training.recipe import override
-from dogbreed.training.recipes import named
-from dogbreed.training.saver import Every
-from dogbreed.training.trainer import Trained
+from dogbreed.training.checkpoint import CheckpointInterval
+from dogbreed.training.distributed import DistributedContext
+from dogbreed.training.recipe import apply_overrides
+from dogbreed.training.recipes import get_recipe
+from dogbreed.training.trainer import TrainResult
 from tests.review.registry import tiny
 
 AWAY = "http://127.0.0.1:9"
@@ -53,7 +53,7 @@ class Trainer:
         self.failing: set[int] = set()
         self.meanwhile: Callable[[], object] = lambda: None
 
-    def train(self, recipe: Any, manifest: Any, pipeline: Any, seed: int, *others: Any) -> Trained:
+    def train(self, recipe: Any, manifest: Any, pipeline: Any, seed: int, *others: Any) -> TrainResult:
         self.seeds.append(seed)
         hashes = f"weights {len(self.seeds)}", f"optimizer {len(self.seeds)}"
         self.meanwhile()
@@ -61,7 +61,7 @@ class Trainer:
             raise DataContradiction(f"seed {seed} diverged")
         epoch = {"epoch": 1.0, "loss": 1.0, "val_loss": 1.0, "top1": 0.5, "val_top1": 0.5}
         cost = {"train_seconds": 1.0, "peak_rss_mb": 100.0}
-        return Trained(tiny(), (epoch,), cost, 0, *hashes)
+        return TrainResult(tiny(), (epoch,), cost, 0, *hashes)
 
     def predict(self, *_: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give validation labels, answers and photos; of four, as many are right as the last seed's number."""
@@ -86,9 +86,12 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 @pytest.fixture
 def work(dataset: Path, tmp_path: Path) -> Work:
-    store, recipe = FolderStore(dataset), override(named("simple-64"), ["size=32", "batch_size=8", "epochs=1"])
-    every, checkpoints = Every.of("1h"), str(tmp_path / "checkpoints")
-    return Work(recipe, None, load_manifest(store), store, tmp_path, checkpoints, every, False, Distribution())
+    store, recipe = (
+        FolderStore(dataset),
+        apply_overrides(get_recipe("simple-64"), ["size=32", "batch_size=8", "epochs=1"]),
+    )
+    every, checkpoints = CheckpointInterval.from_text("1h"), str(tmp_path / "checkpoints")
+    return Work(recipe, None, load_manifest(store), store, tmp_path, checkpoints, every, 0, False, DistributedContext())
 
 
 def runs() -> dict[str, str]:
@@ -109,7 +112,7 @@ def test_after_a_seed_has_failed_the_same_call_does_the_rest_and_nothing_twice(w
     summary = training_job.train_all(work, (0, 1, 2), None)
     assert trainer.seeds == [0, 1, 1, 2]
     assert runs() == {"0": "FINISHED", "1": "FINISHED", "2": "FINISHED", "": "FINISHED"}
-    scores = [summary[f"{which}_val_top1"] for which in ("lowest", "mean", "highest")]
+    scores = [summary[f"{which}_val_top1"] for which in ("min", "mean", "max")]
     assert scores == pytest.approx([0, 0.25, 0.5])
     assert (summary["versions"], summary["model_version"]) == ([1, 2, 3], 3)
 
@@ -117,7 +120,7 @@ def test_after_a_seed_has_failed_the_same_call_does_the_rest_and_nothing_twice(w
     assert trainer.seeds == [0, 1, 1, 2]
 
 
-class Second(Distribution):
+class Second(DistributedContext):
     """The second of two workers, whose first one is not there: it says what `said` holds."""
 
     def __init__(self, said: list[int]) -> None:
@@ -127,13 +130,13 @@ class Second(Distribution):
     def join(self) -> None:
         self.met.append("joined")
 
-    def agree(self, content: str) -> None:
-        self.met.append(f"agreed on {content}")
+    def assert_same(self, fingerprint: str) -> None:
+        self.met.append(f"agreed on {fingerprint}")
 
-    def told(self, numbers: Any = (), count: int = 0) -> list[int]:
+    def broadcast(self, numbers: Any = (), count: int = 0) -> list[int]:
         return self.said
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         self.met.append("met")
 
 

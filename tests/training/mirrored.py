@@ -11,17 +11,28 @@ from dogbreed.data.dataset import load_manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.platform.storage import open_store
 from dogbreed.training import trainer
-from dogbreed.training.distribution import Distribution
-from dogbreed.training.recipe import override
-from dogbreed.training.recipes import named
+from dogbreed.training.distributed import DistributedContext
+from dogbreed.training.recipe import apply_overrides
+from dogbreed.training.recipes import get_recipe
 from tests.training.listener import Listener
 
-SETTINGS = ("size=32", "batch_size=12", "epochs=2", "warmup_epochs=0", "dropout=0", "ema=0.9", "clip=1")
+SETTINGS = (
+    "size=32",
+    "batch_size=12",
+    "epochs=2",
+    "warmup_epochs=0",
+    "dropout=0",
+    "ema_decay=0.9",
+    "global_clipnorm=1",
+)
 
 
-def train(data: str, distribution: Distribution, *settings: str) -> tuple[list[np.ndarray], list[dict[str, float]]]:
+def train(
+    data: str, distribution: DistributedContext, *settings: str
+) -> tuple[list[np.ndarray], list[dict[str, float]]]:
     """Return the weights and the values of each epoch."""
-    recipe, store, listener = override(named("simple-64"), [*SETTINGS, *settings]), open_store(data), Listener()
+    recipe = apply_overrides(get_recipe("simple-64"), [*SETTINGS, *settings])
+    store, listener = open_store(data), Listener()
     manifest = load_manifest(store)
     pipeline = InputPipeline(manifest, store, recipe.view, recipe.batch_size, Path("unused"))
     distribution.join()
@@ -33,8 +44,8 @@ def main(data: str, *settings: str) -> None:
     """Print the greatest difference of a weight, the number of replicas, and the losses of both."""
     cpu, two = tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpu, two)
-    mirrored = Distribution("mirrored", devices=("CPU:0", "CPU:1"))
-    (one, values), (both, others) = train(data, Distribution(), *settings), train(data, mirrored, *settings)
+    mirrored = DistributedContext("mirrored", devices=("CPU:0", "CPU:1"))
+    (one, values), (both, others) = train(data, DistributedContext(), *settings), train(data, mirrored, *settings)
     found = {
         "replicas": mirrored.strategy.num_replicas_in_sync,
         "difference": max(float(np.abs(a - b).max()) for a, b in zip(one, both, strict=True)),

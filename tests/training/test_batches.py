@@ -8,19 +8,19 @@ from dogbreed.data.dataset import load_manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.platform.storage import FolderStore
 from dogbreed.training import batches
-from dogbreed.training.recipe import override
-from dogbreed.training.recipes import named
+from dogbreed.training.recipe import apply_overrides
+from dogbreed.training.recipes import get_recipe
 
-MIXED = ("augment.cutmix=0.6", "augment.mixup=0.4", "augment.erase=0.5", "class_weights=true")
+MIXED = ("augment.cutmix_prob=0.6", "augment.mixup_prob=0.4", "augment.erase_prob=0.5", "class_weights=true")
 
 
 def test_resumed_batches_are_mixed_as_they_would_have_been(dataset: Path) -> None:
-    recipe = override(named("simple-64"), ["size=32", "batch_size=8", "epochs=3", *MIXED])
+    recipe = apply_overrides(get_recipe("simple-64"), ["size=32", "batch_size=8", "epochs=3", *MIXED])
     store = FolderStore(dataset)
     pipeline = InputPipeline(load_manifest(store), store, recipe.view, recipe.batch_size, Path("unused"))
 
     def begun(*begin: int) -> list[tuple[np.ndarray, ...]]:
-        return list(batches.training(recipe, pipeline, 4, 7, begin).as_numpy_iterator())
+        return list(batches.train_batches(recipe, pipeline, 4, 7, begin).as_numpy_iterator())
 
     whole = begun(0, 0)
     for epoch, batch in ((1, 0), (1, 1)):  # of 3 epochs of 3 batches

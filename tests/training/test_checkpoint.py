@@ -8,51 +8,62 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dogbreed.data.sealed import sealed, unsealed
+from dogbreed.platform.canonical_json import dumps_with_digest, loads_verified
 from dogbreed.platform.errors import DamagedData, DataContradiction, UnknownName
 from dogbreed.platform.lease import Lease
 from dogbreed.platform.storage import FolderStore, Store
-from dogbreed.training.checkpoint import ARRAYS, COMMIT, FORMAT, SPOOL, STATE, Checkpoints, Snapshot
-from dogbreed.training.course import Course
-from dogbreed.training.saver import Every, Saver
+from dogbreed.training import checkpoint
+from dogbreed.training.checkpoint import (
+    ARRAYS,
+    COMMIT,
+    FORMAT,
+    SPOOL,
+    STATE,
+    AsyncCheckpointer,
+    CheckpointInterval,
+    CheckpointManager,
+    Snapshot,
+)
+from dogbreed.training.state import TrainState
 
 FILES = (ARRAYS, STATE, SPOOL, COMMIT)
 
 
 def snapshot(step: int) -> Snapshot:
-    course = Course(step=step, epoch=1, history=[{"epoch": 1, "val_top1": 0.1 + 0.2}], partial=[1 / 3])
-    return Snapshot(course, {"model/0": np.full(4, step, np.float32), "best/0": np.array([np.pi])}, b"points")
+    history = [{"epoch": 1.0, "val_top1": 0.1 + 0.2}]
+    state = TrainState(global_step=step, epoch=1, history=history, metric_sums={"loss": [1 / 3, 1.0]})
+    return Snapshot(state, {"model/0": np.full(4, step, np.float32), "best/0": np.array([np.pi])}, b"points")
 
 
 def test_what_is_written_is_read_back_bit_for_bit(store: Store) -> None:
-    checkpoints = Checkpoints(store, "content", 1)
-    assert checkpoints.newest() is None
-    checkpoints.write(snapshot(7))
-    found = checkpoints.newest()
+    checkpoints = CheckpointManager(store, "content", 1)
+    assert checkpoints.restore_latest() is None
+    checkpoints.save(snapshot(7))
+    found = checkpoints.restore_latest()
     assert found is not None
-    assert (found.course, found.spool) == (snapshot(7).course, b"points")
+    assert (found.state, found.metric_spool) == (snapshot(7).state, b"points")
     assert all(np.array_equal(found.arrays[name], array) for name, array in snapshot(7).arrays.items())
     assert found.arrays["model/0"].dtype == np.float32
 
 
 def test_the_newest_three_are_kept_whoever_wrote_them(store: Store) -> None:
     for lease, step in ((1, 9), (1, 10), (2, 10), (3, 100)):
-        Checkpoints(store, "content", lease).write(snapshot(step))
+        CheckpointManager(store, "content", lease).save(snapshot(step))
     with pytest.raises(DataContradiction):
-        Checkpoints(store, "content", 3).write(snapshot(100))  # a name of an earlier start is never used again
+        CheckpointManager(store, "content", 3).save(snapshot(100))  # a name of an earlier start is never used again
     folders = sorted({key.partition("/")[0] for key in store.list()})
     assert folders == ["00000010-1-1", "00000010-2-1", "00000100-3-1"]
 
 
 def test_steps_and_writes_are_ordered_as_numbers(store: Store) -> None:
-    checkpoints = Checkpoints(store, "content", 1)
+    checkpoints = CheckpointManager(store, "content", 1)
     for step in (*[99_999_999] * 12, 100_000_000):
-        checkpoints.write(snapshot(step))
+        checkpoints.save(snapshot(step))
     folders = {key.partition("/")[0] for key in store.list()}
     assert folders == {"99999999-1-11", "99999999-1-12", "100000000-1-13"}
-    found = checkpoints.newest()
+    found = checkpoints.restore_latest()
     assert found is not None
-    assert found.course.step == 100_000_000
+    assert found.state.global_step == 100_000_000
 
 
 def cut(path: Path) -> None:
@@ -70,29 +81,40 @@ def flip(path: Path) -> None:
 def test_a_damaged_one_is_passed_over_and_said(
     name: str, damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    checkpoints = Checkpoints(FolderStore(tmp_path), "content", 1)
-    checkpoints.write(snapshot(3))
-    checkpoints.write(snapshot(6))
+    checkpoints = CheckpointManager(FolderStore(tmp_path), "content", 1)
+    checkpoints.save(snapshot(3))
+    checkpoints.save(snapshot(6))
     damage(tmp_path / "00000006-1-2" / name)
-    found = checkpoints.newest()
+    found = checkpoints.restore_latest()
     assert found is not None
-    assert found.course.step == 3
+    assert found.state.global_step == 3
     assert ("checkpoint 00000006-1-2 is damaged" in caplog.text) or (name, damage) == (COMMIT, Path.unlink)
 
 
 def test_one_of_another_training_contradicts(tmp_path: Path) -> None:
-    Checkpoints(FolderStore(tmp_path), "content", 1).write(snapshot(3))
-    with pytest.raises(DataContradiction, match="choose another --name, or begin anew with --fresh"):
-        Checkpoints(FolderStore(tmp_path), "other", 2).newest()
+    CheckpointManager(FolderStore(tmp_path), "content", 1).save(snapshot(3))
+    with pytest.raises(DataContradiction, match="choose another --name, or begin anew with --restart"):
+        CheckpointManager(FolderStore(tmp_path), "other", 2).restore_latest()
+
+
+def test_one_of_another_format_contradicts_and_says_what_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT", 1)
+        CheckpointManager(FolderStore(tmp_path), "content", 1).save(snapshot(3))
+    with pytest.raises(DataContradiction, match=r"format 1.*--restart") as raised:
+        CheckpointManager(FolderStore(tmp_path), "content", 2).restore_latest()
+    assert raised.value.exit_code == 65
 
 
 def test_one_of_another_format_contradicts_and_is_kept(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(FolderStore(tmp_path), "content", 1)
-    checkpoints.write(snapshot(3))
+    checkpoints = CheckpointManager(FolderStore(tmp_path), "content", 1)
+    checkpoints.save(snapshot(3))
     commit = tmp_path / "00000003-1-1" / COMMIT
-    commit.write_bytes(sealed({**unsealed(commit.read_bytes()), "format": FORMAT - 1}))
-    with pytest.raises(DataContradiction, match=r"version.*--fresh") as error:
-        checkpoints.newest()
+    commit.write_bytes(dumps_with_digest({**loads_verified(commit.read_bytes()), "format": FORMAT - 1}))
+    with pytest.raises(DataContradiction, match=r"version.*--restart") as error:
+        checkpoints.restore_latest()
     assert not isinstance(error.value, DamagedData), "another version goes on with it"
     assert error.value.exit_code == 65
     assert {path.name for path in commit.parent.iterdir()} == set(FILES)
@@ -100,9 +122,9 @@ def test_one_of_another_format_contradicts_and_is_kept(tmp_path: Path) -> None:
 
 def test_cleared_checkpoints_leave_nothing_but_the_lease(store: Store) -> None:
     with Lease(store, "job") as lease:
-        checkpoints = Checkpoints(store, "content", lease.number)
-        checkpoints.write(snapshot(3))
-        checkpoints.clear()
+        checkpoints = CheckpointManager(store, "content", lease.number)
+        checkpoints.save(snapshot(3))
+        checkpoints.delete_all()
         assert [key.partition("/")[0] for key in store.list()] == ["lease"]
 
 
@@ -110,13 +132,13 @@ def test_cleared_checkpoints_leave_nothing_but_the_lease(store: Store) -> None:
     ("text", "steps", "seconds"), [("200", 200, 0), ("90s", 0, 90), ("5m", 0, 300), ("1h", 0, 3600)]
 )
 def test_an_interval_is_steps_or_a_time(text: str, steps: int, seconds: float) -> None:
-    assert Every.of(text) == Every(steps, seconds)
+    assert CheckpointInterval.from_text(text) == CheckpointInterval(steps, seconds)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5m", "5 m", "1d", "m"])
 def test_any_other_interval_is_refused_with_examples(text: str) -> None:
     with pytest.raises(UnknownName, match=r"give steps \(200\) or a time \(90s, 5m, 1h\)"):
-        Every.of(text)
+        CheckpointInterval.from_text(text)
 
 
 def test_a_store_that_fails_costs_a_checkpoint_and_not_the_training(
@@ -124,22 +146,26 @@ def test_a_store_that_fails_costs_a_checkpoint_and_not_the_training(
 ) -> None:
     (tmp_path / "place").write_text("")  # a file where a folder should be
     store = FolderStore(tmp_path / "place" / "job")
-    saver = Saver(Checkpoints(store, "content", 1), Every(steps=5), Lease(store, "job"))
-    assert not saver.is_due(4)
-    assert saver.is_due(5)
-    saver.save(snapshot(5))
-    saver.wait()
+    checkpointer = AsyncCheckpointer(
+        CheckpointManager(store, "content", 1), CheckpointInterval(steps=5), Lease(store, "job")
+    )
+    assert not checkpointer.should_save(4)
+    assert checkpointer.should_save(5)
+    checkpointer.save(snapshot(5))
+    checkpointer.wait_until_finished()
     assert "no checkpoint of step 5, training goes on" in caplog.text
-    assert "could not be written" in saver.holds()
-    assert not saver.is_due(9)
+    assert "could not be written" in checkpointer.status()
+    assert not checkpointer.should_save(9)
 
 
 def test_a_checkpoint_is_due_so_many_steps_after_the_last_one(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
-    saver = Saver(Checkpoints(store, "content", 1), Every(steps=5), Lease(store, "job"))
-    saver.save(snapshot(7))
-    saver.wait()
-    assert [step for step in range(8, 15) if saver.is_due(step)] == [12, 13, 14]
+    checkpointer = AsyncCheckpointer(
+        CheckpointManager(store, "content", 1), CheckpointInterval(steps=5), Lease(store, "job")
+    )
+    checkpointer.save(snapshot(7))
+    checkpointer.wait_until_finished()
+    assert [step for step in range(8, 15) if checkpointer.should_save(step)] == [12, 13, 14]
 
 
 class SlowStore(FolderStore):
@@ -156,30 +182,34 @@ class SlowStore(FolderStore):
 
 def test_a_checkpoint_is_due_after_so_many_seconds_unless_one_is_being_written(tmp_path: Path) -> None:
     store = SlowStore(tmp_path)
-    saver = Saver(Checkpoints(store, "content", 1), Every(seconds=0.2), Lease(store, "job"))
-    assert not saver.is_due(1)
+    checkpointer = AsyncCheckpointer(
+        CheckpointManager(store, "content", 1), CheckpointInterval(seconds=0.2), Lease(store, "job")
+    )
+    assert not checkpointer.should_save(1)
     time.sleep(0.25)
-    assert saver.is_due(1)
-    saver.save(snapshot(1))
+    assert checkpointer.should_save(1)
+    checkpointer.save(snapshot(1))
     time.sleep(0.25)
-    assert not saver.is_due(2)  # time has passed, but the thread is busy
+    assert not checkpointer.should_save(2)  # time has passed, but the thread is busy
     store.let.set()
-    saver.wait()
-    assert saver.is_due(2)
+    checkpointer.wait_until_finished()
+    assert checkpointer.should_save(2)
 
 
 def test_a_checkpoint_after_one_that_failed_clears_the_error(tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.write_text("")  # a file where a folder should be
     store = FolderStore(place / "job")
-    saver = Saver(Checkpoints(store, "content", 1), Every(steps=1), Lease(store, "job"))
-    saver.save(snapshot(1))
-    saver.wait()
-    assert "could not be written" in saver.holds()
+    checkpointer = AsyncCheckpointer(
+        CheckpointManager(store, "content", 1), CheckpointInterval(steps=1), Lease(store, "job")
+    )
+    checkpointer.save(snapshot(1))
+    checkpointer.wait_until_finished()
+    assert "could not be written" in checkpointer.status()
     place.unlink()
-    saver.save(snapshot(2))
-    saver.wait()
-    assert "could not be written" not in saver.holds()
-    found = saver.checkpoints.newest()
+    checkpointer.save(snapshot(2))
+    checkpointer.wait_until_finished()
+    assert "could not be written" not in checkpointer.status()
+    found = checkpointer.manager.restore_latest()
     assert found is not None
-    assert found.course.step == 2
+    assert found.state.global_step == 2

@@ -15,26 +15,28 @@ from dogbreed.data.pipeline import InputPipeline, Share
 from dogbreed.platform.errors import ImpossibleHere, TryAgain, UnknownName
 from dogbreed.platform.machine import Cluster
 from dogbreed.platform.storage import open_store
-from dogbreed.training import batches
-from dogbreed.training.distribution import Distribution, chosen, patiently
-from dogbreed.training.recipe import Recipe, override
-from dogbreed.training.recipes import named
+from dogbreed.training.batches import train_batches
+from dogbreed.training.distributed import DistributedContext, resolve_strategy, run_interruptible
+from dogbreed.training.recipe import Recipe, apply_overrides
+from dogbreed.training.recipes import get_recipe
 from tests.jobs.warm_job import run
 
 BATCH = 12
 ALONE, PAIR = Cluster(("localhost",), 0), Cluster(("a:2222", "b:2222"), 1)
-MIXED = ("size=32", f"batch_size={BATCH}", "epochs=2", "class_weights=true", "augment.erase=0.5")
+MIXED = ("size=32", f"batch_size={BATCH}", "epochs=2", "class_weights=true", "augment.erase_prob=0.5")
 
 
 def recipe(*settings: str) -> Recipe:
-    return override(named("simple-64"), [*MIXED, *settings])
+    return apply_overrides(get_recipe("simple-64"), [*MIXED, *settings])
 
 
-def training(dataset: Path, recipe: Recipe, share: Share, begin: tuple[int, int] = (0, 0)) -> list[list[np.ndarray]]:
+def worker_batches(
+    dataset: Path, recipe: Recipe, share: Share, start: tuple[int, int] = (0, 0)
+) -> list[list[np.ndarray]]:
     """Return the arrays of a worker's batches."""
     store = open_store(str(dataset))
     pipeline = InputPipeline(load_manifest(store), store, recipe.view, BATCH, Path("unused"), share)
-    found = batches.training(recipe, pipeline, 4, 7, begin).as_numpy_iterator()
+    found = train_batches(recipe, pipeline, 4, 7, start).as_numpy_iterator()
     return [list(batch) for batch in found]
 
 
@@ -45,9 +47,9 @@ def sorted_rows(parts: list[np.ndarray]) -> np.ndarray:
 
 @pytest.mark.parametrize(("workers", "cache"), [(2, "none"), (3, "decoded")])
 def test_the_shares_of_all_workers_are_the_batches_of_one_process(dataset: Path, workers: int, cache: str) -> None:
-    chosen = recipe("augment.cutmix=0.5", "augment.mixup=0.5", f"cache={cache}")
-    whole = training(dataset, chosen, Share())
-    shares = [training(dataset, chosen, Share(index, workers)) for index in range(workers)]
+    chosen = recipe("augment.cutmix_prob=0.5", "augment.mixup_prob=0.5", f"cache={cache}")
+    whole = worker_batches(dataset, chosen, Share())
+    shares = [worker_batches(dataset, chosen, Share(index, workers)) for index in range(workers)]
     assert len(whole) == 4  # two epochs of two batches
     for number, batch in enumerate(whole):
         for column, array in enumerate(batch):  # photos, labels, weights
@@ -57,7 +59,7 @@ def test_the_shares_of_all_workers_are_the_batches_of_one_process(dataset: Path,
 
 
 def test_a_share_begins_in_the_middle_of_an_epoch(dataset: Path) -> None:
-    whole, later = (training(dataset, recipe(), Share(1, 2), begin) for begin in ((0, 0), (0, 1)))
+    whole, later = (worker_batches(dataset, recipe(), Share(1, 2), begin) for begin in ((0, 0), (0, 1)))
     assert len(later) == 3
     for ours, theirs in zip(later, whole[1:], strict=True):
         assert all(np.array_equal(mine, other) for mine, other in zip(ours, theirs, strict=True))
@@ -71,10 +73,10 @@ def test_photos_that_may_be_mixed_are_with_one_worker() -> None:
 
 
 def test_auto_is_what_the_environment_calls_for() -> None:
-    assert chosen("auto", ALONE, recipe()).name == "single"
-    several = chosen("auto", PAIR, recipe())
-    assert (several.name, several.workers, several.chief) == ("multiworker", 2, False)
-    assert several.share == Share(1, 2)
+    assert resolve_strategy("auto", ALONE, recipe()).name == "single"
+    several = resolve_strategy("auto", PAIR, recipe())
+    assert (several.name, several.num_processes, several.is_chief) == ("multiworker", 2, False)
+    assert several.batch_shard == Share(1, 2)
 
 
 @pytest.mark.parametrize(
@@ -91,11 +93,11 @@ def test_a_strategy_that_makes_no_sense_is_refused(
     strategy: str, cluster: Cluster, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        chosen(strategy, cluster, recipe())
+        resolve_strategy(strategy, cluster, recipe())
 
 
 def test_what_several_workers_cannot_do_is_refused() -> None:
-    workers = Distribution("multiworker", Cluster(("a:1", "b:1", "c:1"), 0))
+    workers = DistributedContext("multiworker", Cluster(("a:1", "b:1", "c:1"), 0))
     workers.check(recipe())  # 12 photos: two pairs each
     with pytest.raises(UnknownName, match="cannot share 64 photos equally; use --batch-size 66"):
         workers.check(recipe("batch_size=64"))
@@ -103,34 +105,37 @@ def test_what_several_workers_cannot_do_is_refused() -> None:
         workers.check(recipe("weights=imagenet"))
     with pytest.raises(UnknownName, match="start one job for each --seed"):
         workers.check(recipe(), one_seed=False)
-    Distribution().check(recipe("batch_size=7", "weights=imagenet"), one_seed=False)  # one device can
+    DistributedContext().check(recipe("batch_size=7", "weights=imagenet"), one_seed=False)  # one device can
 
 
 def test_waiting_for_others_ends_with_75_when_they_do_not_come() -> None:
     forever = threading.Event()
     began = time.monotonic()
     with pytest.raises(TryAgain, match="nobody came"):
-        patiently(forever.wait, 0.5, "nobody came")
+        run_interruptible(forever.wait, 0.5, "nobody came")
     assert time.monotonic() - began < 5
     forever.set()
-    assert patiently(lambda: 7, 5, "late") == 7
+    assert run_interruptible(lambda: 7, 5, "late") == 7
 
 
 def test_an_error_while_waiting_is_that_of_the_call() -> None:
     with pytest.raises(ZeroDivisionError):
-        patiently(lambda: 1 // 0, 5, "late")
+        run_interruptible(lambda: 1 // 0, 5, "late")
 
 
 @pytest.mark.parametrize("error", [tf.errors.UnavailableError, tf.errors.DeadlineExceededError])
 def test_a_lost_worker_is_75_and_other_errors_stay_what_they_are(error: Callable[..., Exception]) -> None:
-    workers = Distribution("multiworker", PAIR)
-    with pytest.raises(TryAgain, match=r"worker 1 of 2 lost another one.*aborted by: gone\)"), workers.watched():
+    workers = DistributedContext("multiworker", PAIR)
+    with (
+        pytest.raises(TryAgain, match=r"worker 1 of 2 lost another one.*aborted by: gone\)"),
+        workers.translating_worker_loss(),
+    ):
         raise error(None, None, "Graph execution error:\n\nCollective ops is aborted by: gone\n[[{{node}}]]")
-    with pytest.raises(TryAgain), workers.watched():
+    with pytest.raises(TryAgain), workers.translating_worker_loss():
         raise tf.errors.InternalError(None, None, "Collective ops is aborted by: gone")
-    with pytest.raises(tf.errors.ResourceExhaustedError), workers.watched():
+    with pytest.raises(tf.errors.ResourceExhaustedError), workers.translating_worker_loss():
         raise tf.errors.ResourceExhaustedError(None, None, "too large")
-    with pytest.raises(error), Distribution().watched():
+    with pytest.raises(error), DistributedContext().translating_worker_loss():
         raise error(None, None, "a store of TensorFlow's own")
 
 

@@ -14,19 +14,20 @@ from dogbreed.data.sources import open_source
 from dogbreed.platform.errors import ImpossibleHere
 from dogbreed.platform.machine import GIB
 from dogbreed.platform.storage import FolderStore, open_store
-from dogbreed.training import memory, trainer
-from dogbreed.training.recipe import Recipe, override
-from dogbreed.training.recipes import named
+from dogbreed.training import memory_estimate
+from dogbreed.training.build import build_and_compile
+from dogbreed.training.recipe import Recipe, apply_overrides
+from dogbreed.training.recipes import get_recipe
 from tests.data.sources.other_data import write_tree
 
 ROOT = Path(__file__).parents[2]
-SMALL = override(named("simple-64"), ["size=32", "batch_size=8"])
+SMALL = apply_overrides(get_recipe("simple-64"), ["size=32", "batch_size=8"])
 
 
 def plan(dataset: Path, recipe: Recipe) -> dict[str, int]:
     store = open_store(str(dataset))
     pipeline = InputPipeline(load_manifest(store), store, recipe.view, recipe.batch_size, Path("unused"))
-    return memory.plan(trainer.compiled(recipe, 4, 10), recipe, pipeline)
+    return memory_estimate.estimate(build_and_compile(recipe, 4, 10), recipe, pipeline)
 
 
 def test_a_plan_counts_weights_and_activations_by_the_graph(dataset: Path) -> None:
@@ -35,47 +36,49 @@ def test_a_plan_counts_weights_and_activations_by_the_graph(dataset: Path) -> No
     assert parts["activations"] == 8 * 466_976  # added up by hand from the outputs of the 21 layers
     assert parts["batches ahead"] == 6 * 8 * 32 * 32 * 3
     assert parts["decoded photos"] == 0
-    assert plan(dataset, override(SMALL, ["cache=decoded"]))["decoded photos"] == 2 * 28 * 32 * 32 * 3
-    nested = plan(dataset, override(SMALL, ["model=mobilenet-0.25"]))
+    assert plan(dataset, apply_overrides(SMALL, ["cache=memory"]))["decoded photos"] == 2 * 28 * 32 * 32 * 3
+    averaged = plan(dataset, apply_overrides(SMALL, ["ema_decay=0.9"]))  # the means, and a second model that has them
+    assert averaged["weights"] - parts["weights"] == 4 * (1_277_668 + 1_275_940)
+    nested = plan(dataset, apply_overrides(SMALL, ["model=mobilenet-0.25"]))
     assert nested["activations"] > 8 * 100_000  # not its few layers outside the nested body
 
 
 def test_a_plan_beyond_the_limit_names_a_batch_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "memory_limit", lambda: 4 * GIB)
-    recipe = override(SMALL, ["batch_size=1024"])
+    monkeypatch.setattr(memory_estimate, "memory_limit", lambda: 4 * GIB)
+    recipe = apply_overrides(SMALL, ["batch_size=1024"])
     parts = {"libraries": GIB, "batches ahead": GIB // 2, "decoded photos": 0, "activations": 11 * GIB}
     with pytest.raises(ImpossibleHere, match=r"about 12\.5 GiB .*activations 11\.0.* 4\.0 GiB .*use --batch-size 256$"):
-        memory.check(parts, recipe)
+        memory_estimate.check(parts, recipe)
     fitting = {name: size if name == "libraries" else size // 4 for name, size in parts.items()}
-    memory.check(fitting, override(SMALL, ["batch_size=256"]))
+    memory_estimate.check(fitting, apply_overrides(SMALL, ["batch_size=256"]))
 
 
 def test_decoded_photos_are_the_first_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "memory_limit", lambda: 4 * GIB)
+    monkeypatch.setattr(memory_estimate, "memory_limit", lambda: 4 * GIB)
     parts = {"libraries": GIB, "batches ahead": GIB // 2, "decoded photos": 9 * GIB, "activations": GIB}
     with pytest.raises(ImpossibleHere, match=r"use --cache none$"):
-        memory.check(parts, SMALL)
+        memory_estimate.check(parts, SMALL)
 
 
 def test_where_nothing_fits_the_recipe_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "memory_limit", lambda: GIB // 2)
+    monkeypatch.setattr(memory_estimate, "memory_limit", lambda: GIB // 2)
     with pytest.raises(ImpossibleHere, match=r"a smaller recipe, or a larger memory limit"):
-        memory.check({"libraries": GIB, "batches ahead": GIB // 64, "decoded photos": 0}, SMALL)
+        memory_estimate.check({"libraries": GIB, "batches ahead": GIB // 64, "decoded photos": 0}, SMALL)
 
 
 LIMITED = """
 import atexit, pathlib, re, runpy, sys
-from dogbreed.training import memory
+from dogbreed.training import memory_estimate
 
-plan, share = memory.plan, float(sys.argv.pop(1))
+estimate, share = memory_estimate.estimate, float(sys.argv.pop(1))
 
 def limited(*arguments):
-    parts = plan(*arguments)
-    memory.memory_limit = lambda: int(share * sum(parts.values()))
-    print(memory.memory_limit())
+    parts = estimate(*arguments)
+    memory_estimate.memory_limit = lambda: int(share * sum(parts.values()))
+    print(memory_estimate.memory_limit())
     return parts
 
-memory.plan = limited
+memory_estimate.estimate = limited
 status = pathlib.Path("/proc/self/status")  # the summary's ru_maxrss may be that of the process that started this one
 atexit.register(lambda: print(re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text())[1]))
 runpy.run_module("jobs.train", run_name="__main__")

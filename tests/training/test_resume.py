@@ -20,23 +20,22 @@ from dogbreed.platform.errors import Stopped
 from dogbreed.platform.lease import Lease
 from dogbreed.platform.storage import FolderStore, open_store
 from dogbreed.training import trainer
-from dogbreed.training.checkpoint import Checkpoints
-from dogbreed.training.recipe import Recipe, override
-from dogbreed.training.recipes import begun, named
-from dogbreed.training.saver import Every, Saver
+from dogbreed.training.checkpoint import AsyncCheckpointer, CheckpointInterval, CheckpointManager
+from dogbreed.training.recipe import Recipe, apply_overrides
+from dogbreed.training.recipes import get_recipe, recipe_for_weights
 from dogbreed.training.zoo import pretrained
 from dogbreed.training.zoo.weights import Weights
 from tests.training.listener import Listener
 
-TIMINGS = ("seconds", "photos_per_second", "input_wait")
+TIMINGS = ("epoch_seconds", "images_per_second", "input_wait_fraction")
 PLAIN = ("size=32", "batch_size=8", "epochs=2", "warmup_epochs=1", "learning_rate=0.003")  # 3 steps an epoch
 ALL_ON = (
-    *PLAIN, "ema=0.9", "clip=1", "class_weights=true", "dropout=0.3",
-    "augment.cutmix=0.3", "augment.mixup=0.3", "augment.erase=0.3",
+    *PLAIN, "ema_decay=0.9", "global_clipnorm=1", "class_weights=true", "dropout=0.3",
+    "augment.cutmix_prob=0.3", "augment.mixup_prob=0.3", "augment.erase_prob=0.3",
 )  # fmt: skip
 FINETUNED = (
-    *PLAIN, "model=mobilenet-0.25", "ema=0.9", "head.epochs=2", "head.views=2", "head.batch_size=16",
-    "unfrozen=0.5", "layer_decay=0.5", "patience=9",
+    *PLAIN, "model=mobilenet-0.25", "ema_decay=0.9", "head.epochs=2", "head.augmentations=2", "head.batch_size=16",
+    "trainable_fraction=0.5", "layer_decay=0.5", "patience=9",
 )  # fmt: skip  # 3 steps an epoch in both phases
 
 
@@ -107,21 +106,24 @@ class Case:
     weights: Weights | None
     folder: Path
 
-    def start(self, fault: Fault, monkeypatch: pytest.MonkeyPatch, every: Every) -> tuple[trainer.Trained, Listener]:
+    def start(
+        self, fault: Fault, monkeypatch: pytest.MonkeyPatch, every: CheckpointInterval
+    ) -> tuple[trainer.TrainResult, Listener]:
         """Train from the newest checkpoint on, with one fault."""
         stopping.listen()
         store, data = FolderStore(self.folder), open_store(str(self.dataset))
         manifest, listener = load_manifest(data), Listener()
         numbers = [int(path.name.split("-")[1]) for path in self.folder.glob("*-*-*")]
-        checkpoints = Checkpoints(store, "content", max(numbers, default=0) + 1)
-        saved = checkpoints.newest()
-        lease = FaultyLease(store, fault, saved.course.step if saved else 0)
+        checkpoints = CheckpointManager(store, "content", max(numbers, default=0) + 1)
+        restored = checkpoints.restore_latest()
+        lease = FaultyLease(store, fault, restored.state.global_step if restored else 0)
         pipeline = FaultyPipeline(manifest, data, self.recipe.view, self.recipe.batch_size, Path("unused"))
         pipeline.fault = fault
         with monkeypatch.context() as patch:
             patch.setattr(keras.Model, "compute_loss", interrupted(keras.Model.compute_loss, fault))
+            checkpointer = AsyncCheckpointer(checkpoints, every, lease)
             trained = trainer.train(
-                self.recipe, manifest, pipeline, 0, listener, self.weights, Saver(checkpoints, every, lease), saved
+                self.recipe, manifest, pipeline, 0, listener, self.weights, checkpointer, restored, log_every=2
             )
         return trained, listener
 
@@ -167,7 +169,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
 
 
 @pytest.fixture(scope="module")
-def ends() -> dict[str, tuple[trainer.Trained, Listener]]:
+def ends() -> dict[str, tuple[trainer.TrainResult, Listener]]:
     """How the uninterrupted trainings ended, by the name of their settings."""
     return {}
 
@@ -197,24 +199,27 @@ def test_an_interrupted_training_ends_as_the_uninterrupted_one(
     weights: Weights,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    ends: dict[str, tuple[trainer.Trained, Listener]],
+    ends: dict[str, tuple[trainer.TrainResult, Listener]],
 ) -> None:
     tuned = name == "fine-tuned"
-    recipe = begun("mobilenetv2-160", str(weights.path)) if tuned else named("simple-64")
-    recipe = override(recipe, SETTINGS[name])
+    recipe = recipe_for_weights("mobilenetv2-160", str(weights.path)) if tuned else get_recipe("simple-64")
+    recipe = apply_overrides(recipe, SETTINGS[name])
     init = weights if tuned else None
     if name not in ends:
         whole = Case(recipe, dataset, init, tmp_path / "whole")
-        ends[name] = whole.start(Fault("never"), monkeypatch, Every(steps=1000))
+        ends[name] = whole.start(Fault("never"), monkeypatch, CheckpointInterval(steps=1000))
     case = Case(recipe, dataset, init, tmp_path / "interrupted")
     done = 0
     for fault in faults:
-        kind, every = (Crash, Every(steps=2)) if fault.crash else (Stopped, Every(steps=1000))
+        kind, every = (Crash, CheckpointInterval(steps=2)) if fault.crash else (Stopped, CheckpointInterval(steps=1000))
         with pytest.raises(kind):
             case.start(fault, monkeypatch, every)
         done = max(done, fault.step - fault.crash)
         assert max(case.steps_of_checkpoints(), default=0) == done  # no step is lost when it was stopped
-    (trained, listener), (expected, reference) = case.start(Fault("never"), monkeypatch, Every(steps=1000)), ends[name]
+    (trained, listener), (expected, reference) = (
+        case.start(Fault("never"), monkeypatch, CheckpointInterval(steps=1000)),
+        ends[name],
+    )
     assert trained.weights_sha256 == expected.weights_sha256
     assert trained.optimizer_sha256 == expected.optimizer_sha256
     assert values(listener) == values(reference)

@@ -12,11 +12,12 @@ from dogbreed.data.dataset import load_manifest
 from dogbreed.data.pipeline import InputPipeline
 from dogbreed.platform.errors import UnknownName
 from dogbreed.platform.storage import open_store
-from dogbreed.training import trainer, transfer, zoo
-from dogbreed.training.batches import balanced
+from dogbreed.training import finetune, trainer, zoo
+from dogbreed.training.batches import add_class_weights
 from dogbreed.training.optimizer import LayerwiseAdamW
-from dogbreed.training.recipe import Recipe, job_key, override
-from dogbreed.training.recipes import begun
+from dogbreed.training.recipe import Recipe, apply_overrides, job_key
+from dogbreed.training.recipes import recipe_for_weights
+from dogbreed.training.steps import Evaluator
 from dogbreed.training.zoo import ends, pretrained
 from dogbreed.training.zoo.weights import Weights
 from tests.training.listener import Listener
@@ -32,12 +33,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     return Weights.of(path)
 
 
-def train(dataset: Path, weights: Weights, *settings: str) -> trainer.Trained:
-    recipe = override(begun("mobilenetv2-160", str(weights.path)), [*SETTINGS, *settings])
+def train(dataset: Path, weights: Weights, *settings: str, **options: Any) -> trainer.TrainResult:
+    recipe = apply_overrides(recipe_for_weights("mobilenetv2-160", str(weights.path)), [*SETTINGS, *settings])
     store = open_store(str(dataset))
     manifest = load_manifest(store)
     pipeline = InputPipeline(manifest, store, recipe.view, recipe.batch_size, Path("unused"))
-    return trainer.train(recipe, manifest, pipeline, 0, Listener(), weights)
+    return trainer.train(recipe, manifest, pipeline, 0, Listener(), weights, **options)
 
 
 def moved(model: keras.Model, weights: Weights) -> list[tuple[keras.Layer, bool]]:
@@ -53,31 +54,38 @@ def moved(model: keras.Model, weights: Weights) -> list[tuple[keras.Layer, bool]
 
 
 def test_a_frozen_body_stays_as_it_came_and_the_head_learns(dataset: Path, weights: Weights) -> None:
-    trained = train(dataset, weights, "unfrozen=0")
+    trained = train(dataset, weights, "trainable_fraction=0")
     assert not any(changed for _, changed in moved(trained.model, weights))
     assert [epoch["epoch"] for epoch in trained.history] == [1, 2, 3]
     assert trained.head_epochs == 3
     assert np.abs(trained.model.get_layer("logits").bias.numpy()).max() > 0
 
 
-def judged(monkeypatch: pytest.MonkeyPatch, whole: float) -> None:
-    """Let the validation of the whole model come out as `whole`, and leave the head's alone."""
-    evaluate = keras.Model.evaluate
+def judged(whole: float) -> type[Evaluator]:
+    """Return an evaluator by which the whole model comes out as `whole`, and the head as it is."""
 
-    def found(model: keras.Model, *arguments: Any, **options: Any) -> Any:
-        result = evaluate(model, *arguments, **options)
-        if len(model.layers) > 4 and "return_dict" in options:  # the head has four
-            result["top1"] = whole
-        return result
+    class Judged(Evaluator):
+        def __init__(self, model: keras.Model, *arguments: Any) -> None:
+            super().__init__(model, *arguments)
+            self._is_head = len(model.layers) == 4
 
-    monkeypatch.setattr(keras.Model, "evaluate", found)
+        def evaluate(self, batches: tf.data.Dataset) -> dict[str, float]:
+            found = super().evaluate(batches)
+            return found if self._is_head else found | {"top1": whole}
+
+    return Judged
 
 
-def test_the_upper_part_learns_after_the_head_and_batch_normalization_never(
-    dataset: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    judged(monkeypatch, 2.0)
-    trained = train(dataset, weights, "unfrozen=0.3", "head.epochs=1", "learning_rate=0.01", "patience=9")
+def test_the_upper_part_learns_after_the_head_and_batch_normalization_never(dataset: Path, weights: Weights) -> None:
+    trained = train(
+        dataset,
+        weights,
+        "trainable_fraction=0.3",
+        "head.epochs=1",
+        "learning_rate=0.01",
+        "patience=9",
+        make_evaluator=judged(2.0),
+    )
     assert [epoch["epoch"] for epoch in trained.history] == [1, 2, 3]
     layers = moved(trained.model, weights)
     assert trained.best["epoch"] == 2
@@ -87,10 +95,9 @@ def test_the_upper_part_learns_after_the_head_and_batch_normalization_never(
 
 
 def test_the_head_alone_is_kept_when_the_body_makes_it_no_better(
-    dataset: Path, weights: Weights, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    dataset: Path, weights: Weights, caplog: pytest.LogCaptureFixture
 ) -> None:
-    judged(monkeypatch, 0.0)
-    trained = train(dataset, weights, "unfrozen=1", "head.epochs=2")
+    trained = train(dataset, weights, "trainable_fraction=1", "head.epochs=2", make_evaluator=judged(0.0))
     assert "kept; lower learning_rate" in caplog.text
     assert trained.best["epoch"] <= 2
     assert not any(changed for _, changed in moved(trained.model, weights))
@@ -106,20 +113,20 @@ def test_a_body_and_a_head_share_the_models_layers() -> None:
 
 def test_lower_layers_learn_more_slowly() -> None:
     model = zoo.build("mobilenet-0.25", 32, 5, 0.0)
-    transfer.freeze(model, 0.5)
-    factors = transfer.factors(model, 0.1)
-    rates = list(factors.values())
+    finetune.freeze_below(model, 0.5)
+    scales = finetune.layer_lr_scales(model, 0.1)
+    rates = list(scales.values())
     assert rates == sorted(rates)
     assert rates[0] == pytest.approx(0.1)
     assert rates[-1] < 1
-    assert "logits/kernel" not in factors
+    assert "logits/kernel" not in scales
     learning = {variable.path for variable in model.trainable_variables}
-    assert set(factors) == learning - {"logits/kernel", "logits/bias"}
+    assert set(scales) == learning - {"logits/kernel", "logits/bias"}
 
 
 def test_a_factor_multiplies_the_step_of_its_variable_alone() -> None:
     slow, fast = keras.Variable(1.0, name="slow"), keras.Variable(1.0, name="fast")
-    optimizer = LayerwiseAdamW(0.1, decay=0.0, factors={slow.path: 0.1})
+    optimizer = LayerwiseAdamW(0.1, decay=0.0, scales={slow.path: 0.1})
     optimizer.apply([tf.constant(1.0), tf.constant(1.0)], [slow, fast])
     steps = [1 - float(variable.numpy()) for variable in (slow, fast)]
     assert steps == pytest.approx([0.01, 0.1], rel=1e-3)
@@ -127,7 +134,7 @@ def test_a_factor_multiplies_the_step_of_its_variable_alone() -> None:
 
 def test_a_factor_multiplies_the_decay_too_and_biases_have_none() -> None:
     slow, fast, bias = (keras.Variable(1.0, name=name) for name in ("slow_kernel", "fast_kernel", "bias"))
-    optimizer = LayerwiseAdamW(0.1, decay=0.5, factors={slow.path: 0.1})
+    optimizer = LayerwiseAdamW(0.1, decay=0.5, scales={slow.path: 0.1})
     optimizer.apply([tf.constant(0.0)] * 3, [slow, fast, bias])
     steps = [1 - float(variable.numpy()) for variable in (slow, fast, bias)]
     assert steps == pytest.approx([0.005, 0.05, 0.0], rel=1e-3)
@@ -137,7 +144,7 @@ def test_decay_is_that_of_keras_adamw() -> None:
     pairs = [(keras.Variable([[2.0]], name="kernel"), keras.Variable([3.0], name="bias")) for _ in range(2)]
     keras_own = keras.optimizers.AdamW(0.01, weight_decay=0.1)
     keras_own.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    ours = LayerwiseAdamW(0.01, decay=0.1, factors={})
+    ours = LayerwiseAdamW(0.01, decay=0.1, scales={})
     for optimizer, pair in zip((keras_own, ours), pairs, strict=True):
         for step in range(5):
             optimizer.apply([tf.constant([[0.3 * step]]), tf.constant([0.1])], list(pair))
@@ -148,17 +155,17 @@ def test_decay_is_that_of_keras_adamw() -> None:
 def test_class_weights_make_every_breed_count_the_same() -> None:
     labels = tf.one_hot([0, 0, 0, 1], 3)
     batches = tf.data.Dataset.from_tensors((tf.zeros((4, 1, 1, 3), tf.uint8), labels))
-    _, truth, weights = next(balanced(batches, np.array([3, 1, 0])).as_numpy_iterator())
+    _, truth, weights = next(add_class_weights(batches, np.array([3, 1, 0])).as_numpy_iterator())
     assert (truth * weights[:, np.newaxis]).sum(0) == pytest.approx([2, 2, 0])
     assert weights.mean() == pytest.approx(1)
 
 
 def test_weights_of_one_content_have_one_job_key_wherever_they_lie() -> None:
-    here, there = (begun("mobilenetv2-160", where) for where in ("folder", "s3://bucket/weights"))
+    here, there = (recipe_for_weights("mobilenetv2-160", where) for where in ("folder", "s3://bucket/weights"))
     assert job_key(here, "a" * 64, "data", 0) == job_key(there, "a" * 64, "data", 0)
     assert job_key(here, "a" * 64, "data", 0) != job_key(here, "b" * 64, "data", 0)
 
 
 def test_a_recipe_that_would_train_nothing_is_refused() -> None:
     with pytest.raises(UnknownName, match="nothing would be trained"):
-        Recipe("none", "simple", 64, unfrozen=0.0)
+        Recipe("none", "simple", 64, trainable_fraction=0.0)

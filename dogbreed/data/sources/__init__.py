@@ -18,6 +18,11 @@ class Photo:
     boxes: tuple[Box, ...] = ()  # none: the whole photo is used
     problem: str | None = None  # why it goes to the quarantine without being read
 
+    @property
+    def filename(self) -> str:
+        """The last part of the key."""
+        return self.key.rpartition("/")[2]
+
 
 class Source(Protocol):
     """A set of photos with a digest of everything that they are made of."""
@@ -30,7 +35,7 @@ class Source(Protocol):
 
 
 def open_source(name: str, raw: Store) -> Source:
-    """Return the named source over a raw archive; sketches are drawn in the published layout."""
+    """Return the named source over a raw archive; synthetic images have the published layout."""
     from dogbreed.data.sources.cifar import LAYOUTS, Cifar
     from dogbreed.data.sources.image_folder import ImageFolder
     from dogbreed.data.sources.stanford_dogs import StanfordDogs
@@ -42,5 +47,5 @@ def open_source(name: str, raw: Store) -> Source:
     return ImageFolder(raw) if name == "image-folder" else StanfordDogs(raw)
 
 
-FETCHED = ("stanford-dogs", "sketches")  # what jobs.fetch brings
+FETCHED = ("stanford-dogs", "synthetic")  # what jobs.fetch brings
 NAMES = (*FETCHED, "image-folder", "cifar10", "cifar100")

@@ -4,10 +4,11 @@ import hashlib
 import io
 import logging
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from dogbreed.platform.canonical_json import sha256_hex
 from dogbreed.platform.errors import DamagedData, MissingObject
 from dogbreed.platform.storage import Store
 
@@ -26,6 +27,15 @@ class Member:
     offset: int
     size: int
     sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry of the archive index."""
+        return {"name": self.name, "offset": self.offset, "size": self.size, "sha256": self.sha256}
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> "Member":
+        """Return what `to_dict` was made of."""
+        return cls(entry["name"], entry["offset"], entry["size"], entry["sha256"])
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,7 @@ def index(store: Store, key: str, visit: Callable[[str, bytes], None] | None = N
     try:
         with opened:
             for member, content in read_files(stream, MEMBER_LIMIT):
-                digest = hashlib.sha256(content).hexdigest()
+                digest = sha256_hex(content)
                 members.append(Member(member.name, member.offset_data, len(content), digest))
                 if visit:
                     visit(member.name, content)

@@ -5,7 +5,6 @@ Layout: https://www.cs.toronto.edu/~kriz/cifar.html (Krizhevsky, 2009). A record
 """
 
 import gzip
-import hashlib
 import io
 import tarfile
 import zlib
@@ -19,6 +18,7 @@ from PIL import Image
 from dogbreed.data.sources import Photo
 from dogbreed.data.sources.archive import TarStream, read_files
 from dogbreed.data.split import TEST, TRAIN
+from dogbreed.platform.canonical_json import sha256_hex
 from dogbreed.platform.errors import DamagedData, MissingObject
 from dogbreed.platform.storage import Store
 
@@ -60,7 +60,7 @@ class Cifar:
             packed = raw.read(self._layout.archive)
         except MissingObject as error:
             raise MissingObject(f"{self._where} does not exist; put the binary archive of {name} there") from error
-        self.digest = hashlib.sha256(packed).hexdigest()
+        self.digest = sha256_hex(packed)
         self._files = self._unpack(packed)
         classes = self._files[self._layout.names].decode("ascii", "replace").split()
         self.photos = [photo for file, split in self._parts() for photo in self._records(file, split, classes)]

@@ -9,10 +9,10 @@ from typing import Any
 import requests
 import tenacity
 
-from dogbreed.data.sealed import sha256
 from dogbreed.data.sources.archive import Archive, index
 from dogbreed.data.sources.members import ARCHIVES, IMAGES, MEMBERS, PUBLISHED, load_listing, make_listing, same
 from dogbreed.data.sources.sketches import SketchConfig, draw_archives
+from dogbreed.platform.canonical_json import sha256_hex
 from dogbreed.platform.errors import (
     AlreadyThere,
     CredentialsRefused,
@@ -46,7 +46,7 @@ def fetch(raw: Store, origin: str | None, scratch: Path | None, other_checksums:
     downloads are kept in `scratch`, by origin, and go on with the next call.
     """
     origin = (origin or PUBLISHER).rstrip("/")
-    scratch = (scratch or Path(tempfile.gettempdir()) / "dogbreed-fetch") / sha256(origin.encode())[:16]
+    scratch = (scratch or Path(tempfile.gettempdir()) / "dogbreed-fetch") / sha256_hex(origin.encode())[:16]
     reached: list[str] = []
     for name in ARCHIVES:
         if raw.size(name) is None:
@@ -98,7 +98,7 @@ def _require_published(found: Archive, path: Path) -> None:
     if not same(found, expected):
         raise DamagedData(
             f"{path} has {found.bytes} bytes and SHA-256 {found.sha256}, published are {expected.bytes} and "
-            f"{expected.sha256}; delete it and fetch again, or accept it with --other-checksums"
+            f"{expected.sha256}; delete it and fetch again, or accept it with --allow-other-checksums"
         )
 
 
@@ -164,8 +164,8 @@ def write_index(raw: Store, other_checksums: bool) -> dict[str, Any]:
     if not (listing.published or other_checksums):
         raise DamagedData(
             f"the archives at {raw.uri} are not the published ones; delete them and fetch again, "
-            "or accept them with --other-checksums"
+            "or accept them with --allow-other-checksums"
         )
     if present is None:
         raw.commit(MEMBERS, listing.to_json())
-    return {"raw": raw.uri, "photos": len(listing.archives[IMAGES].members), "published": listing.published}
+    return {"raw": raw.uri, "images": len(listing.archives[IMAGES].members), "published": listing.published}

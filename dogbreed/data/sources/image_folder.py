@@ -1,7 +1,5 @@
 """Photos as files: <breed>/<photo>, optionally below train/, validation/ and test/."""
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +7,8 @@ from pathlib import PurePosixPath
 
 from dogbreed.data.sources import Photo
 from dogbreed.data.split import SPLITS, TRAIN
+from dogbreed.platform import canonical_json
+from dogbreed.platform.canonical_json import sha256_hex
 from dogbreed.platform.errors import DamagedData, MissingObject
 from dogbreed.platform.log import progress
 from dogbreed.platform.storage import Store
@@ -36,17 +36,17 @@ class ImageFolder:
         if len(self.photos) < len(keys):
             log.warning("ignored %d photos outside <split>/<breed>/", len(keys) - len(self.photos))
         self._sha256 = dict(self._hashes())
-        self.digest = hashlib.sha256(json.dumps(self._sha256, sort_keys=True).encode()).hexdigest()
+        self.digest = canonical_json.digest(self._sha256)
 
     def _hashes(self) -> Iterator[tuple[str, str]]:
         with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(lambda photo: hashlib.sha256(self._raw.read(photo.key)).hexdigest(), self.photos)
+            found = pool.map(lambda photo: sha256_hex(self._raw.read(photo.key)), self.photos)
             names = (photo.key for photo in self.photos)
             yield from progress(zip(names, found, strict=True), "index", len(self.photos))
 
     def read(self, photo: Photo) -> bytes:
         data = self._raw.read(photo.key)
-        if hashlib.sha256(data).hexdigest() != self._sha256[photo.key]:
+        if sha256_hex(data) != self._sha256[photo.key]:
             raise DamagedData(f"{self._raw.at(photo.key)} has changed since it was indexed; run the job again")
         return data
 

@@ -1,9 +1,9 @@
 """members.json beside the archives: their hashes, and where each photo lies in images.tar."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from dogbreed.data.sealed import sealed, unsealed
 from dogbreed.data.sources.archive import Archive, Member, index
+from dogbreed.platform.canonical_json import dumps_with_digest, loads_verified
 from dogbreed.platform.errors import DamagedData
 from dogbreed.platform.storage import Store
 
@@ -32,16 +32,19 @@ class Listing:
         """Return the file's content; unchanged archives give the same bytes."""
         content = {
             "archives": {name: {"bytes": a.bytes, "sha256": a.sha256} for name, a in self.archives.items()},
-            "members": [asdict(member) for member in self.archives[IMAGES].members],
+            "members": [member.to_dict() for member in self.archives[IMAGES].members],
         }
-        return sealed(content)
+        return dumps_with_digest(content)
 
     @classmethod
     def from_json(cls, data: bytes) -> "Listing":
         """Return what `to_json` was made of; KeyError, TypeError or ValueError for anything else."""
-        content = unsealed(data)
-        members = {IMAGES: tuple(Member(**member) for member in content["members"])}
-        archives = {name: Archive(**content["archives"][name], members=members.get(name, ())) for name in ARCHIVES}
+        content = loads_verified(data)
+        members = {IMAGES: tuple(map(Member.from_dict, content["members"]))}
+        entries = content["archives"]
+        archives = {
+            name: Archive(entries[name]["bytes"], entries[name]["sha256"], members.get(name, ())) for name in ARCHIVES
+        }
         return cls(archives)
 
 

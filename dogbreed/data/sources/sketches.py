@@ -33,15 +33,15 @@ MAT_HEADER = b"MATLAB 5.0 MAT-file".ljust(116)  # savemat writes the platform an
 class SketchConfig:
     """How much to draw; UnknownName where a number is out of range."""
 
-    breeds: int = 10
-    per_breed: int = 60  # photos; three of five are for training
+    classes: int = 10
+    per_class: int = 60  # images; three of five are for training
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.breeds <= len(BREEDS):
-            raise UnknownName(f"breeds is {self.breeds}; sketches can draw 1 to {len(BREEDS)}")
-        if self.per_breed < SMALLEST_BREED:
-            raise UnknownName(f"per_breed is {self.per_breed}; sketches need at least {SMALLEST_BREED} a breed")
+        if not 1 <= self.classes <= len(BREEDS):
+            raise UnknownName(f"classes is {self.classes}; the generator has 1 to {len(BREEDS)}")
+        if self.per_class < SMALLEST_BREED:
+            raise UnknownName(f"per_class is {self.per_class}; the generator needs at least {SMALLEST_BREED} a class")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def draw_archives(config: SketchConfig = DEFAULTS) -> dict[str, bytes]:
     a part of a larger one's photos, in the same split. (Another Pillow may encode them differently.)
     """
     sketches = sorted(
-        (_sketch(config.seed, breed, index) for breed in range(config.breeds) for index in range(config.per_breed)),
+        (_sketch(config.seed, breed, index) for breed in range(config.classes) for index in range(config.per_class)),
         key=lambda sketch: sketch.key,
     )
     splits = {split: [s for s in sketches if s.split == split] for split in (TRAIN, TEST)}

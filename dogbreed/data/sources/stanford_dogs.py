@@ -3,8 +3,6 @@
 Layout: http://vision.stanford.edu/aditya86/ImageNetDogs/ (Khosla et al., FGVC workshop, CVPR 2011).
 """
 
-import hashlib
-import json
 import logging
 import re
 from pathlib import PurePosixPath
@@ -15,6 +13,8 @@ from dogbreed.data.sources.archive import Archive, Member, index
 from dogbreed.data.sources.matlab import read_matlab
 from dogbreed.data.sources.members import ANNOTATION, IMAGES, LISTS, MEMBERS, Listing, load_listing, same
 from dogbreed.data.split import TEST, TRAIN
+from dogbreed.platform import canonical_json
+from dogbreed.platform.canonical_json import sha256_hex
 from dogbreed.platform.errors import DamagedData, DataContradiction
 from dogbreed.platform.storage import Store
 
@@ -42,9 +42,7 @@ class StanfordDogs:
             archives[LISTS] = index(raw, LISTS, lambda name, mat: _read_list(official, name, mat))
         _compare(raw, archives, listing)
         self._members = _members(archives[IMAGES])
-        self.digest = hashlib.sha256(
-            json.dumps({name: archive.sha256 for name, archive in archives.items()}).encode()
-        ).hexdigest()
+        self.digest = canonical_json.digest({name: archive.sha256 for name, archive in archives.items()})
         keys = sorted(self._members.keys() | boxes.keys() | official.keys())
         self.photos = [self._photo(key, boxes.get(key), official) for key in keys]
 
@@ -64,7 +62,7 @@ class StanfordDogs:
     def read(self, photo: Photo) -> bytes:
         member = self._members[photo.key]
         data = self._raw.read_range(IMAGES, member.offset, member.size)
-        if hashlib.sha256(data).hexdigest() != member.sha256:
+        if sha256_hex(data) != member.sha256:
             raise DamagedData(
                 f"{member.name} in {self._raw.at(IMAGES)} differs from its index; delete the archive and run jobs.fetch"
             )

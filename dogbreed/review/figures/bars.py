@@ -43,13 +43,13 @@ def recall_bars(table: pd.DataFrame) -> Figure:
 def class_histogram(table: pd.DataFrame) -> Figure:
     """Return a bar a breed of its photos, train, validation and test side by side, the largest breed on top.
 
-    table: one row a breed, columns breed, train, validation, test (photos).
+    table: one row a breed, columns class, train, validation, test (images).
     """
-    table = table.assign(photos=table[list(SPLIT_COLOURS)].sum(axis=1))
-    table = table.sort_values(["photos", "breed"], ascending=[False, True])
+    table = table.assign(images=table[list(SPLIT_COLOURS)].sum(axis=1))
+    table = table.sort_values(["images", "class"], ascending=[False, True])
     panels = max(1, ceil(len(table) / BREEDS_A_PANEL))
     rows = max(1, ceil(len(table) / panels))
-    title = f"{counted(int(table['photos'].sum()), 'photo')} of {counted(len(table), 'breed')}"
+    title = f"{counted(int(table['images'].sum()), 'photo')} of {counted(len(table), 'breed')}"
     figure = new_figure(6 * panels, 0.17 * rows + 1.6, title)
     for panel, axes in enumerate(figure.subplots(1, panels, squeeze=False, sharex=True)[0]):
         _stacked_bars(axes, table.iloc[panel * rows : (panel + 1) * rows], rows)
@@ -67,11 +67,11 @@ def box_bars(table: pd.DataFrame, top1: float) -> Figure:
     for axes, measure in zip(figure.subplots(1, len(measures), sharey=True), measures, strict=True):
         group = table[table["measure"] == measure]
         places = np.arange(len(group))
-        spread = [group["top1"] - group["low"], group["high"] - group["top1"]]
+        spread = [group["top1"] - group["ci95_low"], group["ci95_high"] - group["top1"]]
         axes.bar(places, group["top1"], color=BLUE, width=0.7, yerr=spread, capsize=4)
         axes.axhline(top1, color="black", linestyle="--", lw=1.2)
         names = [
-            f"{name}\n{counted(photos, 'photo')}" for name, photos in zip(group["group"], group["photos"], strict=True)
+            f"{name}\n{counted(photos, 'photo')}" for name, photos in zip(group["group"], group["images"], strict=True)
         ]
         axes.set_xticks(places, names, fontsize=8)
         axes.set_title(f"{measure} (dashed: all photos)", fontsize=12)
@@ -107,7 +107,7 @@ def _stacked_bars(axes: Axes, table: pd.DataFrame, rows: int) -> None:
         left += table[split]
     for place, photos in enumerate(left):
         axes.text(photos, place, f" {photos:.0f}", va="center", fontsize=7)
-    axes.set_yticks(places, [short(breed_name(breed)) for breed in table["breed"]], fontsize=8)
+    axes.set_yticks(places, [short(breed_name(name)) for name in table["class"]], fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.set_xlabel("photos")

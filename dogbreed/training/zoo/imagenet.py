@@ -35,7 +35,7 @@ def places(classes: Sequence[str]) -> list[int]:
     ids = [name.partition("-")[0].removeprefix("n") for name in classes]
     if unknown := [name for name, wordnet in zip(classes, ids, strict=True) if wordnet not in PLACE]:
         raise DataContradiction(
-            f"{len(unknown)} breeds are no dogs of ImageNet, for example {unknown[0]}; leave out --imagenet-head"
+            f"{len(unknown)} breeds are no dogs of ImageNet, for example {unknown[0]}; leave out --imagenet-baseline"
         )
     return [PLACE[wordnet] for wordnet in ids]
 
@@ -67,7 +67,7 @@ def _downloaded(model: str, name: str) -> keras.Model:
         if "URL fetch failure" not in str(error):  # a bare Exception in keras.utils.get_file
             raise
         raise ServiceUnreachable(
-            f"Keras could not download the weights of {model} ({error}); name a file by --imagenet-head"
+            f"Keras could not download the weights of {model} ({error}); name a file by --imagenet-baseline"
         ) from error
 
 

@@ -1,6 +1,5 @@
 """Weights that a model begins with: Keras' own, a file of them, or another model of this suite."""
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from dogbreed.platform.canonical_json import sha256_hex, sha256_of_file
 from dogbreed.platform.errors import AlreadyThere, DataContradiction, ServiceUnreachable, UnknownName
 from dogbreed.platform.storage import Store, read_uri
 from dogbreed.training import zoo
@@ -32,8 +32,7 @@ class Weights:
     @classmethod
     def of(cls, path: Path) -> "Weights":
         """Return the file with its hash."""
-        with path.open("rb") as file:
-            return cls(path, hashlib.file_digest(file, "sha256").hexdigest())
+        return cls(path, sha256_of_file(path))
 
 
 def bring(weights: str, model: str, folder: Path) -> Weights:
@@ -80,7 +79,7 @@ def keep(raw: Store, model: str, folder: Path) -> str:
     if raw.size(key) is None:
         with suppress(AlreadyThere):  # somebody else was faster
             raw.put_file(key, download(model, folder))
-    return hashlib.sha256(raw.read(key)).hexdigest()
+    return sha256_hex(raw.read(key))
 
 
 def load(model: keras.Model, weights: Weights) -> None:

@@ -65,7 +65,7 @@ def test_what_is_fetched_reads_as_the_original_does(publisher: str, sketches: Pa
     raw = FolderStore(tmp_path / "raw")
     download.fetch(raw, publisher, tmp_path / "scratch", other_checksums=True)
     summary = download.write_index(raw, other_checksums=True)
-    assert summary == {"raw": raw.uri, "photos": 48, "published": False}
+    assert summary == {"raw": raw.uri, "images": 48, "published": False}
     assert StanfordDogs(raw).digest == StanfordDogs(FolderStore(sketches)).digest
     assert not [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()]
 
@@ -94,7 +94,7 @@ def test_a_download_that_never_ends_is_kept_for_the_next_run(publisher: str, tmp
 
 
 def test_other_archives_than_the_published_are_refused(publisher: str, tmp_path: Path) -> None:
-    with pytest.raises(DamagedData, match="--other-checksums"):
+    with pytest.raises(DamagedData, match="--allow-other-checksums"):
         download.fetch(FolderStore(tmp_path / "raw"), publisher, tmp_path / "scratch", other_checksums=False)
     assert not (tmp_path / "raw").exists()
     download.fetch(FolderStore(tmp_path / "raw"), publisher, tmp_path / "scratch", other_checksums=True)

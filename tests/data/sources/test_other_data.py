@@ -10,7 +10,7 @@ from PIL import Image
 
 from dogbreed.data import image
 from dogbreed.data.dataset import Manifest
-from dogbreed.data.options import DatasetOptions
+from dogbreed.data.options import DatasetConfig
 from dogbreed.data.plan import make_plan
 from dogbreed.data.sources import open_source
 from dogbreed.data.sources.cifar import LAYOUTS
@@ -29,10 +29,10 @@ def test_a_tree_of_breeds_has_photos_without_boxes_or_split(store: Store) -> Non
     assert len(source.photos) == 32
     assert {photo.breed for photo in source.photos} == {"Pug", "Collie"}
     assert all(photo.split is None and photo.boxes == () and photo.problem is None for photo in source.photos)
-    plan = make_plan(source, DatasetOptions(split="stratified"))
+    plan = make_plan(source, DatasetConfig(split="stratified"))
     assert {split for split, _ in plan.shards} == {"train", "validation", "test"}
     with pytest.raises(DataContradiction, match="use --split stratified"):
-        make_plan(source, DatasetOptions())
+        make_plan(source, DatasetConfig())
 
 
 def test_the_splits_of_a_tree_are_kept(store: Store) -> None:
@@ -41,7 +41,7 @@ def test_the_splits_of_a_tree_are_kept(store: Store) -> None:
         store,
         [f"{part}/{breed}/deep/{n}.jpg" for part, count in counts.items() for breed in "ab" for n in range(count)],
     )
-    plan = make_plan(open_source("image-folder", store), DatasetOptions())
+    plan = make_plan(open_source("image-folder", store), DatasetConfig())
     assert {split: len(photos) for split, photos in plan.shards} == {part: 2 * count for part, count in counts.items()}
     assert plan.classes == ("a", "b")
 

@@ -89,9 +89,9 @@ def test_a_bucket_gives_the_same_photos_and_digest_as_a_folder(
 
 
 def test_both_names_open_the_published_layout(source: StanfordDogs, sketches: Path) -> None:
-    for name in ("stanford-dogs", "sketches"):
+    for name in ("stanford-dogs", "synthetic"):
         assert open_source(name, FolderStore(sketches)).digest == source.digest
-    with pytest.raises(UnknownName, match="unknown source 'cats'; known are stanford-dogs, sketches"):
+    with pytest.raises(UnknownName, match="unknown source 'cats'; known are stanford-dogs, synthetic"):
         open_source("cats", FolderStore(sketches))
 
 

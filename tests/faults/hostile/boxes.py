@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from dogbreed.data.dataset import Manifest
-from dogbreed.data.records import Record
+from dogbreed.data.records import Example
 from dogbreed.platform.storage import FolderStore
 from tests.faults.hostile import made, preprocess
 from tests.faults.hostile.verdict import ACCEPTED, QUARANTINED, Item
@@ -65,7 +65,7 @@ def expected(box: Sides) -> str:
 
 
 @cache
-def results(crop: str) -> tuple[Path, Manifest, dict[str, Record]]:
+def results(crop: str) -> tuple[Path, Manifest, dict[str, Example]]:
     """Preprocess all photos with their boxes and return folder, manifest and records."""
     place = Path(tempfile.mkdtemp(prefix="hostile-boxes-"))
     files = {f"Images/{key}.jpg": made.encoded(made.picture(n)) for n, key in enumerate(KEYS)}
@@ -121,7 +121,7 @@ def _training(folder: Path) -> str:
 
     out, manifest, _ = results("defer")
     flow = InputPipeline(manifest, FolderStore(out), View(SIZE), 32, out / "cache")
-    augment = Augment(min_area=0.05, max_aspect=2.0, flip=True, margin_jitter=0.25)
+    augment = Augment(min_area=0.05, max_aspect=2.0, hflip=True, margin_jitter=0.25)
     shapes = [batch.shape.as_list() for batch, _ in flow.training(augment, seed=0, epochs=1)]
     assert shapes == [[32, SIZE, SIZE, 3]] * flow.steps("train"), shapes
     return f"{ACCEPTED}: every batch is whole"

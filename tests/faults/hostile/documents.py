@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dogbreed.data import shards as product
-from dogbreed.data.copies import find_copies_once
+from dogbreed.data.copies import find_duplicates
 from dogbreed.data.dataset import MANIFEST, load_manifest, local_shards
-from dogbreed.data.options import DatasetOptions
+from dogbreed.data.options import DatasetConfig
 from dogbreed.data.plan import make_plan
 from dogbreed.data.sources.members import MEMBERS, make_listing
 from dogbreed.data.sources.stanford_dogs import StanfordDogs
@@ -96,9 +96,9 @@ def _finish(key: str, data: bytes, folder: Path) -> str:
     out = FolderStore(Path(shutil.copytree(committed(), folder / "data")))
     (out.root / MANIFEST).unlink()
     (out.root / key).write_bytes(data)
-    plan = make_plan(_source(), DatasetOptions(size=32))
+    plan = make_plan(_source(), DatasetConfig(size=32))
     with ThreadPoolExecutor(1) as pool:
-        plan = make_plan(plan.source, plan.options, find_copies_once(plan, out, pool))
+        plan = make_plan(plan.source, plan.config, find_duplicates(plan, out, pool))
     found = product.finish(plan, out, max_quarantined=1)
     assert found is not None
     return f"{ACCEPTED}: {'the same as before' if found == good else 'with another meaning'}"

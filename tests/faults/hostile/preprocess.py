@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dogbreed.data.dataset import Manifest, load_manifest
-from dogbreed.data.records import Record, read_shard
+from dogbreed.data.records import Example, read_shard
 from dogbreed.platform.storage import FolderStore
 
 ROOT = Path(__file__).parents[3]
@@ -27,7 +27,7 @@ def dataset(raw: Path, out: Path, *options: str) -> Manifest:
     return load_manifest(FolderStore(out))
 
 
-def records(out: Path, manifest: Manifest) -> dict[str, Record]:
+def records(out: Path, manifest: Manifest) -> dict[str, Example]:
     """Return every record of a dataset by its key, in the manifest's order."""
     store = FolderStore(out)
     shards = [shard for split in manifest.splits.values() for shard in split.shards]

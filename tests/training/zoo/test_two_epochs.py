@@ -31,11 +31,11 @@ def ten_breeds(preprocess: Callable[..., Manifest | None], tmp_path_factory: pyt
     raw = REAL
     if not REAL.is_dir():
         raw = tmp_path_factory.mktemp("raw")
-        for name, data in draw_archives(SketchConfig(breeds=10, per_breed=22)).items():
+        for name, data in draw_archives(SketchConfig(classes=10, per_class=22)).items():
             (raw / name).write_bytes(data)
     source = StanfordDogs(FolderStore(raw))
     breeds = tuple(sorted({photo.key.partition("/")[0] for photo in source.photos})[:10])
-    preprocess(source, out, size=224, per_breed=11, breeds=tuple(name.partition("-")[2] for name in breeds))
+    preprocess(source, out, size=224, per_class=11, classes=tuple(name.partition("-")[2] for name in breeds))
     return out
 
 

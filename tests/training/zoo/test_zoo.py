@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from dogbreed.platform.errors import UnknownName
-from dogbreed.training import trainer, zoo
+from dogbreed.training import zoo
+from dogbreed.training.build import build_and_compile
 from dogbreed.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[3]
@@ -48,7 +49,7 @@ def trained(entry: zoo.Entry) -> keras.Model:
     """Return the model after one real step with the trainer's loss and optimizer; the weights have moved."""
     keras.utils.set_random_seed(0)
     recipe = Recipe("one step", entry.name, side(entry), warmup_epochs=0, learning_rate=1e-3, precision="float32")
-    model = trainer.compiled(recipe, CLASSES, steps=10)
+    model = build_and_compile(recipe, CLASSES, steps=10)
     model.run_eagerly = True  # to trace the graph takes longer than the step
     before = [weight.numpy() for weight in model.trainable_weights]
     loss = model.train_on_batch(photos_for(entry), np.eye(CLASSES, dtype="float32")[:2])[0]
@@ -136,7 +137,7 @@ def test_the_registry_says_how_wide_the_features_are(family: tuple[zoo.Entry, ke
 @pytest.mark.parametrize("name", ["mixnet-s", "mobilenet-0.25", "efficientnetb0"])
 def test_models_of_16_bits_give_float32_probabilities(name: str) -> None:
     entry = zoo.named(name)
-    model = trainer.compiled(Recipe("16 bits", name, side(entry), precision="mixed_bfloat16"), CLASSES, steps=1)
+    model = build_and_compile(Recipe("16 bits", name, side(entry), precision="mixed_bfloat16"), CLASSES, steps=1)
     assert model.get_layer("logits").output.dtype == "bfloat16"
     answer = model(photos_for(entry)).numpy()
     assert answer.dtype == np.float32

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dogbreed.data.sealed import canonical, sealed, sha256, unsealed
+from dogbreed.platform.canonical_json import dumps, dumps_with_digest, loads_verified, sha256_hex
 
 CONTENTS = {
     "the digest first": {"found": [1, 2.5, None, "é", {"digest": "0" * 64}]},
@@ -15,9 +15,9 @@ CONTENTS = {
 
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
 def test_what_was_sealed_comes_back(content: dict[str, object]) -> None:
-    data = sealed(content)
-    assert unsealed(data) == content
-    assert json.loads(data) == {**content, "digest": sha256(canonical(content))}
+    data = dumps_with_digest(content)
+    assert loads_verified(data) == content
+    assert json.loads(data) == {**content, "digest": sha256_hex(dumps(content))}
 
 
 # the digest is what sha256sum says of these bytes without its own line
@@ -38,13 +38,13 @@ SEALED = rb"""{
 
 def test_the_bytes_of_a_sealed_file_never_change() -> None:
     content = {"z": [1, 2.5, None, True, 'é "x"'], "a": {"digest": "inner"}}
-    assert sealed(content) == SEALED
-    assert unsealed(SEALED) == content
+    assert dumps_with_digest(content) == SEALED
+    assert loads_verified(SEALED) == content
 
 
 def is_refused(data: bytes) -> bool:
     try:
-        unsealed(data)
+        loads_verified(data)
     except ValueError:
         return True
     return False
@@ -52,7 +52,7 @@ def is_refused(data: bytes) -> bool:
 
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
 def test_every_changed_byte_is_noticed(content: dict[str, object]) -> None:
-    data = sealed(content)
+    data = dumps_with_digest(content)
     for place in range(len(data)):
         before, byte, after = data[:place], data[place], data[place + 1 :]
         assert is_refused(before + bytes([byte ^ 1]) + after), f"byte {place} changed"
@@ -69,4 +69,4 @@ def test_every_changed_byte_is_noticed(content: dict[str, object]) -> None:
 def test_what_this_suite_never_writes_is_refused_whatever_its_digest(before: bytes, after: bytes) -> None:
     rest = before + b'\n "b": 2' + after
     with pytest.raises(ValueError, match="not a file that this suite has written"):
-        unsealed(before + b'\n "digest": "' + sha256(rest).encode() + b'",' + rest.removeprefix(before))
+        loads_verified(before + b'\n "digest": "' + sha256_hex(rest).encode() + b'",' + rest.removeprefix(before))

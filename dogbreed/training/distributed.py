@@ -1,4 +1,4 @@
-"""How a training is spread over devices and workers, what makes workers agree, and what a lost one means.
+"""One training on several devices and in several processes: strategy, sums over all of them, loss of a worker.
 
 Every worker is a process with a replica of the model on each of its GPUs, or on its CPU. All take the same steps.
 """
@@ -37,7 +37,7 @@ LOST = (
 T = TypeVar("T")
 
 
-class Distribution:
+class DistributedContext:
     """One device, all GPUs of this machine (mirrored), or several workers (multiworker)."""
 
     def __init__(self, name: str = "single", cluster: Cluster | None = None, devices: Sequence[str] = ()) -> None:
@@ -46,22 +46,22 @@ class Distribution:
         self.strategy: tf.distribute.Strategy = tf.distribute.get_strategy()  # one device, until it has joined
         self._cluster = cluster if cluster and name == "multiworker" else Cluster(("localhost",), 0)
         self._devices = list(devices)
-        self._sum = tf.function(self._summed)
+        self._sum = tf.function(self._sum_on_devices, autograph=False)
 
     @property
-    def chief(self) -> bool:
-        """Whether this is the worker that writes."""
+    def is_chief(self) -> bool:
+        """Whether this is worker 0, the only one that writes."""
         return self._cluster.index == 0
 
     @property
-    def workers(self) -> int:
+    def num_processes(self) -> int:
         """The number of processes."""
         return len(self._cluster.hosts)
 
     @property
-    def share(self) -> Share:
-        """This worker's part of each training batch."""
-        return Share(self._cluster.index, self.workers)
+    def batch_shard(self) -> Share:
+        """The part of each training batch that this worker learns from."""
+        return Share(self._cluster.index, self.num_processes)
 
     def check(self, recipe: Recipe, one_seed: bool = True) -> None:
         """Raise UnknownName for what several replicas cannot do: unequal parts of a batch, fine-tuning, many seeds."""
@@ -71,15 +71,15 @@ class Distribution:
             raise UnknownName(
                 f"--weights with --strategy {self.name} is not supported; start one process with --strategy single"
             )
-        if self.workers > 1 and not one_seed:
+        if self.num_processes > 1 and not one_seed:
             raise UnknownName("--seeds with several workers is not supported; start one job for each --seed")
         gpus = len(self._devices or tf.config.list_physical_devices("GPU"))
-        replicas = self.workers * max(1, gpus)
-        wanted = math.lcm(replicas, 2 * self.workers) if self.workers > 1 else replicas
+        replicas = self.num_processes * max(1, gpus)
+        wanted = math.lcm(replicas, 2 * self.num_processes) if self.num_processes > 1 else replicas
         if recipe.batch_size % wanted:
             raise UnknownName(
-                f"{self.workers} processes with {replicas} replicas cannot share {recipe.batch_size} photos equally; "
-                f"use --batch-size {max(1, round(recipe.batch_size / wanted)) * wanted}"
+                f"{self.num_processes} processes with {replicas} replicas cannot share {recipe.batch_size} photos "
+                f"equally; use --batch-size {max(1, round(recipe.batch_size / wanted)) * wanted}"
             )
 
     def join(self) -> None:
@@ -98,33 +98,42 @@ class Distribution:
                 rpc_layer="grpc",
             )
             meeting.meet(self._cluster, JOIN_WITHIN)
-            with self.watched():
+            with self.translating_worker_loss():
                 self.strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
             stopping.listen_again()
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Return where models, optimizers and their variables must be made."""
+        """Return the scope in which models, optimizers and their variables must be made."""
         return self.strategy.scope()  # type: ignore[no-any-return]
 
-    def spread(self, batches: tf.data.Dataset, size: int) -> Iterator[Any]:
-        """Return an iterator over this worker's batches of `size` photos in the form that all its replicas take."""
-        local = len(self.strategy.extended.worker_devices)
+    def compile_step(self, step: Callable[[Any], None], jit_compile: bool) -> Any:
+        """Return the tf.function that runs `step` on a batch, or on each replica's part of it.
+
+        jit_compile: use XLA, on one device only: with replicas it hangs (tensorflow#61314).
+        """
+        if self.name == "single":
+            return tf.function(step, autograph=False, jit_compile=jit_compile)
+        return tf.function(lambda batch: self.strategy.run(step, args=(batch,)), autograph=False)
+
+    def iterate(self, batches: tf.data.Dataset, size: int) -> Any:
+        """Return an iterator over this worker's part of batches of `size` examples, split over its replicas."""
+        local = 1 if self.name == "single" else len(self.strategy.extended.worker_devices)
         if local == 1:
             return iter(batches)
-        parts = batches.rebatch(size // local)
+        parts = batches.rebatch(size // self.num_processes // local)
         return iter(self.strategy.distribute_datasets_from_function(lambda _: parts))
 
-    def own(self, batches: tf.data.Dataset) -> tf.data.Dataset:
-        """Return the batches that are this worker's when each does some of them."""
-        return batches.shard(self.workers, self._cluster.index)
+    def shard(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """Return every n-th batch, this worker's of n workers."""
+        return batches.shard(self.num_processes, self._cluster.index)
 
-    def summed(self, values: Sequence[float]) -> list[float]:
-        """Return the sum over all workers, as float64: the same on each, bit for bit."""
-        if self.workers == 1:
+    def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
+        """Return the sums over all workers, as float64: the same on each, bit for bit."""
+        if self.num_processes == 1:
             return list(values)
         return [float(value) for value in self._sum(tf.constant(values, tf.float64)).numpy()]
 
-    def _summed(self, values: tf.Tensor) -> tf.Tensor:
+    def _sum_on_devices(self, values: tf.Tensor) -> tf.Tensor:
         local = len(self.strategy.extended.worker_devices)
 
         def one(values: tf.Tensor) -> tf.Tensor:
@@ -134,50 +143,50 @@ class Distribution:
 
         return self.strategy.experimental_local_results(self.strategy.run(one, args=(values,)))[0]
 
-    def told(self, numbers: Sequence[int] = (), count: int = 0) -> list[int]:
-        """Return the chief's numbers, which are below 2**53, on every worker.
+    def broadcast(self, numbers: Sequence[int] = (), count: int = 0) -> list[int]:
+        """Return the chief's numbers, below 2**53, on every worker: the sum of the chief's and zeros of the others.
 
-        count: of numbers, for those who do not know them.
+        count: how many, for workers that do not know the numbers.
         """
-        own = list(numbers) if self.chief else [0] * (count or len(numbers))
-        return [int(value) for value in self.summed(own)]
+        own = list(numbers) if self.is_chief else [0] * (count or len(numbers))
+        return [int(value) for value in self.all_reduce_sum(own)]
 
-    def agree(self, content: str) -> None:
-        """Raise DataContradiction when this worker would train something else than the chief.
+    def assert_same(self, fingerprint: str) -> None:
+        """Raise DataContradiction where this worker would train something else than the chief.
 
-        content: hash of all that determines the training, 16 hexadecimal digits.
+        fingerprint: hash of all that determines the training, 16 hexadecimal digits.
         """
-        halves = [int(content[:8], 16), int(content[8:], 16)]
-        if self.told(halves) != halves:
+        halves = [int(fingerprint[:8], 16), int(fingerprint[8:], 16)]
+        if self.broadcast(halves) != halves:
             raise DataContradiction(
                 f"worker {self._cluster.index} would train something else than worker 0; "
                 "give all the same options and data"
             )
 
-    def meet(self) -> None:
-        """Wait until all workers are here; TryAgain when one is lost meanwhile."""
-        if self.workers > 1:
+    def barrier(self) -> None:
+        """Wait until all workers have come to this call; TryAgain when one is lost meanwhile."""
+        if self.num_processes > 1:
             late = f"another worker was not ready within {DELIVER_WITHIN:.0f} s; run the same again"
-            patiently(lambda: self.told([0]), DELIVER_WITHIN, late)
+            run_interruptible(lambda: self.broadcast([0]), DELIVER_WITHIN, late)
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Raise TryAgain when what is inside fails because another worker was lost."""
+    def translating_worker_loss(self) -> Iterator[None]:
+        """Raise TryAgain for an error of TensorFlow that means that another worker was lost."""
         try:
             yield
         except tf.errors.OpError as error:
-            if self.workers == 1 or not (isinstance(error, LOST) or ABORTED in str(error)):
+            if self.num_processes == 1 or not (isinstance(error, LOST) or ABORTED in str(error)):
                 raise
             stopping.check()  # all were stopped: this one, too, ends with 143
             reason = next((line for line in str(error).splitlines() if ABORTED in line), type(error).__name__)
             raise TryAgain(
-                f"worker {self._cluster.index} of {self.workers} lost another one; when all are started again, "
+                f"worker {self._cluster.index} of {self.num_processes} lost another one; when all are started again, "
                 f"they go on from the last checkpoint ({reason})"
             ) from error
 
 
-def chosen(strategy: str, cluster: Cluster, recipe: Recipe) -> Distribution:
-    """Return what `--strategy` stands for here; UnknownName or ImpossibleHere when it makes no sense.
+def resolve_strategy(strategy: str, cluster: Cluster, recipe: Recipe) -> DistributedContext:
+    """Return the context that `--strategy` names; UnknownName or ImpossibleHere where it is not possible.
 
     auto takes one of several GPUs for fine-tuning.
     """
@@ -198,18 +207,18 @@ def chosen(strategy: str, cluster: Cluster, recipe: Recipe) -> Distribution:
         )
     if strategy == "mirrored" and gpus < 2:
         raise ImpossibleHere(f"--strategy mirrored needs two GPUs, TensorFlow sees {gpus}; use --strategy single")
-    return Distribution(strategy, cluster)
+    return DistributedContext(strategy, cluster)
 
 
-def synchronize(model: keras.Model) -> None:
-    """Let BatchNormalization count the whole batch, not one replica's part of it."""
+def use_sync_batchnorm(model: keras.Model) -> None:
+    """Let BatchNormalization take its statistics from the whole batch, not from one replica's part of it."""
     for layer in leaves(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True  # read when the layer is called
 
 
-def patiently(call: Callable[[], T], seconds: float, late: str) -> T:
-    """Return what `call` gives; meanwhile signals are heard, which TensorFlow, waiting for others, would not do.
+def run_interruptible(call: Callable[[], T], seconds: float, late: str) -> T:
+    """Return the result of `call`, run on a thread: a signal ends the wait, which TensorFlow would not allow.
 
     TryAgain(late) when it takes longer than so many seconds.
     """

@@ -1,4 +1,4 @@
-"""What a training will need of the host's memory, part by part, before it begins."""
+"""How much of the host's memory a training will need, part by part, before it begins."""
 
 import logging
 import math
@@ -21,17 +21,17 @@ BATCHES_AHEAD = 6  # two prefetched by an epoch, two by all of them, one with it
 log = logging.getLogger(__name__)
 
 
-def plan(model: keras.Model, recipe: Recipe, pipeline: InputPipeline) -> dict[str, int]:
+def estimate(model: keras.Model, recipe: Recipe, pipeline: InputPipeline) -> dict[str, int]:
     """Return the bytes that each part of a training of the compiled model needs, at most, beside a GPU."""
     pixels, photos = 3 * recipe.size**2, recipe.batch_size // pipeline.share.workers
     parts = {
         "libraries": LIBRARIES,
         "shuffled photos": 2 * SHUFFLE_BLOCK * pipeline.photo_bytes(TRAIN),
         "batches ahead": BATCHES_AHEAD * photos * pixels,
-        "decoded photos": 2 * pipeline.records(TRAIN) * pixels if recipe.cache == "decoded" else 0,
+        "decoded photos": 2 * pipeline.records(TRAIN) * pixels if recipe.cache == "memory" else 0,
     }
     if not tf.config.list_physical_devices("GPU"):  # there the model lies in the GPU's own memory
-        parts |= {"weights": _weights(model), "activations": photos * _activations(model)}
+        parts |= {"weights": _weights(model, recipe.ema_decay > 0), "activations": photos * _activations(model)}
     return parts
 
 
@@ -59,10 +59,17 @@ def check(parts: Mapping[str, int], recipe: Recipe) -> None:
     )
 
 
-def _weights(model: keras.Model) -> int:
-    """Return the bytes of weights, gradients and AdamW's two moments, all float32."""
+def _weights(model: keras.Model, ema: bool) -> int:
+    """Return the bytes of weights, gradients and AdamW's two moments, all float32.
+
+    ema: with the running means of the weights, and the second model that is evaluated with them.
+    """
     trainable = sum(int(math.prod(weight.shape)) for weight in model.trainable_weights)
-    return 4 * (int(model.count_params()) + 3 * trainable)
+    weights = int(model.count_params())
+    numbers = weights + 3 * trainable
+    if ema:
+        numbers += weights + trainable
+    return 4 * numbers
 
 
 def _activations(model: keras.Model) -> int:

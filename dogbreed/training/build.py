@@ -1,0 +1,54 @@
+"""A recipe's model, in the precision that it computes in, and compiled."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+import tensorflow as tf
+
+from dogbreed.training import zoo
+from dogbreed.training.optimizer import adamw
+from dogbreed.training.recipe import Recipe
+
+
+def resolve_precision(precision: str) -> str:
+    """Return the name of Keras' dtype policy behind a recipe's precision on this machine."""
+    if precision != "auto":
+        return precision
+    return "mixed_float16" if tf.config.list_physical_devices("GPU") else "float32"
+
+
+@contextmanager
+def dtype_policy_scope(name: str) -> Iterator[None]:
+    """Build layers that compute in `name`; their weights stay float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def build_model(recipe: Recipe, classes: int) -> keras.Model:
+    """Return the recipe's model with random weights."""
+    with dtype_policy_scope(resolve_precision(recipe.precision)):
+        return zoo.build(recipe.model, recipe.size, classes, recipe.dropout)
+
+
+def compile_model(
+    model: keras.Model, recipe: Recipe, optimizer: keras.optimizers.Optimizer, steps_per_execution: int = 1
+) -> None:
+    """Give the model its loss and its optimizer, which Keras wraps in loss scaling where it computes in float16."""
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        steps_per_execution=steps_per_execution,
+        jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA: 0.57x on CPU
+    )
+
+
+def build_and_compile(recipe: Recipe, classes: int, steps: int) -> keras.Model:
+    """Return the recipe's model with random weights, compiled for epochs of `steps` batches."""
+    model = build_model(recipe, classes)
+    compile_model(model, recipe, adamw(recipe, steps, {}))
+    return model

@@ -1,0 +1,114 @@
+"""Fine-tuning of a pretrained body: features of all photos once, a new head on them, then the body's upper part."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dogbreed.data.pipeline import InputPipeline
+from dogbreed.data.split import TRAIN, VALIDATION
+from dogbreed.platform.log import progress
+from dogbreed.training.build import compile_model, dtype_policy_scope, resolve_precision
+from dogbreed.training.optimizer import LayerwiseAdamW
+from dogbreed.training.recipe import Recipe
+from dogbreed.training.state import Phase
+from dogbreed.training.zoo import ends
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a frozen body computes from images: float32 [n, width], and their int32 labels [n]."""
+
+    values: np.ndarray
+    labels: np.ndarray
+
+
+def head_phase(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed: int) -> Phase:
+    """Return the phase that trains the head alone, on features that the body computes once (a linear probe)."""
+    train, validation = cached_features(ends.body(model), recipe, pipeline, seed)
+    classes, head_recipe = model.output.shape[-1], recipe.head
+    with dtype_policy_scope(resolve_precision(recipe.precision)):  # Keras scales the loss of a model of 16 bits only
+        head = ends.head(model)
+    steps = -(-len(train.labels) // head_recipe.batch_size)
+    rate = keras.optimizers.schedules.CosineDecay(head_recipe.learning_rate, head_recipe.epochs * steps)
+    compile_model(head, recipe, LayerwiseAdamW(rate, decay=recipe.weight_decay, scales={}))
+    size, epochs = head_recipe.batch_size, head_recipe.epochs
+    return Phase(
+        kind="head",
+        model=head,
+        epochs=epochs,
+        steps=steps,
+        batch_size=size,
+        patience=epochs,
+        make_batches=partial(feature_batches, train, classes, size, epochs, seed),
+        validation=feature_batches(validation, classes, size, 1, seed),
+    )
+
+
+def cached_features(body: keras.Model, recipe: Recipe, pipeline: InputPipeline, seed: int) -> tuple[Features, Features]:
+    """Return the features of `head.augmentations` random views of the train photos, and of the validation photos."""
+    views = recipe.head.augmentations
+    training = pipeline.training(recipe.augment, seed, views)
+    return (
+        extract_features(body, training, views * pipeline.records(TRAIN), "train photos"),
+        extract_features(body, pipeline.evaluation(VALIDATION), pipeline.records(VALIDATION), "validation photos"),
+    )
+
+
+def extract_features(body: keras.Model, batches: tf.data.Dataset, photos: int, what: str) -> Features:
+    """Return the features of all batches (images, labels), which hold about so many photos."""
+    shown = progress(batches, f"{what} through the body", photos, "photos", size=lambda batch: len(batch[1]))
+    found = [(body.predict_on_batch(images), labels.numpy()) for images, labels in shown]
+    values, labels = zip(*found, strict=True)
+    return Features(np.concatenate(values).astype("float32"), np.concatenate(labels))
+
+
+def feature_batches(
+    found: Features, classes: int, size: int, epochs: int, seed: int, start: tuple[int, int] = (0, 0)
+) -> tf.data.Dataset:
+    """Return `epochs` passes of features [n, width] and float32 labels [n, classes], shuffled by (seed, epoch).
+
+    The last batch of an epoch may be smaller than `size`.
+    start: (epoch, step) of the first batch.
+    """
+    values, labels = tf.constant(found.values), tf.one_hot(found.labels, classes)
+
+    def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(found.labels)), epoch_seed)
+        skipped = tf.where(epoch == start[0], start[1] * size, 0)
+        indices = tf.data.Dataset.from_tensor_slices(order[skipped:]).batch(size)
+        return indices.map(lambda chosen: (tf.gather(values, chosen), tf.gather(labels, chosen)))
+
+    steps = -(-len(found.labels) // size)
+    left = tf.data.experimental.assert_cardinality((epochs - start[0]) * steps - start[1])
+    return tf.data.Dataset.range(start[0], epochs).flat_map(epoch_batches).apply(left).prefetch(2)
+
+
+def freeze_below(model: keras.Model, trainable: float) -> None:
+    """Leave the last `trainable` fraction of the body's layers to be trained, but no BatchNormalization.
+
+    The statistics of BatchNormalization belong to the weights that came with them; a small batch would spoil them.
+    """
+    layers = _trainable_layers(model)
+    for layer in layers[: round(len(layers) * (1 - trainable))]:
+        layer.trainable = False
+    for layer in ends.leaves(ends.body(model)):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
+def layer_lr_scales(model: keras.Model, decay: float) -> dict[str, float]:
+    """Return path -> what a variable's rate is multiplied by: `decay` in the first trained layer, 1 at the head."""
+    layers = _trainable_layers(model)
+    return {
+        variable.path: decay ** (1 - place / len(layers))
+        for place, layer in enumerate(layers)
+        for variable in layer.trainable_variables
+    }
+
+
+def _trainable_layers(model: keras.Model) -> list[keras.Layer]:
+    return [layer for layer in ends.leaves(ends.body(model)) if layer.trainable_variables]

@@ -1,0 +1,75 @@
+"""The phases of a training: a new head on a pretrained body, then the whole model; or the whole model at once."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import keras
+
+from dogbreed.data.pipeline import InputPipeline
+from dogbreed.data.split import TRAIN, VALIDATION
+from dogbreed.training import finetune
+from dogbreed.training.batches import one_hot, train_batches
+from dogbreed.training.build import build_model, compile_model
+from dogbreed.training.distributed import DistributedContext, use_sync_batchnorm
+from dogbreed.training.optimizer import adamw
+from dogbreed.training.recipe import Recipe
+from dogbreed.training.state import Phase
+
+MakePhase = Callable[[], Phase]
+
+
+def make_phases(
+    recipe: Recipe,
+    pipeline: InputPipeline,
+    model: keras.Model,
+    seed: int,
+    distribution: DistributedContext,
+    pretrained: bool,
+) -> list[MakePhase]:
+    """Return what makes each phase of a training; a phase is costly to make, so only those to come are made."""
+    phases: list[MakePhase] = []
+    if pretrained and recipe.head.epochs:
+        phases.append(partial(finetune.head_phase, recipe, pipeline, model, seed))
+    if recipe.trainable_fraction or not pretrained:
+        phases.append(partial(full_phase, recipe, pipeline, model, seed, distribution, pretrained))
+    return phases
+
+
+def count_epochs(recipe: Recipe, pretrained: bool) -> int:
+    """Return the most epochs that all phases take together."""
+    if not pretrained:
+        return recipe.epochs
+    return recipe.head.epochs + (recipe.epochs if recipe.trainable_fraction else 0)
+
+
+def full_phase(
+    recipe: Recipe,
+    pipeline: InputPipeline,
+    model: keras.Model,
+    seed: int,
+    distribution: DistributedContext,
+    pretrained: bool,
+) -> Phase:
+    """Return the phase of the whole model or, with a pretrained body, of the head and the body's upper part."""
+    scales: Mapping[str, float] = {}
+    if pretrained:
+        finetune.freeze_below(model, recipe.trainable_fraction)
+        scales = finetune.layer_lr_scales(model, recipe.layer_decay)
+    classes, steps = model.output.shape[-1], pipeline.steps(TRAIN)
+    # a number of steps that does not divide the epoch would run past its end
+    block = max(size for size in range(1, recipe.steps_per_execution + 1) if steps % size == 0)
+    with distribution.scope():
+        compile_model(model, recipe, adamw(recipe, steps, scales), block)
+    if distribution.name != "single":
+        use_sync_batchnorm(model)
+    return Phase(
+        kind="full",
+        model=model,
+        epochs=recipe.epochs,
+        steps=steps,
+        batch_size=recipe.batch_size,
+        patience=recipe.patience,
+        make_batches=partial(train_batches, recipe, pipeline, classes, seed),
+        validation=one_hot(pipeline.evaluation(VALIDATION), classes),
+        ema_model=build_model(recipe, classes) if recipe.ema_decay else None,
+    )

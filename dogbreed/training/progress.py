@@ -1,0 +1,144 @@
+"""What a training shows and logs: a bar for people, metrics for a logger, and an error where a loss is no number."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from dogbreed.platform.errors import DataContradiction
+from dogbreed.training.state import Phase, Sums, TrainState
+from dogbreed.training.steps import MetricSums, means, subtract
+
+WAITING = 0.1  # fraction of an epoch spent waiting for batches from which a warning is logged
+SHOW_EVERY = 0.5  # seconds between two reads of the loss for the bar
+
+log = logging.getLogger(__name__)
+
+
+class MetricLogger(Protocol):
+    """Takes the metrics of a training."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Log values: of an epoch, with its number from 1, or of steps (`step_*`), with the global step."""
+
+    def state(self) -> bytes:
+        """Return all that was logged since the first step, for a checkpoint."""
+
+    def restore(self, state: bytes) -> None:
+        """Go on from what `state` gave."""
+
+
+class NullLogger:
+    """Logs nothing: all workers have the same metrics, and the chief logs them."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Drop them."""
+
+    def state(self) -> bytes:
+        """Return nothing."""
+        return b""
+
+    def restore(self, state: bytes) -> None:
+        """Drop it."""
+
+
+def count_input_wait(batches: Iterator[Any], state: TrainState) -> Iterator[Any]:
+    """Yield the batches and add the time that each took to come to the state, but for the first.
+
+    The first one starts the pipeline, which is not a sign of an input that is too slow.
+    """
+    yield next(batches)
+    while True:
+        start = time.monotonic()
+        batch = next(batches)
+        state.input_wait_seconds += time.monotonic() - start
+        yield batch
+
+
+def require_finite(values: Mapping[str, float], where: str) -> None:
+    """Raise DataContradiction where a value is infinite or no number."""
+    wrong = [f"{key} is {value}" for key, value in values.items() if not math.isfinite(value)]
+    if wrong:
+        raise DataContradiction(
+            f"{', '.join(wrong)} in {where}; nothing is registered. "
+            "Lower the rate, for example --set learning_rate=0.0005"
+        )
+
+
+class Progress:
+    """Shows and logs the epochs of all phases of one training."""
+
+    def __init__(self, logger: MetricLogger, epochs: int, log_every: int = 0) -> None:
+        """epochs: of all phases. log_every: steps between two log points of `step_*` metrics, 0 for none."""
+        self.logger = logger
+        self._epochs, self._log_every = epochs, log_every
+        self._bar: Any = None
+        self._shown = self._epoch_start = 0.0  # on the monotonic clock
+        self._warned = False
+
+    def start_epoch(self, state: TrainState, phase: Phase) -> None:
+        """Show the epoch's bar, where stderr is a terminal."""
+        self._epoch_start = time.monotonic() - state.epoch_seconds
+        label, shown = f"epoch {len(state.history) + 1}/{self._epochs}", sys.stderr.isatty()
+        self._bar = tqdm(
+            total=phase.steps, initial=state.epoch_step, desc=label, unit="batch", leave=False, disable=not shown
+        )
+
+    def epoch_seconds(self) -> float:
+        """Return the time spent on the present epoch, by earlier processes too."""
+        return time.monotonic() - self._epoch_start
+
+    def end_step(self, state: TrainState, phase: Phase, sums: MetricSums) -> None:
+        """Move the bar, and log `step_*` metrics at a log point; only then, and for the bar, metrics are read."""
+        steps = phase.model.steps_per_execution
+        self._bar.update(steps)
+        if self._log_every and state.global_step % self._log_every < steps:
+            self._log_steps(state, phase, sums.read())
+        if not self._bar.disable and time.monotonic() - self._shown > SHOW_EVERY:
+            self._bar.set_postfix(loss=f"{means(sums.read())['loss']:.3f}", refresh=False)
+            self._shown = time.monotonic()
+
+    def _log_steps(self, state: TrainState, phase: Phase, sums: Sums) -> None:
+        """Log the means over the steps since the last log point, or since the epoch began if that was later."""
+        new = subtract(sums, state.logged_sums)
+        values = {f"step_{name}": value for name, value in means(new).items()}
+        require_finite(values, f"step {state.global_step}")
+        values["step_learning_rate"] = float(phase.model.optimizer.learning_rate)
+        state.logged_sums = sums
+        self.logger.log(state.global_step, values)
+
+    def end_epoch(self, state: TrainState, phase: Phase, values: Mapping[str, float]) -> None:
+        """Add rates to the epoch's values, count the epoch in the state, and log it."""
+        self._bar.close()
+        seconds = self.epoch_seconds()
+        values = {**values, "learning_rate": float(phase.model.optimizer.learning_rate), "epoch_seconds": seconds}
+        if phase.kind == "full":
+            values["images_per_second"] = phase.steps * phase.batch_size / seconds
+            if phase.model.steps_per_execution == 1:  # otherwise batches are taken inside the graph
+                values["input_wait_fraction"] = state.input_wait_seconds / seconds
+                self._warn_of_waiting(values["input_wait_fraction"])
+        state.end_epoch(values)
+        log.info(
+            "epoch %d of %d: loss %.3f, top1 %.1f %%, val_loss %.3f, val_top1 %.1f %%, %.0f s",
+            len(state.history),
+            self._epochs,
+            values["loss"],
+            100 * values["top1"],
+            values["val_loss"],
+            100 * values["val_top1"],
+            seconds,
+        )
+        self.logger.log(len(state.history), values)
+
+    def _warn_of_waiting(self, fraction: float) -> None:
+        if fraction > WAITING and not self._warned:
+            self._warned = True
+            log.warning(
+                "the model waited for photos in %.0f %% of the epoch; use --cache memory where memory allows, "
+                "a dataset of the recipe's own size (jobs.preprocess --size), or more cores",
+                100 * fraction,
+            )

@@ -1,0 +1,137 @@
+"""One step: from a batch to the gradient and the new weights, for one device and for replicas; and its evaluation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dogbreed.platform import stopping
+from dogbreed.training.distributed import DistributedContext
+from dogbreed.training.state import Sums
+
+METRICS = ("loss", "top1", "top5")
+
+
+class MetricSums:
+    """Totals and counts of METRICS, which stay on the device until somebody reads them.
+
+    Made in the scope of a strategy, every replica has a copy and adds the same values to it: those of the whole batch.
+    """
+
+    def __init__(self) -> None:
+        self._variable = tf.Variable(
+            tf.zeros([len(METRICS), 2]),
+            trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
+
+    def add(self, values: tf.Tensor) -> None:
+        """Add float32 [3, 2]: for each metric, its total over a batch and the number of examples."""
+        self._variable.assign_add(values)
+
+    def read(self) -> Sums:
+        """Return the totals and counts: one read from the device, which waits for all steps before it."""
+        values = np.array(self._variable.read_value())
+        return {name: [float(number) for number in row] for name, row in zip(METRICS, values, strict=True)}
+
+    def assign(self, sums: Sums) -> None:
+        """Go on from what `read` gave; {} starts from zero."""
+        self._variable.assign([sums.get(name, [0.0, 0.0]) for name in METRICS])
+
+
+def means(sums: Sums) -> dict[str, float]:
+    """Return the mean of each metric; NaN without examples."""
+    return {name: total / count if count else float("nan") for name, (total, count) in sums.items()}
+
+
+def subtract(sums: Sums, before: Sums) -> Sums:
+    """Return what was added to `before` to give `sums`; {} stands for zeros."""
+    zero = (0.0, 0.0)
+    return {
+        name: [now - then for now, then in zip(pair, before.get(name, zero), strict=True)]
+        for name, pair in sums.items()
+    }
+
+
+def batch_sums(loss: tf.Tensor, labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    """Return what a batch adds to MetricSums, float32 [3, 2].
+
+    Args:
+        loss: mean over the batch, [].
+        labels: one-hot or mixed, [n, classes].
+        probabilities: [n, classes].
+    """
+    count = tf.cast(tf.shape(labels)[0], tf.float32)
+    top1 = tf.reduce_sum(keras.metrics.categorical_accuracy(labels, probabilities))
+    top5 = tf.reduce_sum(keras.metrics.top_k_categorical_accuracy(labels, probabilities, k=5))
+    return tf.stack([[loss * count, count], [top1, count], [top5, count]])
+
+
+def make_train_step(model: keras.Model, sums: MetricSums, distribution: DistributedContext) -> Any:
+    """Return the tf.function that learns from one batch of the compiled model and adds its metrics to `sums`.
+
+    With steps_per_execution above 1, it takes an iterator instead and learns from that many of its next batches. A
+    batch is (images, labels) or (images, labels, weights). Keras' own train function is not used: it fails under
+    MultiWorkerMirroredStrategy (keras#20585) and, repaired, returns the metrics of each worker's part only.
+    """
+    optimizer = model.optimizer
+
+    def train_step(batch: tuple[tf.Tensor, ...]) -> None:
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        replica = tf.distribute.get_replica_context()
+        with tf.GradientTape() as tape:
+            probabilities = model(images, training=True)
+            loss = model.compute_loss(images, labels, probabilities, weights)  # divided by the number of replicas
+            scaled = optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, model.trainable_variables)
+        # summed before clipping, and before the loss scaling decides whether 16 bits were enough
+        optimizer.apply(replica.all_reduce("SUM", gradients), model.trainable_variables)
+        values = batch_sums(loss * replica.num_replicas_in_sync, labels, probabilities)
+        sums.add(replica.all_reduce("SUM", values))
+
+    step = distribution.compile_step(train_step, jit_compile=model.jit_compile)
+    if model.steps_per_execution == 1:
+        return step
+
+    def train_steps(batches: tf.data.Iterator) -> None:
+        for _ in tf.range(model.steps_per_execution):  # autograph makes it a loop of the graph
+            step(next(batches))
+
+    return tf.function(train_steps)
+
+
+class Evaluator:
+    """Computes a model's metrics on a dataset, each process on a part of the batches and on one device."""
+
+    def __init__(self, model: keras.Model, phase_model: keras.Model, distribution: DistributedContext) -> None:
+        """phase_model: the compiled one, for its loss; `model` is it, or the one with the means of its weights."""
+        loss_of, sums = phase_model.loss, MetricSums()
+
+        def eval_step(batch: tuple[tf.Tensor, ...]) -> None:
+            images, labels = batch
+            probabilities = model(images, training=False)
+            sums.add(batch_sums(loss_of(labels, probabilities), labels, probabilities))
+
+        self._distribution, self._sums = distribution, sums
+        jit_compile = phase_model.jit_compile and distribution.name == "single"
+        self._step = tf.function(eval_step, autograph=False, jit_compile=jit_compile)
+
+    def trace(self, batches: tf.data.Dataset) -> None:
+        """Build the graph for batches like these."""
+        self._step.get_concrete_function(batches.element_spec)
+
+    def evaluate(self, batches: tf.data.Dataset) -> dict[str, float]:
+        """Return the means over all batches (images, labels); Stopped between two of them after a signal."""
+        self._sums.assign({})
+        for batch in self._distribution.shard(batches):
+            stopping.check()
+            self._step(batch)
+        sums = self._sums.read()
+        flat = iter(self._distribution.all_reduce_sum([number for pair in sums.values() for number in pair]))
+        return means({name: [next(flat), next(flat)] for name in sums})
+
+
+MakeEvaluator = Callable[[keras.Model, keras.Model, DistributedContext], Evaluator]
