@@ -16,8 +16,8 @@ import keras
 import tensorflow as tf
 
 from bench.table import Row, show
-from dogbreed.platform.lease import Lease
-from dogbreed.platform.storage import FolderStore
+from dogbreed.core.lease import Lease
+from dogbreed.core.storage import LocalStore
 from dogbreed.training.build import build_and_compile
 from dogbreed.training.checkpoint import AsyncCheckpointer, CheckpointInterval, CheckpointManager, Snapshot
 from dogbreed.training.distributed import DistributedContext
@@ -64,7 +64,7 @@ def main(recipe: str) -> None:
     sums = MetricSums()
     train_step = make_train_step(model, sums, DistributedContext())
     with tempfile.TemporaryDirectory() as folder:
-        store = FolderStore(Path(folder) / "checkpoints")
+        store = LocalStore(Path(folder) / "checkpoints")
         checkpointer = AsyncCheckpointer(
             CheckpointManager(store, "content", 1), CheckpointInterval(steps=1), Lease(store, "the benchmark")
         )

@@ -17,10 +17,10 @@ import tensorflow as tf
 
 from bench.jobs import draw_raw, job
 from bench.table import Row, show
-from dogbreed.data.dataset import load_manifest
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.data.split import TRAIN
-from dogbreed.platform.storage import FolderStore
+from dogbreed.core.storage import LocalStore
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.manifest import load_manifest
+from dogbreed.data.splits import TRAIN
 from dogbreed.training.batches import train_batches
 from dogbreed.training.build import build_and_compile
 from dogbreed.training.distributed import DistributedContext
@@ -47,13 +47,13 @@ def rate(recipe: Recipe, step: Callable[[], object], loss: Callable[[], object])
 
 def measure(recipe: Recipe, data: str) -> Row:
     """Train by turns on the real input, which goes on where it was, and on its first batch, which stays in memory."""
-    store = FolderStore(Path(data))
+    store = LocalStore(Path(data))
     manifest = load_manifest(store)
     pipeline = InputPipeline(manifest, store, recipe.view, recipe.batch_size, Path(data))
     endless = apply_overrides(recipe, ["epochs=10000"])  # more than will be read
     real = train_batches(endless, pipeline, len(manifest.classes), seed=0)
     cached = tf.data.Dataset.from_tensors(next(iter(real))).repeat()
-    models = [build_and_compile(recipe, len(manifest.classes), pipeline.steps(TRAIN)) for _ in range(2)]
+    models = [build_and_compile(recipe, len(manifest.classes), pipeline.steps_per_epoch(TRAIN)) for _ in range(2)]
     ways = [keras_way(models[0], cached), own_way(models[1], real)]
     for step, _ in ways:
         step()  # traces

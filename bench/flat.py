@@ -16,7 +16,7 @@ import click
 import psutil
 from matplotlib import rc_context
 
-from dogbreed.review.style import BLUE, GREY, STYLE, new_figure
+from dogbreed.evaluation.figures.style import BLUE, GREY, STYLE, new_figure
 
 LIST_MIB_A_PHOTO = 4.1  # a list of float64 arrays into `fit` at 224 px, printed by bench.memory
 

@@ -16,14 +16,14 @@ from rich.table import Table
 
 from bench.memory import job
 from bench.precision import ROUNDS, STEPS
-from dogbreed.data.dataset import load_manifest
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.platform.storage import open_store
-from dogbreed.review.preflight import check_gpus
+from dogbreed.core.storage import open_store
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.manifest import load_manifest
 from dogbreed.training.batches import train_batches
 from dogbreed.training.build import build_and_compile
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe
+from dogbreed.workflows.preflight import check_gpus
 
 VARIANTS = {  # name: precision, XLA
     "float32": ("float32", False),

@@ -16,12 +16,12 @@ from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
 from bench.jobs import draw_raw, job
 from bench.table import Row, show
+from dogbreed.core.storage import LocalStore
 from dogbreed.data.augment import Augment
-from dogbreed.data.dataset import load_manifest
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.data.split import TRAIN
-from dogbreed.data.view import View
-from dogbreed.platform.storage import FolderStore
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.manifest import load_manifest
+from dogbreed.data.resize import ResizeSpec
+from dogbreed.data.splits import TRAIN
 
 SIZE, BATCH = 224, 32
 EPOCHS = 6  # passes a measurement, so that starting an iterator does not count
@@ -49,17 +49,17 @@ def generator(folder: Path, photos: int) -> Iterable[Any]:
 
 def measure(data: Path, folder: Path) -> list[Row]:
     """Return a row for each way to read."""
-    store = FolderStore(data)
+    store = LocalStore(data)
     manifest = load_manifest(store)
-    pipeline = InputPipeline(manifest, store, View(SIZE), BATCH, data)
+    pipeline = InputPipeline(manifest, store, ResizeSpec(SIZE), BATCH, data)
     peer = keras.utils.image_dataset_from_directory(folder, image_size=(SIZE, SIZE), batch_size=BATCH, verbose=False)
-    cached = pipeline.training(Augment(), seed=0, epochs=10 * EPOCHS, decoded=True)
+    cached = pipeline.train_batches(Augment(), seed=0, epochs=10 * EPOCHS, decoded=True)
     ways: dict[str, Callable[[], Iterable[Any]]] = {
         "directory": lambda: peer.repeat(EPOCHS),
-        "plain": lambda: pipeline.training(Augment(), seed=0, epochs=EPOCHS),
+        "plain": lambda: pipeline.train_batches(Augment(), seed=0, epochs=EPOCHS),
         "decoded": lambda: cached,
         "generator": lambda: generator(folder, manifest.split(TRAIN).photos),
-        "augmented": lambda: pipeline.training(VIEWS, seed=0, epochs=EPOCHS),
+        "augmented": lambda: pipeline.train_batches(VIEWS, seed=0, epochs=EPOCHS),
     }
     rounds = [{name: rate(way()) for name, way in ways.items()} for _ in range(ROUNDS)]
     best = {name: max(found[name] for found in rounds) for name in ways}

@@ -11,12 +11,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from dogbreed.core.storage import LocalStore
 from dogbreed.data.augment import Augment
-from dogbreed.data.dataset import load_manifest
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.data.split import TRAIN
-from dogbreed.data.view import View
-from dogbreed.platform.storage import FolderStore
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.manifest import load_manifest
+from dogbreed.data.resize import ResizeSpec
+from dogbreed.data.splits import TRAIN
 
 SIZE, BATCH = 224, 32
 
@@ -45,10 +45,10 @@ def loaded(model: keras.Model, count: int) -> None:
 
 def streamed(model: keras.Model, data: str) -> None:
     """Train on a dataset as jobs.train does."""
-    store = FolderStore(Path(data))
-    pipeline = InputPipeline(load_manifest(store), store, View(SIZE), BATCH, Path(data))
-    batches = pipeline.training(Augment(hflip=True, min_area=0.4), seed=0, epochs=1)
-    model.fit(batches, steps_per_epoch=pipeline.steps(TRAIN), shuffle=False, verbose=0)
+    store = LocalStore(Path(data))
+    pipeline = InputPipeline(load_manifest(store), store, ResizeSpec(SIZE), BATCH, Path(data))
+    batches = pipeline.train_batches(Augment(hflip=True, min_area=0.4), seed=0, epochs=1)
+    model.fit(batches, steps_per_epoch=pipeline.steps_per_epoch(TRAIN), shuffle=False, verbose=0)
 
 
 def main(way: str, what: str) -> None:

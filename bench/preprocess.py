@@ -19,15 +19,15 @@ from PIL import Image
 from bench.archives import encoded_anew
 from bench.jobs import draw_raw
 from bench.table import Row, show
-from dogbreed.data import shards
-from dogbreed.data.annotation import Box, choose_boxes
-from dogbreed.data.copies import find_duplicates
-from dogbreed.data.options import DatasetConfig
-from dogbreed.data.plan import Plan, make_plan
-from dogbreed.data.records import read_shard
-from dogbreed.data.sources.stanford_dogs import StanfordDogs
-from dogbreed.platform import machine
-from dogbreed.platform.storage import FolderStore
+from dogbreed.core import resources
+from dogbreed.core.storage import LocalStore
+from dogbreed.data import builder
+from dogbreed.data.boxes import Box, select_boxes
+from dogbreed.data.config import DatasetConfig
+from dogbreed.data.duplicate_search import find_duplicates
+from dogbreed.data.examples import read_shard
+from dogbreed.data.plan import ShardPlan, plan_dataset
+from dogbreed.data.raw.stanford_dogs import StanfordDogs
 
 ROUNDS = 5  # alternated, the best of each counts
 SIZE, MARGIN, QUALITY = 224, 0.1, 95
@@ -37,7 +37,7 @@ def serial(folder: Path, boxes: dict[str, Box], out: Path) -> None:
     """Crop every photo, one after the other, with Pillow alone."""
     for name, box in boxes.items():
         photo = Image.open(folder / name).convert("RGB")
-        grown = box.grow(MARGIN).clip(*photo.size)
+        grown = box.expand(MARGIN).clip(*photo.size)
         factor = min(1.0, SIZE / min(grown.width, grown.height))
         shape = (round(grown.width * factor), round(grown.height * factor))
         sides = (grown.left, grown.top, grown.right, grown.bottom)
@@ -46,18 +46,18 @@ def serial(folder: Path, boxes: dict[str, Box], out: Path) -> None:
 
 def threads(folder: Path, boxes: dict[str, Box], out: Path, pool: ThreadPoolExecutor) -> None:
     """The script on as many threads as there are cores: what these cores give together."""
-    cores, items = machine.cores(), list(boxes.items())
+    cores, items = resources.cores(), list(boxes.items())
     list(pool.map(lambda first: serial(folder, dict(items[first::cores]), out), range(cores)))
 
 
-def ours(plan: Plan, out: Path, pool: ThreadPoolExecutor) -> None:
+def ours(plan: ShardPlan, out: Path, pool: ThreadPoolExecutor) -> None:
     """Crop every photo and commit the shards, as jobs.preprocess does."""
-    list(shards.make_shards(plan, range(len(plan.shards)), FolderStore(out), pool))
+    list(builder.write_shards(plan, range(len(plan.shards)), LocalStore(out), pool))
 
 
-def with_copies(plan: Plan, out: Path, pool: ThreadPoolExecutor) -> None:
+def with_copies(plan: ShardPlan, out: Path, pool: ThreadPoolExecutor) -> None:
     """The same after the search for copies."""
-    find_duplicates(plan, FolderStore(out), pool)
+    find_duplicates(plan, LocalStore(out), pool)
     ours(plan, out, pool)
 
 
@@ -71,13 +71,13 @@ def rate(photos: int, work: Callable[[Path], None]) -> float:
         return photos / (time.perf_counter() - began)
 
 
-def psnr(plan: Plan, boxes: dict[str, Box], folder: Path, pool: ThreadPoolExecutor) -> float:
+def psnr(plan: ShardPlan, boxes: dict[str, Box], folder: Path, pool: ThreadPoolExecutor) -> float:
     """Return the peak signal-to-noise ratio in dB of our crops against the script's, over all pixels."""
     with tempfile.TemporaryDirectory() as scratch:
-        theirs, own = Path(scratch) / "theirs", FolderStore(Path(scratch) / "own")
+        theirs, own = Path(scratch) / "theirs", LocalStore(Path(scratch) / "own")
         theirs.mkdir()
         serial(folder, boxes, theirs)
-        list(shards.make_shards(plan, range(len(plan.shards)), own, pool))
+        list(builder.write_shards(plan, range(len(plan.shards)), own, pool))
         records = [record for key in own.list("shards/") for record in read_shard(own.read(key))]
         errors = []
         for record in records:
@@ -93,13 +93,13 @@ def _file(key: str) -> str:
 
 def measure(raw: Path, pool: ThreadPoolExecutor) -> list[Row]:
     """Return a row for each way to resample, one with the search for copies, one for the script on all cores."""
-    source = StanfordDogs(FolderStore(raw))
+    source = StanfordDogs(LocalStore(raw))
     plans = {
-        way: make_plan(source, DatasetConfig(size=SIZE, margin=MARGIN, resample=way, split="stratified", shards=4))
+        way: plan_dataset(source, DatasetConfig(size=SIZE, margin=MARGIN, resample=way, split="stratified", shards=4))
         for way in ("lanczos", "area")
     }
     photos = plans["lanczos"].photos
-    boxes = {_file(photo.key): choose_boxes(photo.boxes, "largest")[0] for photo in photos}
+    boxes = {_file(photo.key): select_boxes(photo.boxes, "largest")[0] for photo in photos}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for photo in photos:
@@ -126,7 +126,7 @@ def measure(raw: Path, pool: ThreadPoolExecutor) -> list[Row]:
 @click.option("--raw", type=click.Path(path_type=Path), help="Folder of raw archives.  [default: draw sketches]")
 def main(raw: Path | None) -> None:
     """Print photos a second of a serial Pillow script and of jobs.preprocess' work on all cores."""
-    cores = machine.cores()
+    cores = resources.cores()
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(cores) as pool:
         raw = raw or Path(draw_raw(Path(scratch), per_class=30))
         again = Path(scratch) / "baseline"

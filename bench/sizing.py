@@ -29,9 +29,9 @@ from rich.table import Table
 
 from bench.archives import encoded_anew
 from bench.jobs import draw_raw, job
-from dogbreed.data.leakage import Hashes, near_pairs
-from dogbreed.data.sources import open_source
-from dogbreed.platform.storage import open_store
+from dogbreed.core.storage import open_store
+from dogbreed.data.near_duplicates import HashTable, near_pairs
+from dogbreed.data.raw import open_source
 
 SIZE, CORES = 224, 2  # pixels; cores of a worker
 PHOTOS, WORKERS = (20_580, 1_281_167, 14_197_122), (4, 16, 64)  # Stanford Dogs, ImageNet-1k, all of ImageNet
@@ -100,7 +100,7 @@ def requests_per_photo() -> dict[str, float]:
 def pairs_per_second() -> float:
     """Return how many pairs of hashes are compared a second, on one core; random ones, so no photo is read."""
     words = np.random.default_rng(0).integers(0, 2**63, (2, COMPARED), np.uint64)
-    hashes = Hashes([f"{number}" for number in range(COMPARED)], *words)
+    hashes = HashTable([f"{number}" for number in range(COMPARED)], *words)
     with ThreadPoolExecutor(1) as one:
         began = time.perf_counter()
         near_pairs(hashes, range(COMPARED), one)

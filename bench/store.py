@@ -22,12 +22,12 @@ import tensorflow as tf
 
 from bench.jobs import draw_raw, job
 from bench.table import Row, show
+from dogbreed.core.storage import Store, open_store
 from dogbreed.data.augment import Augment
-from dogbreed.data.dataset import Manifest, load_manifest
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.data.split import TRAIN
-from dogbreed.data.view import View
-from dogbreed.platform.storage import Store, open_store
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.manifest import Manifest, load_manifest
+from dogbreed.data.resize import ResizeSpec
+from dogbreed.data.splits import TRAIN
 
 SIZE, BATCH = 128, 32
 ROUNDS = 5  # alternated, the best of each counts
@@ -82,9 +82,9 @@ def epochs(store: Store, manifest: Manifest) -> list[float]:
     """Return photos a second of a first epoch, from nothing, and of a second."""
     with tempfile.TemporaryDirectory() as cache:
         rates, began = [], time.perf_counter()
-        pipeline = InputPipeline(manifest, store, View(SIZE), BATCH, Path(cache))
+        pipeline = InputPipeline(manifest, store, ResizeSpec(SIZE), BATCH, Path(cache))
         for epoch in range(2):
-            photos = sum(len(labels) for _, labels in pipeline.training(Augment(), seed=epoch, epochs=1))
+            photos = sum(len(labels) for _, labels in pipeline.train_batches(Augment(), seed=epoch, epochs=1))
             rates.append(photos / (time.perf_counter() - began))
             began = time.perf_counter()
     return rates

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import click
 
-from dogbreed.platform import log, stopping
-from dogbreed.platform.errors import DogbreedError, ImpossibleHere, Stopped, TryAgain
+from dogbreed.core import log, signals
+from dogbreed.core.errors import DogbreedError, EnvironmentUnsupported, RetryableError, ShutdownRequested
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,12 +52,12 @@ class Job(click.Command):
     def invoke(self, ctx: click.Context) -> None:
         """Run the job; its last line on stdout is the summary as one JSON object."""
         log.configure(str(self.name))
-        stopping.listen()
+        signals.install_handlers()
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         try:
             summary = super().invoke(ctx)
-        except (DogbreedError, Stopped, OSError) as error:
+        except (DogbreedError, ShutdownRequested, OSError) as error:
             known = _from_os(error) if isinstance(error, OSError) else error
             logging.getLogger(str(self.name)).error("%s", known)
             sys.exit(known.exit_code)
@@ -65,7 +65,7 @@ class Job(click.Command):
 
 
 @contextmanager
-def gc_paused() -> Iterator[None]:
+def no_gc() -> Iterator[None]:
     """Pause Python's garbage collection, which walks over modules and lists of photos again and again, for 1 s.
 
     What was made meanwhile stays out of it for good.
@@ -80,8 +80,8 @@ def gc_paused() -> Iterator[None]:
 
 def _from_os(error: OSError) -> DogbreedError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TryAgain(f"{error}; make room and run the same command again")
-    return ImpossibleHere(f"{error}; choose a place that this user can read and write")
+        return RetryableError(f"{error}; make room and run the same command again")
+    return EnvironmentUnsupported(f"{error}; choose a place that this user can read and write")
 
 
 def job(name: str) -> Callable[[Callable[..., dict[str, Any]]], Job]:
@@ -104,20 +104,20 @@ gpus_option = click.option(
 )
 
 
-def alone(context: click.Context, option: click.Parameter, asked: bool) -> bool:
+def standalone_flag(context: click.Context, option: click.Parameter, asked: bool) -> bool:
     """Let an eager flag that needs no other option do without those that are required otherwise."""
     context.resilient_parsing = context.resilient_parsing or asked
     return asked
 
 
-def uri(flag: str, help: str, **attributes: Any) -> Callable[[F], F]:
+def uri_option(flag: str, help: str, **attributes: Any) -> Callable[[F], F]:
     """Return an option that takes folder/, file:///folder or s3://bucket/prefix."""
     return click.option(
         flag, metavar="URI", help=f"{help} (folder, file:///folder or s3://bucket/prefix)", **attributes
     )
 
 
-def default(config: type, field: str, choices: tuple[str, ...] = (), *, help: str) -> Callable[[F], F]:
+def field_option(config: type, field: str, choices: tuple[str, ...] = (), *, help: str) -> Callable[[F], F]:
     """Return an option for a field of a dataclass, with the default and the type that stand there."""
     value = config.__dataclass_fields__[field].default  # type: ignore[attr-defined]
     kind: Any = click.Choice(choices) if choices else SEED if field == "seed" else type(value)

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from dogbreed.platform.storage import open_store
-from jobs._cli import job, uri
+from dogbreed.core.storage import open_store
+from jobs._cli import job, uri_option
 
 
 def _listed(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -14,14 +14,15 @@ def _listed(context: click.Context, option: click.Parameter, text: str | None) -
 
 
 @job("compare")
-@uri("--data", "Only evaluations on this dataset; needed where there are several")
+@uri_option("--data", "Only evaluations on this dataset; needed where there are several")
 @click.option("--split", default="test", help="Only evaluations on this split: test, validation or train.")
 @click.option("--runs", metavar="LIST", callback=_listed, help="Only these runs of jobs.evaluate, by id.")
-@uri("--out", "Where leaderboard.md, leaderboard.csv and leaderboard.png go", required=True)
+@uri_option("--out", "Where leaderboard.md, leaderboard.csv and leaderboard.png go", required=True)
 def main(**options: Any) -> dict[str, Any]:
     """Rank evaluated models of one dataset; runs on different data are refused. The leaderboard is written anew."""
-    from dogbreed.data.dataset import load_manifest
-    from dogbreed.review import leaderboard, preflight
+    from dogbreed.data.manifest import load_manifest
+    from dogbreed.tracking import leaderboard
+    from dogbreed.workflows import preflight
 
     out, split = open_store(options["out"]), options["split"]
     preflight.before_job(out, tracked=False)

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from dogbreed.data.options import TTA
-from dogbreed.platform.storage import open_store, read_uri
-from jobs._cli import gpus_option, job, uri
+from dogbreed.core.storage import open_store, read_uri
+from dogbreed.data.config import TTA
+from jobs._cli import gpus_option, job, uri_option
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +21,12 @@ log = logging.getLogger(__name__)
     default="models:/dogbreed@candidate",
     help="models:/dogbreed@ALIAS, models:/dogbreed/VERSION, runs:/RUN/model or a folder.",
 )
-@uri("--data", "Dataset made by jobs.preprocess", required=True)
+@uri_option("--data", "Dataset made by jobs.preprocess", required=True)
 @click.option("--split", default="test", help="Split to evaluate: test, validation or train.")
-@uri(
+@uri_option(
     "--pretraining-list", "List of the images behind pretrained weights, like ILSVRC's train_cls.txt: scores by subset"
 )
-@uri("--compare-with", "Another dataset of the same images, or whole: this one's whole images")
+@uri_option("--compare-with", "Another dataset of the same images, or whole: this one's whole images")
 @click.option(
     "--imagenet-baseline",
     metavar="imagenet|URI",
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 @click.option("--restart", is_flag=True, help="Evaluate again although this model's run on this split is finished.")
 def main(**options: Any) -> dict[str, Any]:
     """Evaluate a model on a split and log metrics, figures and a report to MLflow. Idempotent."""
-    from dogbreed.review import model_card, promotion
+    from dogbreed.tracking import model_card, promotion
 
     if not options["promote"]:
         summary = _evaluate(options)
@@ -62,41 +62,43 @@ def main(**options: Any) -> dict[str, Any]:
 
 def _evaluate(options: dict[str, Any]) -> dict[str, Any]:
     """Evaluate, or find the run that has done so, and return the summary."""
-    from dogbreed.data.dataset import load_manifest
-    from dogbreed.data.leakage import imagenet_names
-    from dogbreed.data.pipeline import InputPipeline
-    from dogbreed.review import classifier, evaluation, origin, preflight, results, tracking
-    from dogbreed.review.findings import Subject
+    from dogbreed.data.input_pipeline import InputPipeline
+    from dogbreed.data.manifest import load_manifest
+    from dogbreed.data.near_duplicates import parse_image_list
+    from dogbreed.evaluation.result import EvalTarget
+    from dogbreed.serving import classifier
+    from dogbreed.tracking import lineage, runs
+    from dogbreed.workflows import evaluate, preflight, summaries
 
     store, split = open_store(options["data"]), options["split"]
     preflight.before_job(store, gpus=options["gpus"], tracked=False)
     manifest = load_manifest(store)
     manifest.require_nonempty(split)
-    names = imagenet_names(read_uri(options["pretraining_list"])) if options["pretraining_list"] else frozenset()
-    uri = tracking.resolve(options["model"])
+    names = parse_image_list(read_uri(options["pretraining_list"])) if options["pretraining_list"] else frozenset()
+    uri = runs.resolve(options["model"])
     beside = {name: options[name] for name in ("tta", "compare_with", "imagenet_baseline")}
-    key = results.evaluation_key(uri, manifest, split, beside, names)
-    tags = {"dogbreed.split": split, tracking.EVALUATION: key}
-    done = results.finished_evaluation(uri, key)
+    key = summaries.evaluation_key(uri, manifest, split, beside, names)
+    tags = {"dogbreed.split": split, runs.EVALUATION: key}
+    done = summaries.finished_evaluation(uri, key)
     if done and not options["restart"]:
         log.info("done already in run %s; --restart evaluates again", done.info.run_id)
-        return results.of_evaluation(done, manifest)
+        return summaries.evaluation_summary(done, manifest)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
         scratch = Path(folder)
-        downloaded = tracking.download(uri, scratch / "model")
-        model, card = classifier.load(downloaded)
-        results.check_card(card, manifest)
+        downloaded = runs.download(uri, scratch / "model")
+        model, metadata = classifier.load(downloaded)
+        summaries.check_classes_match(metadata, manifest)
         asked = {"model": uri, "split": split, **beside}
-        params = {**asked, "model_dataset": card.dataset_digest, "data": manifest.config}
-        seen = (store, card.view, options["batch_size"], scratch / "cache")
-        subject = Subject(model, manifest, InputPipeline(manifest, *seen), split, options["tta"])
-        against = evaluation.against(options["compare_with"], manifest, *seen)
-        floor = evaluation.untrained(options["imagenet_baseline"], model.name, card, scratch)
-        with tracking.run("evaluate", f"{model.name}-{split}", params, tags) as run:
-            tracking.log_input(manifest, store, split)
-            found = evaluation.measure(subject, names, floor, against)
-            evaluation.leave(run, subject, found, origin.of(downloaded, scratch))
-    return results.of_evaluation(tracking.get(run.id), manifest)
+        params = {**asked, "model_dataset": metadata.dataset_digest, "data": manifest.config}
+        seen = (store, metadata.view, options["batch_size"], scratch / "cache")
+        target = EvalTarget(model, manifest, InputPipeline(manifest, *seen), split, options["tta"])
+        against = evaluate.open_comparison(options["compare_with"], manifest, *seen)
+        floor = evaluate.zero_shot_baseline(options["imagenet_baseline"], model.name, metadata, scratch)
+        with runs.start_run("evaluate", f"{model.name}-{split}", params, tags) as run:
+            runs.log_input(manifest, store, split)
+            found = evaluate.evaluate(target, names, floor, against)
+            evaluate.log_evaluation(run, target, found, lineage.load(downloaded, scratch))
+    return summaries.evaluation_summary(runs.get_run(run.id), manifest)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,20 @@ from typing import Any
 
 import click
 
-from dogbreed.data.sources import FETCHED
-from dogbreed.data.sources.sketches import SketchConfig
-from dogbreed.platform.storage import Store, open_store
-from jobs._cli import default, job, uri
+from dogbreed.core.storage import Store, open_store
+from dogbreed.data.raw import DOWNLOADABLE
+from dogbreed.data.synthetic.archives import SyntheticConfig
+from jobs._cli import field_option, job, uri_option
 
 
 @job("fetch")
 @click.option(
-    "--source", type=click.Choice(FETCHED), default=FETCHED[0], help="What to fetch; synthetic images are generated."
+    "--source",
+    type=click.Choice(DOWNLOADABLE),
+    default=DOWNLOADABLE[0],
+    help="What to fetch; synthetic images are generated.",
 )
-@uri("--raw", "Where the archives go", required=True)
+@uri_option("--raw", "Where the archives go", required=True)
 @click.option(
     "--from",
     "origin",
@@ -28,9 +31,9 @@ from jobs._cli import default, job, uri
 @click.option(
     "--allow-other-checksums", is_flag=True, help="Accept archives that are not the published ones; recorded."
 )
-@default(SketchConfig, "classes", help="Synthetic images: number of classes.")
-@default(SketchConfig, "per_class", help="Synthetic images: images of each class.")
-@default(SketchConfig, "seed", help="Synthetic images: seed of the generator.")
+@field_option(SyntheticConfig, "classes", help="Synthetic images: number of classes.")
+@field_option(SyntheticConfig, "per_class", help="Synthetic images: images of each class.")
+@field_option(SyntheticConfig, "seed", help="Synthetic images: seed of the generator.")
 @click.option(
     "--weights",
     metavar="LIST",
@@ -38,8 +41,8 @@ from jobs._cli import default, job, uri
 )
 def main(**options: Any) -> dict[str, Any]:
     """Download the raw archives to --raw and index them. Existing files are not replaced."""
-    from dogbreed.data.sources import download
-    from dogbreed.review import preflight
+    from dogbreed.data.raw import download
+    from dogbreed.workflows import preflight
 
     raw = open_store(options["raw"])
     preflight.before_job(raw, tracked=False)
@@ -47,7 +50,7 @@ def main(**options: Any) -> dict[str, Any]:
         return _weights(raw, [name.strip() for name in options["weights"].split(",")])
     synthetic = options["source"] == "synthetic"
     if synthetic:
-        download.draw(raw, SketchConfig(options["classes"], options["per_class"], options["seed"]))
+        download.synthesize(raw, SyntheticConfig(options["classes"], options["per_class"], options["seed"]))
     else:
         download.fetch(raw, options["origin"], options["scratch"], options["allow_other_checksums"])
     return download.write_index(raw, synthetic or options["allow_other_checksums"])
@@ -55,12 +58,12 @@ def main(**options: Any) -> dict[str, Any]:
 
 def _weights(raw: Store, models: list[str]) -> dict[str, Any]:
     """Put the weights of each model below weights/ and return their hashes."""
-    from dogbreed.training.zoo import weights
+    from dogbreed.models import weights
 
     for model in models:  # all names, before the first download
-        weights.check_published(model)
+        weights.require_published(model)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
-        return {"weights": {model: weights.keep(raw, model, Path(folder)) for model in models}}
+        return {"weights": {model: weights.cache_in_store(raw, model, Path(folder)) for model in models}}
 
 
 if __name__ == "__main__":

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dogbreed.data.dataset import Manifest
-from dogbreed.data.tables import WRITERS
-from dogbreed.platform import machine
-from dogbreed.platform.log import progress
-from dogbreed.platform.storage import Store, open_store
-from jobs._cli import gpus_option, job, uri
+from dogbreed.core import resources
+from dogbreed.core.log import progress
+from dogbreed.core.storage import Store, open_store
+from dogbreed.data.manifest import Manifest
+from dogbreed.serving.row_writers import WRITERS
+from jobs._cli import gpus_option, job, uri_option
 
 if TYPE_CHECKING:  # --help imports no TensorFlow
-    from dogbreed.review.predictions import Prediction
+    from dogbreed.serving.batch_predict import BatchPredictPlan
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
     default="models:/dogbreed@champion",
     help="models:/dogbreed@ALIAS, models:/dogbreed/VERSION, runs:/RUN/model or a folder.",
 )
-@uri("--images", "Where the images are, .jpg or .png, at any depth", required=True)
-@uri("--out", "Where the rows go", required=True)
+@uri_option("--images", "Where the images are, .jpg or .png, at any depth", required=True)
+@uri_option("--out", "Where the rows go", required=True)
 @click.option(
     "--format", "kind", type=click.Choice(list(WRITERS)), envvar="DOGBREED_PREDICT_FORMAT",
     help="What the rows are written as.  [default: the ending of --out, or parquet]",
@@ -40,44 +40,46 @@ log = logging.getLogger(__name__)
 @gpus_option
 def main(**options: Any) -> dict[str, Any]:
     """Predict the class of every image below --images, one output row per image. Idempotent."""
-    from dogbreed.data.parts import committed
-    from dogbreed.review import predictions, preflight, tracking
+    from dogbreed.data.sharded_work import load_if_complete
+    from dogbreed.serving import batch_predict
+    from dogbreed.tracking import runs
+    from dogbreed.workflows import preflight
 
     photos, out = open_store(options["images"]), open_store(options["out"])
     preflight.before_job(photos, out, gpus=options["gpus"])
-    model, kind = tracking.resolve(options["model"]), options["kind"] or _ending(out.uri)
+    model, kind = runs.resolve(options["model"]), options["kind"] or _ending(out.uri)
     with (
         tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch,
-        machine.worker_pool(machine.readers(local=photos.local_path("") is not None)) as pool,
+        resources.thread_pool(resources.io_threads(local=photos.local_path("") is not None)) as pool,
     ):
-        folder = tracking.download(model, Path(scratch) / "model")
-        asked = predictions.prediction(photos, folder, kind, options["shards"], pool)
-        manifest, rate = committed(asked, out, predictions.FORMAT), None
+        folder = runs.download(model, Path(scratch) / "model")
+        plan = batch_predict.plan(photos, folder, kind, options["shards"], pool)
+        manifest, rate = load_if_complete(plan, out, batch_predict.FORMAT), None
         if manifest:
             log.info("%s is complete already", out.uri)
         else:
-            manifest, rate = _make(asked, out, options, pool)
+            manifest, rate = _make(plan, out, options, pool)
     if manifest is None:
         log.info("this worker's share is done; other workers' parts are missing, the last one writes the manifest")
         return {"manifest": None, "out": out.uri}
-    params = {"model": model, "model_sha256": asked.digest, "images": photos.uri, "out": out.uri, "format": kind}
-    predictions.log_predictions(manifest, params, rate)
-    return {**predictions.counts(manifest), "out": out.uri, "manifest": out.at("manifest.json")}
+    params = {"model": model, "model_sha256": plan.digest, "images": photos.uri, "out": out.uri, "format": kind}
+    batch_predict.log_predictions(manifest, params, rate)
+    return {**batch_predict.counts(manifest), "out": out.uri, "manifest": out.uri_of("manifest.json")}
 
 
 def _make(
-    asked: "Prediction", out: Store, options: dict[str, Any], pool: ThreadPoolExecutor
+    plan: "BatchPredictPlan", out: Store, options: dict[str, Any], pool: ThreadPoolExecutor
 ) -> tuple[Manifest | None, float | None]:
     """Make this worker's rows and, when no others are missing, the manifest; also return photos per second."""
-    from dogbreed.data.parts import share
-    from dogbreed.review import predictions
+    from dogbreed.data.sharded_work import assign_shards
+    from dogbreed.serving import batch_predict
 
-    began, numbers = time.monotonic(), share(asked, options["worker_index"], options["workers"])
-    log.info("looking after %d of %d shards at %s", len(numbers), len(asked.shards), out.uri)
-    made = predictions.make_rows(asked, numbers, out, pool)
+    start_time, numbers = time.monotonic(), assign_shards(plan, options["worker_index"], options["workers"])
+    log.info("looking after %d of %d shards at %s", len(numbers), len(plan.shards), out.uri)
+    made = batch_predict.write_rows(plan, numbers, out, pool)
     read = sum(progress(made, "predict", len(numbers), unit="shard"))
-    rate = read / (time.monotonic() - began) if read else None
-    return predictions.finish(asked, out), rate
+    rate = read / (time.monotonic() - start_time) if read else None
+    return batch_predict.finalize(plan, out), rate
 
 
 def _ending(uri: str) -> str:

@@ -4,20 +4,20 @@ from typing import Any
 
 import click
 
-from dogbreed.platform.storage import open_store
-from jobs._cli import gpus_option, job, uri
+from dogbreed.core.storage import open_store
+from jobs._cli import gpus_option, job, uri_option
 
 
 @job("preflight")
-@uri("--store", "A prefix that the jobs will write to", required=True)
+@uri_option("--store", "A prefix that the jobs will write to", required=True)
 @gpus_option
 @click.option("--memory", type=click.FloatRange(0), default=2.0, help="Memory that the jobs will need, in GiB.")
 def main(**options: Any) -> dict[str, Any]:
     """Check everything, show a table, and end with the code of the first thing that is wrong."""
-    from dogbreed.review import preflight
+    from dogbreed.workflows import preflight
 
     checks = preflight.all_checks(open_store(options["store"]), options["gpus"], options["memory"])
-    results = preflight.outcomes(checks)
+    results = preflight.run_checks(checks)
     for result in results:
         state, color = ("ok", "green") if result.error is None else (f"exit {result.error.exit_code}", "red")
         click.echo(f"{result.check:<8} {click.style(f'{state:<8}', color)} {result.found}", err=True)

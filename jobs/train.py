@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from dogbreed.platform import machine
-from dogbreed.platform.storage import open_store
-from jobs._cli import SEED, alone, gpus_option, job, name_of_job, uri
+from dogbreed.core import resources
+from dogbreed.core.storage import open_store
+from jobs._cli import SEED, gpus_option, job, name_of_job, standalone_flag, uri_option
 
 CLASSES = 120  # for which --list-models counts: the breeds of Stanford Dogs
 
@@ -22,7 +22,7 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
 
 
 @job("train")
-@uri("--data", "Dataset made by jobs.preprocess", required=True)
+@uri_option("--data", "Dataset made by jobs.preprocess", required=True)
 @click.option("--recipe", required=True, help="Named recipe, for example simple-64 or larger-128.")
 @click.option("--name", callback=name_of_job, help="Job key.  [default: hash of recipe, weights, data, seed]")
 @click.option("--epochs", type=int, help="Passes over the train images.  [default: the recipe's]")
@@ -66,7 +66,9 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
     "or DOGBREED_WORKERS), or auto: what this machine and the environment call for.",
 )
 @click.option("--deterministic", is_flag=True, help="Bit-for-bit repeatable, slower.")
-@uri("--checkpoints", "Where a stopped training is kept, by job key.  [default: checkpoints, beside the dataset]")
+@uri_option(
+    "--checkpoints", "Where a stopped training is kept, by job key.  [default: checkpoints, beside the dataset]"
+)
 @click.option(
     "--checkpoint-every",
     default="1m",
@@ -85,7 +87,7 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
     "--list-models",
     is_flag=True,
     is_eager=True,
-    callback=alone,
+    callback=standalone_flag,
     help="Only show every model that a recipe can name, its parameters, multiply-adds and source.",
 )
 def main(**options: Any) -> dict[str, Any]:
@@ -94,27 +96,28 @@ def main(**options: Any) -> dict[str, Any]:
         return _list_models()
     import tensorflow as tf
 
-    from dogbreed.data.dataset import load_manifest
-    from dogbreed.review import preflight, results, tracking, training_job
+    from dogbreed.data.manifest import load_manifest
+    from dogbreed.tracking import runs
     from dogbreed.training.checkpoint import CheckpointInterval
     from dogbreed.training.distributed import resolve_strategy
     from dogbreed.training.recipe import apply_overrides
     from dogbreed.training.recipes import recipe_for_weights
+    from dogbreed.workflows import preflight, summaries, train
 
     if options["deterministic"]:
         tf.config.experimental.enable_op_determinism()
     recipe = apply_overrides(recipe_for_weights(options["recipe"], options["weights"]), _settings(options))
-    distribution = resolve_strategy(options["strategy"], machine.cluster(), recipe)
+    distribution = resolve_strategy(options["strategy"], resources.cluster_from_env(), recipe)
     distribution.check(recipe, one_seed=not options["seeds"])
     every = CheckpointInterval.from_text(options["checkpoint_every"])
     checkpoints = (options["checkpoints"] or _beside(options["data"])).rstrip("/")
     store = open_store(options["data"])
     manifest = load_manifest(store)
-    preflight.before_job(store, gpus=options["gpus"], tracked=False, alone=distribution.num_processes == 1)
+    preflight.before_job(store, gpus=options["gpus"], tracked=False, single_process=distribution.num_processes == 1)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
         scratch = Path(folder)
-        begin = results.bring_weights(recipe, scratch)
-        work = training_job.Work(
+        begin = summaries.resolve_weights(recipe, scratch)
+        work = train.TrainJob(
             recipe,
             begin,
             manifest,
@@ -127,17 +130,17 @@ def main(**options: Any) -> dict[str, Any]:
             distribution,
         )
         if options["seeds"]:
-            summary = training_job.train_all(work, options["seeds"], options["name"])
+            summary = train.run_seeds(work, options["seeds"], options["name"])
         else:
-            summary = training_job.train(work, options["seed"], options["name"])
+            summary = train.train(work, options["seed"], options["name"])
     if distribution.is_chief:
-        tracking.set_candidate(summary["model_version"])  # also when it was done: another may have been the last one
+        runs.set_candidate_alias(summary["model_version"])  # also when it was done: another may have been the last one
     return summary
 
 
 def _list_models() -> dict[str, Any]:
     """Print the table of models at 120 classes and return its numbers."""
-    from dogbreed.training.zoo import ENTRIES, costs
+    from dogbreed.models.registry import ENTRIES, costs
 
     click.echo("\n".join(costs.lines(ENTRIES, CLASSES)))
     return {"models": costs.summary(ENTRIES, CLASSES)}

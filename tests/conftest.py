@@ -15,15 +15,15 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from dogbreed.data.dataset import Manifest
-from dogbreed.data.options import DatasetConfig
-from dogbreed.data.sources import Source
-from dogbreed.data.sources.sketches import SketchConfig, draw_archives
-from dogbreed.data.sources.stanford_dogs import StanfordDogs
-from dogbreed.platform.storage import FolderStore, Store, open_store
+from dogbreed.core.storage import LocalStore, Store, open_store
+from dogbreed.data.config import DatasetConfig
+from dogbreed.data.manifest import Manifest
+from dogbreed.data.raw import Source
+from dogbreed.data.raw.stanford_dogs import StanfordDogs
+from dogbreed.data.synthetic.archives import SyntheticConfig, draw_archives
 
 Preprocess = Callable[..., Manifest | None]
-SKETCHES = SketchConfig(classes=4, per_class=12)
+SKETCHES = SyntheticConfig(classes=4, per_class=12)
 BUCKETS = itertools.count()
 
 
@@ -86,9 +86,9 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 @pytest.fixture(scope="session")
 def preprocess(pool: ThreadPoolExecutor) -> Preprocess:
     """What jobs.preprocess does: plan, make this worker's shards, finish."""
-    from dogbreed.data import parts, shards
-    from dogbreed.data.parts import share
-    from dogbreed.data.plan import make_plan
+    from dogbreed.data import builder, sharded_work
+    from dogbreed.data.plan import plan_dataset
+    from dogbreed.data.sharded_work import assign_shards
 
     def run(
         source: Source,
@@ -98,23 +98,23 @@ def preprocess(pool: ThreadPoolExecutor) -> Preprocess:
         workers: int = 1,
         **options: Any,
     ) -> Manifest | None:
-        plan = make_plan(source, DatasetConfig(**{"size": 32, **options}))
-        if manifest := parts.committed(plan, out):
+        plan = plan_dataset(source, DatasetConfig(**{"size": 32, **options}))
+        if manifest := sharded_work.load_if_complete(plan, out):
             return manifest
-        list(shards.make_shards(plan, share(plan, index, workers), out, pool))
-        return shards.finish(plan, out, max_quarantined)
+        list(builder.write_shards(plan, assign_shards(plan, index, workers), out, pool))
+        return builder.finalize(plan, out, max_quarantined)
 
     return run
 
 
 @pytest.fixture(scope="session")
 def source(sketches: Path) -> StanfordDogs:
-    return StanfordDogs(FolderStore(sketches))
+    return StanfordDogs(LocalStore(sketches))
 
 
 @pytest.fixture(scope="session")
 def dataset(source: StanfordDogs, preprocess: Preprocess, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sketches as a committed dataset at 32 px; not to be changed, copy it first."""
     out = tmp_path_factory.mktemp("datasets") / "sketches-32"
-    assert preprocess(source, FolderStore(out)) is not None
+    assert preprocess(source, LocalStore(out)) is not None
     return out

@@ -5,9 +5,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from dogbreed.platform.errors import UnknownName
+from dogbreed.core.errors import UsageError
 
-DRAWS = 6  # numbers in 0 to 1 that a view takes: four for its region, one to mirror it, one for its margin
+NUM_RANDOMS = 6  # numbers in 0 to 1 that a view takes: four for its region, one to mirror it, one for its margin
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,18 @@ class Augment:
     erase_prob: float = 0.0  # fraction of the images that lose a rectangle to noise
 
     @property
-    def moves(self) -> bool:
+    def has_random_crop(self) -> bool:
         """Whether views differ in what part of a photo they show."""
         return self.min_area < 1 or self.max_aspect > 1
 
     def __post_init__(self) -> None:
         if not 0 < self.min_area <= 1:
-            raise UnknownName(f"min_area {self.min_area} is outside 0 to 1")
+            raise UsageError(f"min_area {self.min_area} is outside 0 to 1")
         if self.max_aspect < 1 or not 0 <= self.margin_jitter < 0.5:  # beyond, a box could vanish
-            raise UnknownName("max_aspect is at least 1; margin_jitter at least 0 and below 0.5")
+            raise UsageError("max_aspect is at least 1; margin_jitter at least 0 and below 0.5")
         mixed = self.cutmix_prob + self.mixup_prob
         if min(self.cutmix_prob, self.mixup_prob) < 0 or mixed > 1 or not 0 <= self.erase_prob <= 1:
-            raise UnknownName("cutmix_prob and mixup_prob are at least 0, together at most 1; erase_prob is in 0 to 1")
+            raise UsageError("cutmix_prob and mixup_prob are at least 0, together at most 1; erase_prob is in 0 to 1")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name; one that is added later is left out while it has its default."""
@@ -61,7 +61,7 @@ def jitter_margin(margin: float, augment: Augment, draw: tf.Tensor) -> tf.Tensor
     return margin + augment.margin_jitter * (2.0 * draw[5] - 1.0)
 
 
-def random_region(region: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tf.Tensor:
+def random_resized_crop_box(region: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tf.Tensor:
     """Return a random part of `region`, both float32 [top, left, height, width] in pixels.
 
     Area and aspect as in the random resized crop of Szegedy et al. 2015 (arXiv:1409.4842).
@@ -93,8 +93,8 @@ def cutmix(photos: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.T
     mask = tf.reshape(rows[:, tf.newaxis] & columns[tf.newaxis], [1, -1])
     share = tf.reduce_mean(tf.cast(mask, tf.float32))
     flat = tf.reshape(photos, [tf.shape(photos)[0], -1])  # in four dimensions it takes five times as long
-    mixed = tf.where(tf.repeat(mask, 3, axis=1), _partners(flat), flat)
-    return tf.reshape(mixed, tf.shape(photos)), (1 - share) * targets + share * _partners(targets)
+    mixed = tf.where(tf.repeat(mask, 3, axis=1), _reversed_batch(flat), flat)
+    return tf.reshape(mixed, tf.shape(photos)), (1 - share) * targets + share * _reversed_batch(targets)
 
 
 def mixup(photos: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -105,17 +105,17 @@ def mixup(photos: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Te
     """
     share = tf.random.stateless_uniform([], seed)
     pixels = tf.cast(photos, tf.float32)
-    blended = tf.round((1 - share) * pixels + share * _partners(pixels))
-    return tf.cast(blended, tf.uint8), (1 - share) * targets + share * _partners(targets)
+    blended = tf.round((1 - share) * pixels + share * _reversed_batch(pixels))
+    return tf.cast(blended, tf.uint8), (1 - share) * targets + share * _reversed_batch(targets)
 
 
-def _partners(batch: tf.Tensor) -> tf.Tensor:
+def _reversed_batch(batch: tf.Tensor) -> tf.Tensor:
     """Return what photo n - 1 - i has, for every photo i of n."""
     return tf.gather(batch, tf.range(tf.shape(batch)[0] - 1, -1, -1))  # a slice [::-1] takes forty times as long
 
 
-def erase(photos: tf.Tensor, share: float, seed: tf.Tensor, own: tf.Tensor | None = None) -> tf.Tensor:
-    """Return uint8 [n, size, size, 3]; a `share` of the photos has a rectangle of 2 to 33 % of its area in noise.
+def erase(photos: tf.Tensor, prob: float, seed: tf.Tensor, own: tf.Tensor | None = None) -> tf.Tensor:
+    """Return uint8 [n, size, size, 3]; a `prob` of the photos has a rectangle of 2 to 33 % of its area in noise.
 
     own: bool [m], where the photos are n of a batch of m: which; None where they are the whole batch.
     Zhong et al. 2017, arXiv:1708.04896, with sides of 0.3 to 3.3 to one another.
@@ -137,7 +137,7 @@ def erase(photos: tf.Tensor, share: float, seed: tf.Tensor, own: tf.Tensor | Non
         begin = (start * (size - length))[:, tf.newaxis]
         return (place >= begin) & (place < begin + length[:, tf.newaxis])
 
-    rows = covered(top, tf.where(chosen < share, height, 0.0))
+    rows = covered(top, tf.where(chosen < prob, height, 0.0))
     mask = rows[:, :, tf.newaxis] & covered(left, width)[:, tf.newaxis]
     whole = tf.concat([[count], tf.shape(photos)[1:]], 0)
     noise = mine(tf.random.stateless_uniform(whole, seed + 1, 0, 256, tf.int32), axis=0)

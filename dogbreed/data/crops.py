@@ -1,40 +1,40 @@
 """From one source image to its examples: decode, select boxes, crop, encode."""
 
-from dogbreed.data import image
-from dogbreed.data.annotation import Box, choose_boxes
-from dogbreed.data.image import BadPhoto, Pixels
-from dogbreed.data.options import DatasetConfig
-from dogbreed.data.plan import Plan
-from dogbreed.data.records import Example
-from dogbreed.data.sources import Photo
+from dogbreed.data import images
+from dogbreed.data.boxes import Box, select_boxes
+from dogbreed.data.config import DatasetConfig
+from dogbreed.data.examples import Example
+from dogbreed.data.images import InvalidImage, Pixels
+from dogbreed.data.plan import ShardPlan
+from dogbreed.data.raw import SourceImage
 
 
-def crops(plan: Plan, photo: Photo) -> list[Example] | BadPhoto:
+def make_examples(plan: ShardPlan, image: SourceImage) -> list[Example] | InvalidImage:
     """Read one image and return an example for each box that is asked for, or why it cannot be used."""
     try:
-        pixels = image.decode(plan.source.read(photo))
-        selected = choose_boxes(photo.boxes or (image.whole(pixels),), plan.config.objects)
+        pixels = images.decode(plan.source.read(image))
+        selected = select_boxes(image.boxes or (images.full_box(pixels),), plan.config.objects)
         return [
-            _example(plan, photo, pixels, f"{photo.key}#{number}" if len(selected) > 1 else photo.key, box)
+            _example(plan, image, pixels, f"{image.key}#{number}" if len(selected) > 1 else image.key, box)
             for number, box in enumerate(selected)
         ]
-    except BadPhoto as error:
+    except InvalidImage as error:
         return error
 
 
-def _example(plan: Plan, photo: Photo, pixels: Pixels, source_id: str, box: Box) -> Example:
-    own, config = image.visible(box, pixels), plan.config
+def _example(plan: ShardPlan, image: SourceImage, pixels: Pixels, source_id: str, box: Box) -> Example:
+    own, config = images.clip_to_image(box, pixels), plan.config
     region = _region(pixels, own, config)
     stored = _resize(pixels, own, region, config)
     return Example(
         source_id=source_id,
-        filename=photo.filename,
-        encoded=image.encode(stored),
+        filename=image.filename,
+        encoded=images.encode(stored),
         height=stored.shape[0],
         width=stored.shape[1],
-        label=plan.classes.index(photo.breed),
-        class_name=photo.breed,
-        boxes=_relative_boxes(photo.boxes, region),
+        label=plan.classes.index(image.breed),
+        class_name=image.breed,
+        boxes=_relative_boxes(image.boxes, region),
         original_height=pixels.shape[0],
         original_width=pixels.shape[1],
         original_box=own,
@@ -43,8 +43,8 @@ def _example(plan: Plan, photo: Photo, pixels: Pixels, source_id: str, box: Box)
 
 def _region(pixels: Pixels, box: Box, config: DatasetConfig) -> Box:
     """Return what is stored, in pixels of the source image: the box with its margin, or the whole image."""
-    whole = image.whole(pixels)
-    return box.grow(config.margin).clip(whole.width, whole.height) if config.crop == "box" else whole
+    whole = images.full_box(pixels)
+    return box.expand(config.margin).clip(whole.width, whole.height) if config.crop == "box" else whole
 
 
 def _resize(pixels: Pixels, box: Box, region: Box, config: DatasetConfig) -> Pixels:
@@ -55,9 +55,9 @@ def _resize(pixels: Pixels, box: Box, region: Box, config: DatasetConfig) -> Pix
     """
     size, squash = config.size, config.resize_mode == "squash"
     if config.crop == "defer":
-        grown = box.grow(config.margin).clip(region.width, region.height)
+        grown = box.expand(config.margin).clip(region.width, region.height)
         size = round(size * min(region.width, region.height) / min(grown.width, grown.height))
-    return image.crop(pixels, region, size, config.resample, squash)
+    return images.crop(pixels, region, size, config.resample, squash)
 
 
 def _relative_boxes(boxes: tuple[Box, ...], region: Box) -> tuple[Box, ...]:

@@ -2,16 +2,16 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from dogbreed.data.dataset import Manifest, read_verified
-from dogbreed.data.records import read_shard
-from dogbreed.platform.log import progress
-from dogbreed.platform.storage import Store
+from dogbreed.core.log import progress
+from dogbreed.core.storage import Store
+from dogbreed.data.examples import read_shard
+from dogbreed.data.manifest import Manifest, read_verified
 
 
-def export_folders(manifest: Manifest, store: Store, target: Store, pool: ThreadPoolExecutor) -> int:
+def to_image_folder(manifest: Manifest, store: Store, target: Store, pool: ThreadPoolExecutor) -> int:
     """Write every example as `<split>/<class>/<source id>.jpg` and return their number; twice changes nothing.
 
-    DataContradiction when another file is in the way.
+    DataError when another file is in the way.
     """
     written = 0
     shards = [(name, shard) for name, split in manifest.splits.items() for shard in split.shards]

@@ -7,25 +7,25 @@ from typing import Any
 
 import psutil
 
-from dogbreed.data.crops import crops
-from dogbreed.data.image import BadPhoto
-from dogbreed.data.plan import Plan
-from dogbreed.data.records import write_shard
-from dogbreed.data.split import SPLITS
+from dogbreed.data.crops import make_examples
+from dogbreed.data.examples import write_shard
+from dogbreed.data.images import InvalidImage
+from dogbreed.data.plan import ShardPlan
+from dogbreed.data.splits import SPLITS
 
 SAMPLE = 200  # photos that a forecast is made from: a second of work
 
 
-def forecast(plan: Plan, pool: ThreadPoolExecutor) -> dict[str, Any]:
+def estimate(plan: ShardPlan, pool: ThreadPoolExecutor) -> dict[str, Any]:
     """Return shards and photos, and size, time and memory on this machine as the first photos foretell; writes nothing.
 
     Copies are not looked for, which takes about as long as reading all photos.
     """
     sample = plan.photos[:SAMPLE]
-    began = time.perf_counter()
-    results = list(pool.map(lambda photo: crops(plan, photo), sample))
-    seconds = (time.perf_counter() - began) / len(sample)
-    examples = [example for result in results if not isinstance(result, BadPhoto) for example in result]
+    start_time = time.perf_counter()
+    results = list(pool.map(lambda photo: make_examples(plan, photo), sample))
+    seconds = (time.perf_counter() - start_time) / len(sample)
+    examples = [example for result in results if not isinstance(result, InvalidImage) for example in result]
     image_bytes = len(write_shard(examples)) / len(sample)
     largest = max(len(photos) for _, photos in plan.shards)
     splits = Counter(dict.fromkeys(SPLITS, 0))

@@ -1,13 +1,13 @@
 """What abandoned configurations have left in a dataset's prefix."""
 
-from dogbreed.data.dataset import load_manifest
-from dogbreed.platform.storage import Store
+from dogbreed.core.storage import Store
+from dogbreed.data.manifest import load_manifest
 
 
 def collect(store: Store) -> list[str]:
     """Delete shards that the manifest does not name and parts of other configurations; return their keys.
 
-    MissingManifest where there is none: what is not named yet may be about to be.
+    ManifestNotFound where there is none: what is not named yet may be about to be.
     """
     manifest = load_manifest(store)
     named = {shard.key for split in manifest.splits.values() for shard in split.shards}

@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from dogbreed.data.augment import Augment, cutmix, erase, mixup
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.data.split import TRAIN
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.splits import TRAIN
 from dogbreed.training.recipe import Recipe
 
 
@@ -18,10 +18,10 @@ def train_batches(
 
     start: (epoch, step) of the first batch.
     """
-    batches = pipeline.training(recipe.augment, seed, recipe.epochs, recipe.cache == "memory", start)
-    number = start[0] * pipeline.steps(TRAIN) + start[1]
-    share = pipeline.share
-    own = share.has(tf.range(recipe.batch_size), recipe.batch_size) if share.workers > 1 else None
+    batches = pipeline.train_batches(recipe.augment, seed, recipe.epochs, recipe.cache == "memory", start)
+    number = start[0] * pipeline.steps_per_epoch(TRAIN) + start[1]
+    share = pipeline.batch_shard
+    own = share.contains(tf.range(recipe.batch_size), recipe.batch_size) if share.workers > 1 else None
     labelled = apply_mixup_cutmix(one_hot(batches, classes), recipe.augment, seed, number, own)
     return add_class_weights(labelled, pipeline.counts(TRAIN)) if recipe.class_weights else labelled
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import keras
 import tensorflow as tf
 
-from dogbreed.training import zoo
+from dogbreed.models import registry
 from dogbreed.training.optimizer import adamw
 from dogbreed.training.recipe import Recipe
 
@@ -32,7 +32,7 @@ def dtype_policy_scope(name: str) -> Iterator[None]:
 def build_model(recipe: Recipe, classes: int) -> keras.Model:
     """Return the recipe's model with random weights."""
     with dtype_policy_scope(resolve_precision(recipe.precision)):
-        return zoo.build(recipe.model, recipe.size, classes, recipe.dropout)
+        return registry.build(recipe.model, recipe.size, classes, recipe.dropout)
 
 
 def compile_model(

@@ -2,7 +2,7 @@
 
 `<step>-<lease>-<write>/` holds training.npz, state.json, spool and, written last, COMMIT.json with the SHA-256 of each:
 a checkpoint without it is none, on stores without a rename too. No name is used twice: each start has a lease number of
-its own (dogbreed.platform.lease) and counts its writes. Neither tf.train.CheckpointManager nor orbax writes to any S3
+its own (dogbreed.core.lease) and counts its writes. Neither tf.train.CheckpointManager nor orbax writes to any S3
 with create-only puts, verifies each file and goes back to the one before.
 """
 
@@ -20,10 +20,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dogbreed.platform.canonical_json import dumps, dumps_with_digest, loads_verified, sha256_hex
-from dogbreed.platform.errors import DamagedData, DataContradiction, DogbreedError, MissingObject, UnknownName
-from dogbreed.platform.lease import Lease
-from dogbreed.platform.storage import Store
+from dogbreed.core.canonical_json import dumps, dumps_with_digest, loads_verified, sha256_hex
+from dogbreed.core.errors import CorruptData, DataError, DogbreedError, NotFound, UsageError
+from dogbreed.core.lease import Lease
+from dogbreed.core.storage import Store
 from dogbreed.training.state import Arrays, TrainState
 
 FORMAT = 3
@@ -81,7 +81,7 @@ class CheckpointManager:
         for checkpoint in self._committed():
             try:
                 return self.restore(checkpoint)
-            except (DamagedData, MissingObject) as error:
+            except (CorruptData, NotFound) as error:
                 log.warning("checkpoint %s is damaged (%s); going back to the one before", checkpoint.dirname, error)
                 self._remove(checkpoint)
         return None
@@ -90,15 +90,15 @@ class CheckpointManager:
         """Return one checkpoint.
 
         Raises:
-            DamagedData, MissingObject: it is not whole.
-            DataContradiction: it belongs to another training, or to another version of this suite.
+            CorruptData, NotFound: it is not whole.
+            DataError: it belongs to another training, or to another version of this suite.
         """
         folder = checkpoint.dirname
         commit = self._read_commit(folder)
         files = {name: self.store.read(f"{folder}/{name}") for name in (ARRAYS, STATE, SPOOL)}
         for name, data in files.items():
             if sha256_hex(data) != commit["files"][name]["sha256"]:
-                raise DamagedData(f"{name} is not what {COMMIT} says")
+                raise CorruptData(f"{name} is not what {COMMIT} says")
         with np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False) as arrays:
             state = TrainState.from_dict(json.loads(files[STATE]))
             return Snapshot(state, dict(arrays), files[SPOOL], checkpoint)
@@ -131,15 +131,15 @@ class CheckpointManager:
         try:
             commit = loads_verified(self.store.read(f"{folder}/{COMMIT}"))
         except ValueError as error:
-            raise DamagedData(f"{COMMIT}: {error}") from error
+            raise CorruptData(f"{COMMIT}: {error}") from error
         if commit["format"] != FORMAT:
-            raise DataContradiction(
-                f"{self.store.at(folder)} is a checkpoint of format {commit['format']}, this version reads format "
+            raise DataError(
+                f"{self.store.uri_of(folder)} is a checkpoint of format {commit['format']}, this version reads format "
                 f"{FORMAT}; train on with the version that wrote it, or begin anew: the same command with --restart"
             )
         if commit["job_fingerprint"] != self._fingerprint:
-            raise DataContradiction(
-                f"{self.store.at(folder)} is a checkpoint of another recipe, dataset, seed or weights; "
+            raise DataError(
+                f"{self.store.uri_of(folder)} is a checkpoint of another recipe, dataset, seed or weights; "
                 "choose another --name, or begin anew with --restart"
             )
         return commit
@@ -173,10 +173,10 @@ class CheckpointInterval:
 
     @classmethod
     def from_text(cls, text: str) -> "CheckpointInterval":
-        """Read `200` (steps), `90s`, `5m` or `1h`; UnknownName for anything else."""
+        """Read `200` (steps), `90s`, `5m` or `1h`; UsageError for anything else."""
         match = re.fullmatch(r"(?P<number>[1-9]\d{0,8})(?P<unit>[smh]?)", text)
         if match is None:
-            raise UnknownName(f"--checkpoint-every {text!r}: give steps (200) or a time (90s, 5m, 1h)")
+            raise UsageError(f"--checkpoint-every {text!r}: give steps (200) or a time (90s, 5m, 1h)")
         number = int(match["number"])
         return cls(seconds=number * UNITS[match["unit"]]) if match["unit"] else cls(steps=number)
 
@@ -185,7 +185,7 @@ class Checkpointer(Protocol):
     """What a training loop needs of its checkpoints."""
 
     def check_lease(self) -> None:
-        """Raise TakenOver where another process has taken the training over."""
+        """Raise LeaseLost where another process has taken the training over."""
 
     def should_save(self, step: int) -> bool:
         """Return whether a checkpoint is due after global step `step`."""
@@ -224,7 +224,7 @@ class AsyncCheckpointer:
         self._error: Exception | None = None  # of the last checkpoint
 
     def check_lease(self) -> None:
-        """Raise TakenOver where another process has taken the lease."""
+        """Raise LeaseLost where another process has taken the lease."""
         self._lease.check()
 
     def should_save(self, step: int) -> bool:

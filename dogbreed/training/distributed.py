@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import keras
 import tensorflow as tf
 
-from dogbreed.data.pipeline import Share
-from dogbreed.platform import meeting, stopping
-from dogbreed.platform.errors import DataContradiction, ImpossibleHere, TryAgain, UnknownName
-from dogbreed.platform.machine import Cluster
+from dogbreed.core import rendezvous, signals
+from dogbreed.core.errors import DataError, EnvironmentUnsupported, RetryableError, UsageError
+from dogbreed.core.resources import ClusterSpec
+from dogbreed.data.input_pipeline import BatchShard
+from dogbreed.models.common import leaf_layers
 from dogbreed.training.recipe import Recipe
-from dogbreed.training.zoo.ends import leaves
 
 STRATEGIES = ("auto", "single", "mirrored", "multiworker")
 JOIN_WITHIN = 600.0  # seconds from the first worker's start to the last one's: a machine may have to be started
@@ -40,50 +40,50 @@ T = TypeVar("T")
 class DistributedContext:
     """One device, all GPUs of this machine (mirrored), or several workers (multiworker)."""
 
-    def __init__(self, name: str = "single", cluster: Cluster | None = None, devices: Sequence[str] = ()) -> None:
+    def __init__(self, name: str = "single", cluster: ClusterSpec | None = None, devices: Sequence[str] = ()) -> None:
         """devices: of this process, for mirrored; none: its GPUs."""
         self.name = name
         self.strategy: tf.distribute.Strategy = tf.distribute.get_strategy()  # one device, until it has joined
-        self._cluster = cluster if cluster and name == "multiworker" else Cluster(("localhost",), 0)
+        self._cluster = cluster if cluster and name == "multiworker" else ClusterSpec(("localhost",), 0)
         self._devices = list(devices)
         self._sum = tf.function(self._sum_on_devices, autograph=False)
 
     @property
     def is_chief(self) -> bool:
         """Whether this is worker 0, the only one that writes."""
-        return self._cluster.index == 0
+        return self._cluster.process_index == 0
 
     @property
     def num_processes(self) -> int:
         """The number of processes."""
-        return len(self._cluster.hosts)
+        return len(self._cluster.addresses)
 
     @property
-    def batch_shard(self) -> Share:
+    def batch_shard(self) -> BatchShard:
         """The part of each training batch that this worker learns from."""
-        return Share(self._cluster.index, self.num_processes)
+        return BatchShard(self._cluster.process_index, self.num_processes)
 
     def check(self, recipe: Recipe, one_seed: bool = True) -> None:
-        """Raise UnknownName for what several replicas cannot do: unequal parts of a batch, fine-tuning, many seeds."""
+        """Raise UsageError for what several replicas cannot do: unequal parts of a batch, fine-tuning, many seeds."""
         if self.name == "single":
             return
         if recipe.weights != "none":
-            raise UnknownName(
+            raise UsageError(
                 f"--weights with --strategy {self.name} is not supported; start one process with --strategy single"
             )
         if self.num_processes > 1 and not one_seed:
-            raise UnknownName("--seeds with several workers is not supported; start one job for each --seed")
+            raise UsageError("--seeds with several workers is not supported; start one job for each --seed")
         gpus = len(self._devices or tf.config.list_physical_devices("GPU"))
         replicas = self.num_processes * max(1, gpus)
         wanted = math.lcm(replicas, 2 * self.num_processes) if self.num_processes > 1 else replicas
         if recipe.batch_size % wanted:
-            raise UnknownName(
+            raise UsageError(
                 f"{self.num_processes} processes with {replicas} replicas cannot share {recipe.batch_size} photos "
                 f"equally; use --batch-size {max(1, round(recipe.batch_size / wanted)) * wanted}"
             )
 
     def join(self) -> None:
-        """Make the strategy and wait for all workers; TryAgain when one does not come.
+        """Make the strategy and wait for all workers; RetryableError when one does not come.
 
         For several workers this must come before any other use of TensorFlow's devices.
         """
@@ -91,16 +91,16 @@ class DistributedContext:
             self.strategy = tf.distribute.MirroredStrategy(self._devices or None)
         elif self.name == "multiworker":
             resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-                tf.train.ClusterSpec({"worker": self._cluster.hosts}),
+                tf.train.ClusterSpec({"worker": self._cluster.addresses}),
                 task_type="worker",
-                task_id=self._cluster.index,
+                task_id=self._cluster.process_index,
                 num_accelerators={"GPU": len(tf.config.list_physical_devices("GPU"))},
                 rpc_layer="grpc",
             )
-            meeting.meet(self._cluster, JOIN_WITHIN)
+            rendezvous.join(self._cluster, JOIN_WITHIN)
             with self.translating_worker_loss():
                 self.strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
-            stopping.listen_again()
+            signals.reinstall_handlers()
 
     def scope(self) -> AbstractContextManager[Any]:
         """Return the scope in which models, optimizers and their variables must be made."""
@@ -125,7 +125,7 @@ class DistributedContext:
 
     def shard(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """Return every n-th batch, this worker's of n workers."""
-        return batches.shard(self.num_processes, self._cluster.index)
+        return batches.shard(self.num_processes, self._cluster.process_index)
 
     def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
         """Return the sums over all workers, as float64: the same on each, bit for bit."""
@@ -152,67 +152,71 @@ class DistributedContext:
         return [int(value) for value in self.all_reduce_sum(own)]
 
     def assert_same(self, fingerprint: str) -> None:
-        """Raise DataContradiction where this worker would train something else than the chief.
+        """Raise DataError where this worker would train something else than the chief.
 
         fingerprint: hash of all that determines the training, 16 hexadecimal digits.
         """
         halves = [int(fingerprint[:8], 16), int(fingerprint[8:], 16)]
         if self.broadcast(halves) != halves:
-            raise DataContradiction(
-                f"worker {self._cluster.index} would train something else than worker 0; "
+            raise DataError(
+                f"worker {self._cluster.process_index} would train something else than worker 0; "
                 "give all the same options and data"
             )
 
     def barrier(self) -> None:
-        """Wait until all workers have come to this call; TryAgain when one is lost meanwhile."""
+        """Wait until all workers have come to this call; RetryableError when one is lost meanwhile."""
         if self.num_processes > 1:
             late = f"another worker was not ready within {DELIVER_WITHIN:.0f} s; run the same again"
             run_interruptible(lambda: self.broadcast([0]), DELIVER_WITHIN, late)
 
     @contextmanager
     def translating_worker_loss(self) -> Iterator[None]:
-        """Raise TryAgain for an error of TensorFlow that means that another worker was lost."""
+        """Raise RetryableError for an error of TensorFlow that means that another worker was lost."""
         try:
             yield
         except tf.errors.OpError as error:
             if self.num_processes == 1 or not (isinstance(error, LOST) or ABORTED in str(error)):
                 raise
-            stopping.check()  # all were stopped: this one, too, ends with 143
+            signals.raise_if_requested()  # all were stopped: this one, too, ends with 143
             reason = next((line for line in str(error).splitlines() if ABORTED in line), type(error).__name__)
-            raise TryAgain(
-                f"worker {self._cluster.index} of {self.num_processes} lost another one; when all are started again, "
+            raise RetryableError(
+                f"worker {self._cluster.process_index} of {self.num_processes} lost another one; when all are started "
+                f"again, "
                 f"they go on from the last checkpoint ({reason})"
             ) from error
 
 
-def resolve_strategy(strategy: str, cluster: Cluster, recipe: Recipe) -> DistributedContext:
-    """Return the context that `--strategy` names; UnknownName or ImpossibleHere where it is not possible.
+def resolve_strategy(strategy: str, cluster: ClusterSpec, recipe: Recipe) -> DistributedContext:
+    """Return the context that `--strategy` names; UsageError or EnvironmentUnsupported where it is not possible.
 
     auto takes one of several GPUs for fine-tuning.
     """
     if strategy not in STRATEGIES:
-        raise UnknownName(f"unknown strategy {strategy!r}; known are {', '.join(STRATEGIES)}")
-    several, gpus = len(cluster.hosts) > 1, len(tf.config.list_physical_devices("GPU"))
+        raise UsageError(f"unknown strategy {strategy!r}; known are {', '.join(STRATEGIES)}")
+    several, gpus = len(cluster.addresses) > 1, len(tf.config.list_physical_devices("GPU"))
     if strategy == "auto":
         all_gpus = gpus > 1 and recipe.weights == "none"
         strategy = "multiworker" if several else "mirrored" if all_gpus else "single"
     if several and strategy != "multiworker":
-        raise UnknownName(
-            f"--strategy {strategy}, but the environment names {len(cluster.hosts)} workers, which would all do the "
+        raise UsageError(
+            f"--strategy {strategy}, but the environment names {len(cluster.addresses)} workers, which would all do "
+            f"the "
             "same; use multiworker, or start one process without TF_CONFIG and DOGBREED_WORKERS"
         )
     if strategy == "multiworker" and not several:
-        raise UnknownName(
+        raise UsageError(
             "--strategy multiworker, but the environment names one worker; set TF_CONFIG or DOGBREED_WORKERS"
         )
     if strategy == "mirrored" and gpus < 2:
-        raise ImpossibleHere(f"--strategy mirrored needs two GPUs, TensorFlow sees {gpus}; use --strategy single")
+        raise EnvironmentUnsupported(
+            f"--strategy mirrored needs two GPUs, TensorFlow sees {gpus}; use --strategy single"
+        )
     return DistributedContext(strategy, cluster)
 
 
 def use_sync_batchnorm(model: keras.Model) -> None:
     """Let BatchNormalization take its statistics from the whole batch, not from one replica's part of it."""
-    for layer in leaves(model):
+    for layer in leaf_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True  # read when the layer is called
 
@@ -220,7 +224,7 @@ def use_sync_batchnorm(model: keras.Model) -> None:
 def run_interruptible(call: Callable[[], T], seconds: float, late: str) -> T:
     """Return the result of `call`, run on a thread: a signal ends the wait, which TensorFlow would not allow.
 
-    TryAgain(late) when it takes longer than so many seconds.
+    RetryableError(late) when it takes longer than so many seconds.
     """
     found: futures.Future[T] = futures.Future()
 
@@ -233,7 +237,7 @@ def run_interruptible(call: Callable[[], T], seconds: float, late: str) -> T:
     threading.Thread(target=run, daemon=True, name="waiting").start()
     until = time.monotonic() + seconds
     while not futures.wait([found], LOOK_EVERY).done:
-        stopping.check()
+        signals.raise_if_requested()
         if time.monotonic() > until:
-            raise TryAgain(late)
+            raise RetryableError(late)
     return found.result()

@@ -7,14 +7,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.data.split import TRAIN, VALIDATION
-from dogbreed.platform.log import progress
+from dogbreed.core.log import progress
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.splits import TRAIN, VALIDATION
+from dogbreed.models import common
 from dogbreed.training.build import compile_model, dtype_policy_scope, resolve_precision
 from dogbreed.training.optimizer import LayerwiseAdamW
 from dogbreed.training.recipe import Recipe
 from dogbreed.training.state import Phase
-from dogbreed.training.zoo import ends
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Features:
 
 def head_phase(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed: int) -> Phase:
     """Return the phase that trains the head alone, on features that the body computes once (a linear probe)."""
-    train, validation = cached_features(ends.body(model), recipe, pipeline, seed)
+    train, validation = cached_features(common.backbone(model), recipe, pipeline, seed)
     classes, head_recipe = model.output.shape[-1], recipe.head
     with dtype_policy_scope(resolve_precision(recipe.precision)):  # Keras scales the loss of a model of 16 bits only
-        head = ends.head(model)
+        head = common.head(model)
     steps = -(-len(train.labels) // head_recipe.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(head_recipe.learning_rate, head_recipe.epochs * steps)
     compile_model(head, recipe, LayerwiseAdamW(rate, decay=recipe.weight_decay, scales={}))
@@ -50,10 +50,12 @@ def head_phase(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed
 def cached_features(body: keras.Model, recipe: Recipe, pipeline: InputPipeline, seed: int) -> tuple[Features, Features]:
     """Return the features of `head.augmentations` random views of the train photos, and of the validation photos."""
     views = recipe.head.augmentations
-    training = pipeline.training(recipe.augment, seed, views)
+    training = pipeline.train_batches(recipe.augment, seed, views)
     return (
-        extract_features(body, training, views * pipeline.records(TRAIN), "train photos"),
-        extract_features(body, pipeline.evaluation(VALIDATION), pipeline.records(VALIDATION), "validation photos"),
+        extract_features(body, training, views * pipeline.num_examples(TRAIN), "train photos"),
+        extract_features(
+            body, pipeline.eval_batches(VALIDATION), pipeline.num_examples(VALIDATION), "validation photos"
+        ),
     )
 
 
@@ -95,7 +97,7 @@ def freeze_below(model: keras.Model, trainable: float) -> None:
     layers = _trainable_layers(model)
     for layer in layers[: round(len(layers) * (1 - trainable))]:
         layer.trainable = False
-    for layer in ends.leaves(ends.body(model)):
+    for layer in common.leaf_layers(common.backbone(model)):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 
@@ -111,4 +113,4 @@ def layer_lr_scales(model: keras.Model, decay: float) -> dict[str, float]:
 
 
 def _trainable_layers(model: keras.Model) -> list[keras.Layer]:
-    return [layer for layer in ends.leaves(ends.body(model)) if layer.trainable_variables]
+    return [layer for layer in common.leaf_layers(common.backbone(model)) if layer.trainable_variables]

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dogbreed.data.pipeline import SHUFFLE_BLOCK, InputPipeline
-from dogbreed.data.split import TRAIN
-from dogbreed.platform.errors import ImpossibleHere
-from dogbreed.platform.machine import GIB, memory_limit
+from dogbreed.core.errors import EnvironmentUnsupported
+from dogbreed.core.resources import GIB, memory_limit
+from dogbreed.data.input_pipeline import SHUFFLE_BLOCK, InputPipeline
+from dogbreed.data.splits import TRAIN
+from dogbreed.models.common import leaf_layers
 from dogbreed.training.recipe import Recipe
-from dogbreed.training.zoo.ends import leaves
 
 LIBRARIES = int(1.35 * GIB)  # TensorFlow, MLflow, pictures: the peak of simple-64 (bench.memory) less its other parts
 BATCHES_AHEAD = 6  # two prefetched by an epoch, two by all of them, one with its labels, one in the model
@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 
 def estimate(model: keras.Model, recipe: Recipe, pipeline: InputPipeline) -> dict[str, int]:
     """Return the bytes that each part of a training of the compiled model needs, at most, beside a GPU."""
-    pixels, photos = 3 * recipe.size**2, recipe.batch_size // pipeline.share.workers
+    pixels, photos = 3 * recipe.size**2, recipe.batch_size // pipeline.batch_shard.workers
     parts = {
         "libraries": LIBRARIES,
-        "shuffled photos": 2 * SHUFFLE_BLOCK * pipeline.photo_bytes(TRAIN),
+        "shuffled photos": 2 * SHUFFLE_BLOCK * pipeline.mean_example_bytes(TRAIN),
         "batches ahead": BATCHES_AHEAD * photos * pixels,
-        "decoded photos": 2 * pipeline.records(TRAIN) * pixels if recipe.cache == "memory" else 0,
+        "decoded photos": 2 * pipeline.num_examples(TRAIN) * pixels if recipe.cache == "memory" else 0,
     }
     if not tf.config.list_physical_devices("GPU"):  # there the model lies in the GPU's own memory
         parts |= {"weights": _weights(model, recipe.ema_decay > 0), "activations": photos * _activations(model)}
@@ -36,7 +36,7 @@ def estimate(model: keras.Model, recipe: Recipe, pipeline: InputPipeline) -> dic
 
 
 def check(parts: Mapping[str, int], recipe: Recipe) -> None:
-    """Raise ImpossibleHere, with settings that would fit, when the parts are more than this process may use."""
+    """Raise EnvironmentUnsupported, with settings that would fit, when the parts are more than this process may use."""
     limit, total = memory_limit(), sum(parts.values())
     log.info("memory: about %.1f of %.1f GiB", total / GIB, limit / GIB)
     if total <= limit:
@@ -53,7 +53,7 @@ def check(parts: Mapping[str, int], recipe: Recipe) -> None:
             advice.append(f"--batch-size {2 ** math.floor(math.log2(fitting))}")
         else:
             advice.append("a smaller recipe, or a larger memory limit of the container")
-    raise ImpossibleHere(
+    raise EnvironmentUnsupported(
         f"training needs about {total / GIB:.1f} GiB ({listed}), {limit / GIB:.1f} GiB may be used; "
         f"use {' and '.join(advice)}"
     )
@@ -76,6 +76,6 @@ def _activations(model: keras.Model) -> int:
     """Return the bytes of all layers' outputs for one photo, which the backward pass needs again."""
     return sum(
         int(math.prod(output.shape[1:])) * np.dtype(tf.as_dtype(output.dtype).as_numpy_dtype).itemsize
-        for layer in leaves(model)
+        for layer in leaf_layers(model)
         for output in tf.nest.flatten(layer.output)
     )

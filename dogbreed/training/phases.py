@@ -5,8 +5,8 @@ from functools import partial
 
 import keras
 
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.data.split import TRAIN, VALIDATION
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.splits import TRAIN, VALIDATION
 from dogbreed.training import finetune
 from dogbreed.training.batches import one_hot, train_batches
 from dogbreed.training.build import build_model, compile_model
@@ -55,7 +55,7 @@ def full_phase(
     if pretrained:
         finetune.freeze_below(model, recipe.trainable_fraction)
         scales = finetune.layer_lr_scales(model, recipe.layer_decay)
-    classes, steps = model.output.shape[-1], pipeline.steps(TRAIN)
+    classes, steps = model.output.shape[-1], pipeline.steps_per_epoch(TRAIN)
     # a number of steps that does not divide the epoch would run past its end
     block = max(size for size in range(1, recipe.steps_per_execution + 1) if steps % size == 0)
     with distribution.scope():
@@ -70,6 +70,6 @@ def full_phase(
         batch_size=recipe.batch_size,
         patience=recipe.patience,
         make_batches=partial(train_batches, recipe, pipeline, classes, seed),
-        validation=one_hot(pipeline.evaluation(VALIDATION), classes),
+        validation=one_hot(pipeline.eval_batches(VALIDATION), classes),
         ema_model=build_model(recipe, classes) if recipe.ema_decay else None,
     )

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from dogbreed.platform.errors import DataContradiction
+from dogbreed.core.errors import DataError
 from dogbreed.training.state import Phase, Sums, TrainState
 from dogbreed.training.steps import MetricSums, means, subtract
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class MetricLogger(Protocol):
     """Takes the metrics of a training."""
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
+    def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Log values: of an epoch, with its number from 1, or of steps (`step_*`), with the global step."""
 
     def state(self) -> bytes:
@@ -35,7 +35,7 @@ class MetricLogger(Protocol):
 class NullLogger:
     """Logs nothing: all workers have the same metrics, and the chief logs them."""
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
+    def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Drop them."""
 
     def state(self) -> bytes:
@@ -60,10 +60,10 @@ def count_input_wait(batches: Iterator[Any], state: TrainState) -> Iterator[Any]
 
 
 def require_finite(values: Mapping[str, float], where: str) -> None:
-    """Raise DataContradiction where a value is infinite or no number."""
+    """Raise DataError where a value is infinite or no number."""
     wrong = [f"{key} is {value}" for key, value in values.items() if not math.isfinite(value)]
     if wrong:
-        raise DataContradiction(
+        raise DataError(
             f"{', '.join(wrong)} in {where}; nothing is registered. "
             "Lower the rate, for example --set learning_rate=0.0005"
         )
@@ -109,7 +109,7 @@ class Progress:
         require_finite(values, f"step {state.global_step}")
         values["step_learning_rate"] = float(phase.model.optimizer.learning_rate)
         state.logged_sums = sums
-        self.logger.log(state.global_step, values)
+        self.logger.log_metrics(state.global_step, values)
 
     def end_epoch(self, state: TrainState, phase: Phase, values: Mapping[str, float]) -> None:
         """Add rates to the epoch's values, count the epoch in the state, and log it."""
@@ -132,7 +132,7 @@ class Progress:
             100 * values["val_top1"],
             seconds,
         )
-        self.logger.log(len(state.history), values)
+        self.logger.log_metrics(len(state.history), values)
 
     def _warn_of_waiting(self, fraction: float) -> None:
         if fraction > WAITING and not self._warned:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dogbreed.core.canonical_json import short_id
+from dogbreed.core.errors import UsageError
 from dogbreed.data.augment import Augment
-from dogbreed.data.dataset import FORMAT
-from dogbreed.data.view import View
-from dogbreed.platform.canonical_json import short_id
-from dogbreed.platform.errors import UnknownName
+from dogbreed.data.manifest import FORMAT
+from dogbreed.data.resize import ResizeSpec
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 CACHES = ("none", "memory")
@@ -26,7 +26,7 @@ class Head:
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or min(self.augmentations, self.batch_size) < 1 or self.learning_rate <= 0:
-            raise UnknownName(
+            raise UsageError(
                 "head: epochs is at least 0, augmentations and batch_size at least 1, learning_rate above 0"
             )
 
@@ -45,7 +45,7 @@ class Recipe:
     """One way to train; `--set key=value` changes a field, `augment.key=value` and `head.key=value` one of a part."""
 
     name: str
-    model: str  # a name in dogbreed.training.zoo
+    model: str  # a name in dogbreed.models.registry
     size: int  # side of the square that the model sees, pixels
     resize_mode: str = "squash"  # how an image becomes a square: squash, pad or crop
     epochs: int = 40
@@ -72,25 +72,25 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.patience, self.steps_per_execution) < 1:
-            raise UnknownName("epochs, batch_size, patience and steps_per_execution are at least 1")
+            raise UsageError("epochs, batch_size, patience and steps_per_execution are at least 1")
         if self.learning_rate <= 0 or self.weight_decay < 0 or self.warmup_epochs < 0:
-            raise UnknownName("learning_rate is above 0; weight_decay and warmup_epochs are at least 0")
+            raise UsageError("learning_rate is above 0; weight_decay and warmup_epochs are at least 0")
         if self.global_clipnorm < 0 or not (0 <= self.trainable_fraction <= 1 and 0 < self.layer_decay <= 1):
-            raise UnknownName(
+            raise UsageError(
                 "global_clipnorm is at least 0, trainable_fraction in 0 to 1, layer_decay above 0 and at most 1"
             )
         if not self.trainable_fraction and not self.head.epochs:
-            raise UnknownName("nothing would be trained: trainable_fraction is 0 and so is head.epochs")
+            raise UsageError("nothing would be trained: trainable_fraction is 0 and so is head.epochs")
         if not (0 <= self.label_smoothing < 1 and 0 <= self.dropout < 1 and 0 <= self.ema_decay < 1):
-            raise UnknownName("label_smoothing, dropout and ema_decay are at least 0 and below 1")
+            raise UsageError("label_smoothing, dropout and ema_decay are at least 0 and below 1")
         for value, known in ((self.precision, PRECISIONS), (self.cache, CACHES)):
             if value not in known:
-                raise UnknownName(f"unknown value {value!r}; known are {', '.join(known)}")
+                raise UsageError(f"unknown value {value!r}; known are {', '.join(known)}")
 
     @property
-    def view(self) -> View:
+    def view(self) -> ResizeSpec:
         """How the input pipeline shows a photo."""
-        return View(self.size, self.resize_mode)
+        return ResizeSpec(self.size, self.resize_mode)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, as job keys and MLflow parameters hold them.
@@ -137,7 +137,7 @@ def apply_overrides(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise UnknownName(f"--set takes key=value, not {setting!r}")
+            raise UsageError(f"--set takes key=value, not {setting!r}")
         recipe = _set_field(recipe, key, key, text)
     return recipe
 
@@ -147,7 +147,7 @@ def _set_field(part: Any, path: str, key: str, text: str) -> Any:
     name, dot, rest = path.partition(".")
     known = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     if name not in known or bool(dot) != dataclasses.is_dataclass(known[name]):
-        raise UnknownName(f"a recipe has no {key!r}; {type(part).__name__} has {', '.join(known)}")
+        raise UsageError(f"a recipe has no {key!r}; {type(part).__name__} has {', '.join(known)}")
     value = _set_field(known[name], rest, key, text) if dot else _parse(known[name], key, text)
     return dataclasses.replace(part, **{name: value})
 
@@ -159,4 +159,4 @@ def _parse(present: Any, key: str, text: str) -> Any:
             return {"true": True, "false": False}[text.lower()]
         return type(present)(text)
     except (ValueError, KeyError) as error:
-        raise UnknownName(f"--set {key}={text}: not a {type(present).__name__}") from error
+        raise UsageError(f"--set {key}={text}: not a {type(present).__name__}") from error

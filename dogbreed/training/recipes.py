@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from dogbreed.core.errors import UsageError
 from dogbreed.data.augment import Augment
-from dogbreed.platform.errors import UnknownName
 from dogbreed.training.recipe import Head, Recipe
 
 
@@ -119,9 +119,9 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 
 
 def get_recipe(name: str) -> Recipe:
-    """Return the recipe of that name; UnknownName lists those that there are."""
+    """Return the recipe of that name; UsageError lists those that there are."""
     if name not in RECIPES:
-        raise UnknownName(f"unknown recipe {name!r}; known are {', '.join(RECIPES)}")
+        raise UsageError(f"unknown recipe {name!r}; known are {', '.join(RECIPES)}")
     return RECIPES[name]()
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dogbreed.platform.errors import DataContradiction
+from dogbreed.core.errors import DataError
 
 MONITOR = "val_top1"  # the metric by which the best epoch is chosen
 
@@ -141,11 +141,11 @@ def get_arrays(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Arr
 
 
 def set_arrays(arrays: Arrays, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-    """Assign the arrays of `get_arrays`; DataContradiction where they are those of another model or optimizer."""
+    """Assign the arrays of `get_arrays`; DataError where they are those of another model or optimizer."""
     for name, variables in (("model", model.variables), ("optimizer", optimizer.variables)):
         found = unflatten(arrays, name)
         if [array.shape for array in found] != [tuple(variable.shape) for variable in variables]:
-            raise DataContradiction(
+            raise DataError(
                 "the checkpoint holds another model or optimizer, written by another version of this suite; "
                 "begin anew with --restart"
             )

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dogbreed.platform import stopping
+from dogbreed.core import signals
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.state import Sums
 
@@ -127,7 +127,7 @@ class Evaluator:
         """Return the means over all batches (images, labels); Stopped between two of them after a signal."""
         self._sums.assign({})
         for batch in self._distribution.shard(batches):
-            stopping.check()
+            signals.raise_if_requested()
             self._step(batch)
         sums = self._sums.read()
         flat = iter(self._distribution.all_reduce_sum([number for pair in sums.values() for number in pair]))

@@ -11,11 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from dogbreed.data.dataset import Manifest
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.data.split import TRAIN, VALIDATION
-from dogbreed.platform import stopping
-from dogbreed.platform.errors import DataContradiction, Stopped, UnknownName
+from dogbreed.core import signals
+from dogbreed.core.errors import DataError, ShutdownRequested, UsageError
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.manifest import Manifest
+from dogbreed.data.splits import TRAIN, VALIDATION
+from dogbreed.models import weights
 from dogbreed.training import memory_estimate
 from dogbreed.training.build import build_model
 from dogbreed.training.checkpoint import Checkpointer, NullCheckpointer, Snapshot
@@ -36,7 +37,6 @@ from dogbreed.training.state import (
     unflatten,
 )
 from dogbreed.training.steps import Evaluator, MakeEvaluator, MetricSums, make_train_step, means
-from dogbreed.training.zoo import weights
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Trainer:
         # traced here, where a signal may break it off, and not in the first step
         train_step.get_concrete_function(iterator.element_spec if steps == 1 else iterator)
         evaluator.trace(phase.validation)
-        with self._checkpoint_when_stopped(phase), stopping.held():
+        with self._checkpoint_when_stopped(phase), signals.deferred():
             while should_continue(state, phase):
                 progress.start_epoch(state, phase)
                 while state.epoch_step < phase.steps:
@@ -107,7 +107,7 @@ class Trainer:
                     state.advance(steps)
                     progress.end_step(state, phase, self._sums)
                     checkpointer.check_lease()
-                    stopping.check()
+                    signals.raise_if_requested()
                     if checkpointer.should_save(state.global_step):
                         self.save(phase)
                 self._end_epoch(phase, evaluator)
@@ -126,7 +126,7 @@ class Trainer:
     def _checkpoint_when_stopped(self, phase: Phase) -> Iterator[None]:
         try:
             yield
-        except Stopped:
+        except ShutdownRequested:
             if self.state.global_step:
                 self.save(phase)
             raise
@@ -168,7 +168,7 @@ def train(
         log_every: steps between two log points of `step_*` metrics, 0 for none.
 
     Raises:
-        DataContradiction: there is too little to learn from, or the loss is no number.
+        DataError: there is too little to learn from, or the loss is no number.
         Stopped: after SIGTERM or Ctrl-C; the last step is in a checkpoint.
     """
     distribution, checkpointer = distribution or DistributedContext(), checkpointer or NullCheckpointer()
@@ -199,14 +199,14 @@ def train(
 
 
 def _check(recipe: Recipe, manifest: Manifest, distribution: DistributedContext) -> None:
-    """Raise DataContradiction or UnknownName where there is too little to learn from."""
+    """Raise DataError or UsageError where there is too little to learn from."""
     for split in (TRAIN, VALIDATION):
         manifest.require_nonempty(split)
     if len(manifest.classes) < 2:
-        raise DataContradiction("the dataset has one class only, there is nothing to learn; preprocess more --classes")
+        raise DataError("the dataset has one class only, there is nothing to learn; preprocess more --classes")
     photos = manifest.split(TRAIN).num_examples
     if distribution.name != "single" and photos < recipe.batch_size:
-        raise UnknownName(f"{photos} train photos are no batch of {recipe.batch_size}; lower --batch-size")
+        raise UsageError(f"{photos} train photos are no batch of {recipe.batch_size}; lower --batch-size")
 
 
 def _initial_model(
@@ -216,7 +216,7 @@ def _initial_model(
     init_weights: weights.Weights | None,
     distribution: DistributedContext,
 ) -> keras.Model:
-    """Return the model that a training begins with; ImpossibleHere where it would not fit into memory."""
+    """Return the model that a training begins with; EnvironmentUnsupported where it would not fit into memory."""
     with distribution.scope():
         model = build_model(recipe, classes)
     memory_estimate.check(memory_estimate.estimate(model, recipe, pipeline), recipe)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dogbreed.core.errors import UsageError
 from dogbreed.data.augment import Augment, erase, mixup
-from dogbreed.platform.errors import UnknownName
 
 PHOTOS = tf.constant(np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8))
 TARGETS = tf.eye(8)
@@ -47,5 +47,5 @@ def test_erasing_covers_a_rectangle_of_its_share_of_the_photos() -> None:
 
 @pytest.mark.parametrize("shares", [{"cutmix_prob": 0.6, "mixup_prob": 0.6}, {"mixup_prob": -0.1}, {"erase_prob": 1.5}])
 def test_shares_beyond_one_are_refused(shares: dict[str, float]) -> None:
-    with pytest.raises(UnknownName, match="together at most 1"):
+    with pytest.raises(UsageError, match="together at most 1"):
         Augment(**shares)

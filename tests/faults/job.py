@@ -18,8 +18,8 @@ from typing import Any
 import tenacity
 from botocore.config import Config
 
-from dogbreed.platform.storage import FolderStore, S3Store, Store
-from dogbreed.platform.storage import s3 as s3_module
+from dogbreed.core.storage import LocalStore, S3Store, Store
+from dogbreed.core.storage import s3 as s3_module
 
 LINKS = "os.link"  # the call inside a folder's put that makes a written file an object
 STEPS = "steps"  # of a training
@@ -86,11 +86,11 @@ class Watch:
 
     def count_steps(self) -> None:
         """Count the steps of a training instead, each at its end, and the seconds it waits for its MLflow run."""
-        from dogbreed.review.training_run import TrainingRun
+        from dogbreed.tracking.resumable_run import ResumableRun
         from dogbreed.training.state import TrainState
 
         for name in ("__enter__", "log", "state", "restore"):
-            setattr(TrainingRun, name, self._timed(getattr(TrainingRun, name)))
+            setattr(ResumableRun, name, self._timed(getattr(ResumableRun, name)))
 
         advance = TrainState.advance
 
@@ -138,7 +138,7 @@ def run(order: Order, calls: Connection) -> None:
     os.environ.update(order.environment)
     multiprocessing.set_start_method("fork", force=True)  # as in a process that nobody forked: tqdm makes a lock
     watch = Watch(order, calls)
-    for kind in (FolderStore, S3Store):
+    for kind in (LocalStore, S3Store):
         watch.put_on(kind)
     if order.watched == LINKS:
         os.link = watch.link

@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from dogbreed.data.sources.sketches import SketchConfig, draw_archives
-from dogbreed.review import classifier
+from dogbreed.data.synthetic.archives import SyntheticConfig, draw_archives
+from dogbreed.serving import classifier
 from tests.faults.attempt import KILLED, attempt
 from tests.faults.job import Kill
 from tests.faults.rows import Row, run_again
@@ -34,7 +34,7 @@ class PredictionSite(FolderSite):
 
     def inputs(self) -> dict[str, bytes]:
         """Return so many photos, of which one is broken."""
-        drawn = draw_archives(SketchConfig(BREEDS, -(-(self.photos - 1) // BREEDS)))["images.tar"]
+        drawn = draw_archives(SyntheticConfig(BREEDS, -(-(self.photos - 1) // BREEDS)))["images.tar"]
         with tarfile.open(fileobj=io.BytesIO(drawn)) as tar:
             files = ((member.name, tar.extractfile(member)) for member in tar if member.isreg())
             read = {name: file.read() for name, file in itertools.islice(files, self.photos - 1) if file}

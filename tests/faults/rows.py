@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dogbreed.data.records import read_shard
+from dogbreed.data.examples import read_shard
 from tests.faults.attempt import Outcome, attempt
 from tests.faults.sites import Place, Site
 

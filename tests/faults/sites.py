@@ -13,11 +13,11 @@ from typing import Any
 
 import boto3
 
-from dogbreed.data.sources.sketches import SketchConfig, draw_archives
+from dogbreed.data.synthetic.archives import SyntheticConfig, draw_archives
 from tests.faults.attempt import Outcome, attempt
 from tests.faults.job import Order
 
-SKETCHES = SketchConfig(classes=4, per_class=12)  # 32 photos for train, 16 for test
+SKETCHES = SyntheticConfig(classes=4, per_class=12)  # 32 photos for train, 16 for test
 OPTIONS = ("--size", "32", "--shards", "12", "--per-class", "7", "--max-quarantined", "0.1")  # 4 photos are left out
 
 

@@ -21,7 +21,7 @@ CREDENTIALS, CLOCK = "check the credentials", "set this machine's clock by NTP"
 DELETE = "delete it|choose another prefix|write to another --out"
 
 QUICK = Patience(attempts=2, seconds=1)
-ROUNDS = 4  # times that the store asks again when botocore has given up (dogbreed.platform.storage.s3.again)
+ROUNDS = 4  # times that the store asks again when botocore has given up (dogbreed.core.storage.s3.again)
 
 
 @dataclass(frozen=True)

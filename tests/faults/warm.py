@@ -20,12 +20,12 @@ HEAVY = (
     "dogbreed.data.export",
     "dogbreed.data.forecast",
     "dogbreed.data.garbage",
-    "dogbreed.data.shards",
-    "dogbreed.data.sources.stanford_dogs",
-    "dogbreed.review.datasets",
-    "dogbreed.review.predictions",
-    "dogbreed.review.preflight",
-    "dogbreed.review.training_job",
+    "dogbreed.data.builder",
+    "dogbreed.data.raw.stanford_dogs",
+    "dogbreed.tracking.dataset_run",
+    "dogbreed.serving.batch_predict",
+    "dogbreed.workflows.preflight",
+    "dogbreed.workflows.train",
 )
 
 for name, value in {**ENVIRONMENT, **QUIET}.items():

@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from dogbreed.platform import errors
-from dogbreed.platform.errors import DogbreedError, Stopped
+from dogbreed.core import errors
+from dogbreed.core.errors import DogbreedError, ShutdownRequested
 from jobs import _cli
 from tests.golden.literals import assert_json, assert_text
 
@@ -74,12 +74,12 @@ def exit_code(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_exit_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     raised = {
         "no error of the suite's": ValueError("x"),
-        "stopped by SIGTERM": Stopped(),
-        "stopped by Ctrl-C": Stopped("stopped", 130),
+        "stopped by SIGTERM": ShutdownRequested(),
+        "stopped by Ctrl-C": ShutdownRequested("stopped", 130),
         "no room": OSError(errno.ENOSPC, "x"),
         "over quota": OSError(errno.EDQUOT, "x"),
         "not permitted": PermissionError(errno.EACCES, "x"),
-        "DamagedData": errors.DamagedData("x"),
+        "CorruptData": errors.CorruptData("x"),
         "wrong option": click.UsageError("x"),
     }
     ended = {name: exit_code(error, monkeypatch) for name, error in raised.items()}

@@ -12,10 +12,15 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from dogbreed.data import image
-from dogbreed.data.annotation import Box
-from dogbreed.data.copies import find_duplicates
-from dogbreed.data.dataset import (
+from dogbreed.core.canonical_json import dumps, dumps_with_digest, loads_verified
+from dogbreed.core.storage import LocalStore
+from dogbreed.data import images
+from dogbreed.data.boxes import Box
+from dogbreed.data.config import DatasetConfig
+from dogbreed.data.duplicate_search import find_duplicates
+from dogbreed.data.examples import Example, read_shard, write_shard
+from dogbreed.data.export import to_image_folder
+from dogbreed.data.manifest import (
     DuplicatePair,
     Manifest,
     QuarantinedImage,
@@ -26,23 +31,18 @@ from dogbreed.data.dataset import (
     config_id,
     load_manifest,
 )
-from dogbreed.data.export import export_folders
-from dogbreed.data.options import DatasetConfig
-from dogbreed.data.parts import part_key
-from dogbreed.data.plan import Plan, make_plan
-from dogbreed.data.records import Example, read_shard, write_shard
-from dogbreed.data.sources import Photo
-from dogbreed.data.sources.cifar import LAYOUTS, Cifar
-from dogbreed.data.sources.download import write_index
-from dogbreed.data.sources.image_folder import ImageFolder
-from dogbreed.data.sources.members import Listing, make_listing
-from dogbreed.data.sources.stanford_dogs import StanfordDogs
-from dogbreed.data.split import rank
-from dogbreed.platform.canonical_json import dumps, dumps_with_digest, loads_verified
-from dogbreed.platform.storage import FolderStore
-from tests.data.sources.other_data import cifar_archive
+from dogbreed.data.plan import ShardPlan, plan_dataset
+from dogbreed.data.raw import SourceImage
+from dogbreed.data.raw.archive_index import ArchiveIndex, build_index
+from dogbreed.data.raw.cifar import LAYOUTS, Cifar
+from dogbreed.data.raw.download import write_index
+from dogbreed.data.raw.image_folder import ImageFolder
+from dogbreed.data.raw.stanford_dogs import StanfordDogs
+from dogbreed.data.sharded_work import part_key
+from dogbreed.data.splits import hash_order
 from tests.golden.images import BLOCKS, DARKER
 from tests.golden.literals import assert_json, assert_text, read_literal
+from tests.support.other_data import cifar_archive
 
 BREEDS = ("n02085620-Collie", "n02085621-pug")
 VERSIONS = {"pillow": "12.0.0", "libjpeg-turbo": "3.1.2", "simplejpeg": "1.8.2", "opencv": "4.12", "imagehash": "4.3.2"}
@@ -51,7 +51,7 @@ VERSIONS = {"pillow": "12.0.0", "libjpeg-turbo": "3.1.2", "simplejpeg": "1.8.2",
 @pytest.fixture(autouse=True)
 def versions(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same decoders on every machine, as far as hashes know."""
-    monkeypatch.setattr(image, "versions", lambda: VERSIONS)
+    monkeypatch.setattr(images, "versions", lambda: VERSIONS)
 
 
 class FixedSource:
@@ -62,13 +62,13 @@ class FixedSource:
     def __init__(self, files: dict[str, bytes] | None = None) -> None:
         self._files = files or {}
         names = [f"{breed}/{breed.partition('-')[0]}_{n}" for breed in BREEDS for n in range(20)]
-        self.photos: Sequence[Photo] = [
-            Photo(key, key.split("/")[0], "test" if n % 20 >= 12 else "train") for n, key in enumerate(names)
+        self.photos: Sequence[SourceImage] = [
+            SourceImage(key, key.split("/")[0], "test" if n % 20 >= 12 else "train") for n, key in enumerate(names)
         ]
         if files:
-            self.photos = [Photo(key, "n02085620-Chihuahua", "train") for key in files]
+            self.photos = [SourceImage(key, "n02085620-Chihuahua", "train") for key in files]
 
-    def read(self, photo: Photo) -> bytes:
+    def read(self, photo: SourceImage) -> bytes:
         return self._files[photo.key]
 
 
@@ -123,7 +123,7 @@ def test_manifest() -> None:
 
 
 def test_a_manifest_is_read_below_its_name_and_a_shard_lies_below_its_hash(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
+    store = LocalStore(tmp_path)
     store.put("manifest.json", read_literal("manifest.json"))
     assert load_manifest(store) == MANIFEST
     digest = "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9"  # of "0"
@@ -132,7 +132,7 @@ def test_a_manifest_is_read_below_its_name_and_a_shard_lies_below_its_hash(tmp_p
 
 
 def test_what_summary_and_run_say_of_a_manifest() -> None:
-    assert_json("manifest-summary.json", {"summary": MANIFEST.summary(), "metrics": MANIFEST.counts()})
+    assert_json("manifest-summary.json", {"summary": MANIFEST.summary(), "metrics": MANIFEST.metrics()})
 
 
 def test_part() -> None:
@@ -150,7 +150,7 @@ def test_options_of_a_dataset() -> None:
     assert_json("dataset-options.json", DatasetConfig().to_dict())
 
 
-def test_hashes(raw: FolderStore, photos: FolderStore) -> None:
+def test_hashes(raw: LocalStore, photos: LocalStore) -> None:
     options = json.loads(read_literal("dataset-options.json"))
     # names come in any order and with or without their WordNet id
     some = DatasetConfig(size=64, crop="defer", classes=("n02085621-pug", "Collie"), per_class=3)
@@ -158,10 +158,10 @@ def test_hashes(raw: FolderStore, photos: FolderStore) -> None:
         "manifest, digest": MANIFEST.digest,
         "manifest, configuration": MANIFEST.config_id,
         "configuration": config_id(3, options, "0" * 64, {"pillow": "12.0.0"}),
-        "plan, default options": make_plan(FixedSource(), DatasetConfig()).config_id,
-        "plan, some options": make_plan(FixedSource(), some).config_id,
-        "rank of a/1": rank("a/1"),
-        "rank of a/1, seed 7": rank("a/1", seed=7),
+        "plan, default options": plan_dataset(FixedSource(), DatasetConfig()).config_id,
+        "plan, some options": plan_dataset(FixedSource(), some).config_id,
+        "rank of a/1": hash_order("a/1"),
+        "rank of a/1, seed 7": hash_order("a/1", seed=7),
         "source, Stanford Dogs": StanfordDogs(raw).digest,
         "source, image folder": ImageFolder(photos).digest,
         "example": hashlib.sha256(EXAMPLE.serialize()).hexdigest(),
@@ -169,7 +169,7 @@ def test_hashes(raw: FolderStore, photos: FolderStore) -> None:
     assert_json("dataset-hashes.json", found)
 
 
-def planned(plan: Plan) -> list[list[str]]:
+def planned(plan: ShardPlan) -> list[list[str]]:
     """Return split and photos of each shard, without the folders of the breeds."""
     return [[split, " ".join(photo.key.split("/")[1] for photo in photos)] for split, photos in plan.shards]
 
@@ -182,13 +182,13 @@ def test_splits_and_shards() -> None:
         "stratified": DatasetConfig(split="stratified", shards=4),
         "three of a breed": DatasetConfig(per_class=3),
     }
-    plans = {name: planned(make_plan(FixedSource(), options, copies)) for name, options in asked.items()}
+    plans = {name: planned(plan_dataset(FixedSource(), options, copies)) for name, options in asked.items()}
     assert_json("splits.json", plans)
 
 
 def test_files_of_the_search_for_copies(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     files = {"c/1": b"no photo", "c/2": b"no photo", "c/3": BLOCKS, "c/4": DARKER}
-    plan, store = make_plan(FixedSource(files), DatasetConfig()), FolderStore(tmp_path)
+    plan, store = plan_dataset(FixedSource(files), DatasetConfig()), LocalStore(tmp_path)
     copies = find_duplicates(plan, store, pool)
     assert [(pair.source_id, pair.other, pair.kind) for pair in copies] == [
         ("c/1", "c/2", "file"),
@@ -213,32 +213,32 @@ def tar(files: dict[str, bytes]) -> bytes:
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> FolderStore:
+def raw(tmp_path: Path) -> LocalStore:
     """Two photos and an annotation in the published layout, without a split."""
-    store, name = FolderStore(tmp_path / "raw"), "n02085620-Chihuahua/n02085620_"
+    store, name = LocalStore(tmp_path / "raw"), "n02085620-Chihuahua/n02085620_"
     store.put("images.tar", tar({f"Images/{name}{n}.jpg": b"photo %d" % n for n in (1, 2)}))
     store.put("annotation.tar", tar({f"Annotation/{name}1": b"<annotation/>"}))
     store.put("lists.tar", tar({"file_list.mat": b"not read"}))
     return store
 
 
-def test_index_of_the_archives(raw: FolderStore) -> None:
-    assert_text("members.json", make_listing(raw).to_json().decode())
-    assert Listing.from_json(read_literal("members.json")).to_json() == read_literal("members.json")
+def test_index_of_the_archives(raw: LocalStore) -> None:
+    assert_text("members.json", build_index(raw).to_json().decode())
+    assert ArchiveIndex.from_json(read_literal("members.json")).to_json() == read_literal("members.json")
     assert write_index(raw, other_checksums=True) == {"raw": raw.uri, "images": 2, "published": False}
     assert raw.read("members.json") == read_literal("members.json")
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> FolderStore:
+def photos(tmp_path: Path) -> LocalStore:
     """Two photos in folders by split and breed."""
-    store = FolderStore(tmp_path / "photos")
+    store = LocalStore(tmp_path / "photos")
     for key in ("train/pug/1.jpg", "test/pug/2.png"):
         store.put(key, key.encode())
     return store
 
 
-def test_names_of_photos_in_folders(photos: FolderStore) -> None:
+def test_names_of_photos_in_folders(photos: LocalStore) -> None:
     assert [(photo.key, photo.breed, photo.split) for photo in ImageFolder(photos).photos] == [
         ("test/pug/2.png", "pug", "test"),
         ("train/pug/1.jpg", "pug", "train"),
@@ -246,7 +246,7 @@ def test_names_of_photos_in_folders(photos: FolderStore) -> None:
 
 
 def test_names_of_cifar_photos(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
+    store = LocalStore(tmp_path)
     packed = cifar_archive("cifar100", per_class=1)
     store.put(LAYOUTS["cifar100"].archive, packed)
     source = Cifar(store, "cifar100")
@@ -278,10 +278,10 @@ def test_shard_of_two_examples() -> None:
 
 
 def test_exported_photos(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
-    store, target = FolderStore(tmp_path / "data"), FolderStore(tmp_path / "photos")
+    store, target = LocalStore(tmp_path / "data"), LocalStore(tmp_path / "photos")
     found = commit_shard(store, read_literal("shard.tfrecord"), 2)
     manifest = dataclasses.replace(MANIFEST, splits={"train": Split(2, (found,))})
-    assert export_folders(manifest, store, target, pool) == 2
+    assert to_image_folder(manifest, store, target, pool) == 2
     assert sorted(target.list()) == [
         "train/b/b_2.jpg",
         "train/n02085620-Chihuahua/n02085620-Chihuahua_n02085620_1#1.jpg",

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from dogbreed.data.dataset import Manifest, load_manifest
-from dogbreed.data.tables import WRITERS
-from dogbreed.platform.storage import FolderStore
-from dogbreed.review import classifier, predictions, results
-from dogbreed.review.classifier import COLUMNS, REQUIREMENTS, SIGNATURE, ModelMetadata
-from dogbreed.review.predictions import Prediction
+from dogbreed.core.storage import LocalStore
+from dogbreed.data.manifest import Manifest, load_manifest
+from dogbreed.serving import batch_predict, classifier
+from dogbreed.serving.batch_predict import BatchPredictPlan
+from dogbreed.serving.classifier import COLUMNS, REQUIREMENTS, SIGNATURE, ModelMetadata
+from dogbreed.serving.row_writers import WRITERS
+from dogbreed.workflows import summaries
 from tests.golden.images import BLOCKS
 from tests.golden.literals import assert_json, assert_text, read_literal
 
@@ -37,7 +38,7 @@ class Sure:
 @pytest.fixture(autouse=True)
 def versions(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same libraries on every machine, as far as hashes know."""
-    monkeypatch.setattr(predictions, "_versions", lambda: {"pillow": "12.0.0", "tensorflow": "2.21.0"})
+    monkeypatch.setattr(batch_predict, "_versions", lambda: {"pillow": "12.0.0", "tensorflow": "2.21.0"})
 
 
 def test_files_of_a_model(tmp_path: Path) -> None:
@@ -45,7 +46,7 @@ def test_files_of_a_model(tmp_path: Path) -> None:
     flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(photo))
     model = keras.Model(photo, keras.layers.Dense(len(CLASSES), activation="softmax")(flat))
     classifier.save(model, METADATA, tmp_path)
-    store = FolderStore(tmp_path)
+    store = LocalStore(tmp_path)
     assert sorted(store.list()) == ["artifacts/metadata.json", "artifacts/model.keras"]
     assert_text("metadata.json", store.read("artifacts/metadata.json").decode())
     (tmp_path / "artifacts" / "metadata.json").write_bytes(read_literal("metadata.json"))
@@ -63,33 +64,33 @@ def test_requirements() -> None:
 
 
 def test_rows_of_photos() -> None:
-    photos = [classifier.prepared(data, METADATA.view) for data in PHOTOS.values()]
-    rows = classifier.answers(Sure(), METADATA, photos)
+    photos = [classifier.preprocess(data, METADATA.view) for data in PHOTOS.values()]
+    rows = classifier.predict_rows(Sure(), METADATA, photos)
     assert_json("answers.json", rows)
     assert [list(row) for row in rows] == [COLUMNS] * 3
 
 
-def asked(tmp_path: Path, kind: str) -> Prediction:
+def asked(tmp_path: Path, kind: str) -> BatchPredictPlan:
     """Return a prediction of three photos, of which one is broken."""
-    store = FolderStore(tmp_path / "photos")
+    store = LocalStore(tmp_path / "photos")
     for key, data in PHOTOS.items():
         store.commit(key, data)
     listed = tuple((key, len(data)) for key, data in sorted(PHOTOS.items()))
-    return Prediction(store, listed, Sure(), METADATA, "d" * 64, kind, 256)
+    return BatchPredictPlan(store, listed, Sure(), METADATA, "d" * 64, kind, 256)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_files_of_a_batch_prediction(kind: str, tmp_path: Path, pool: ThreadPoolExecutor) -> None:
-    prediction, out = asked(tmp_path, kind), FolderStore(tmp_path / "out")
-    list(predictions.make_rows(prediction, [0], out, pool))
-    manifest = predictions.finish(prediction, out)
+    prediction, out = asked(tmp_path, kind), LocalStore(tmp_path / "out")
+    list(batch_predict.write_rows(prediction, [0], out, pool))
+    manifest = batch_predict.finalize(prediction, out)
     assert manifest is not None
     (shard,) = manifest.splits["images"].shards
     assert_text(f"rows.{kind}", out.read(shard.key).decode())
     assert shard.key == f"shards/{hashlib.sha256(read_literal(f'rows.{kind}')).hexdigest()}.{kind}"
     if kind == "jsonl":
         assert_text("predictions.json", out.read("manifest.json").decode())
-        assert predictions.counts(manifest) == {"rows": 3, "errors": 1}
+        assert batch_predict.counts(manifest) == {"rows": 3, "errors": 1}
         assert load_manifest(out, "predictions 3") == manifest
     assert sorted(out.list()) == [f"_parts/{prediction.config_id}/0.json", "manifest.json", shard.key]
 
@@ -103,7 +104,7 @@ def test_parquet_holds_the_rows_of_the_other_kinds(tmp_path: Path) -> None:
 
 def evaluation(beside: dict[str, object], names: frozenset[str] = frozenset()) -> str:
     manifest = Manifest.from_json(read_literal("manifest.json"))
-    return results.evaluation_key("models:/dogbreed/3", manifest, "test", beside, names)
+    return summaries.evaluation_key("models:/dogbreed/3", manifest, "test", beside, names)
 
 
 def test_hashes(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_hashes(tmp_path: Path) -> None:
     plain = {"tta": "none", "compare_with": None, "imagenet_baseline": None}
     other = {"tta": "flip", "compare_with": "whole", "imagenet_baseline": "imagenet"}
     found = {
-        "model": classifier.digest(tmp_path / "model"),
+        "model": classifier.fingerprint(tmp_path / "model"),
         "prediction, photos": prediction.source_digest,
         "prediction, configuration": prediction.config_id,
         "evaluation": evaluation(plain),

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dogbreed.platform.canonical_json import dumps
-from dogbreed.platform.errors import UnknownName
-from dogbreed.platform.lease import Lease
-from dogbreed.platform.storage import FolderStore
-from dogbreed.review.spool import Spool
-from dogbreed.review.tracking import flat
+from dogbreed.core.canonical_json import dumps
+from dogbreed.core.errors import UsageError
+from dogbreed.core.lease import Lease
+from dogbreed.core.storage import LocalStore
+from dogbreed.tracking.metric_spool import MetricSpool
+from dogbreed.tracking.runs import flatten_params
 from dogbreed.training import state
 from dogbreed.training.checkpoint import CheckpointManager, Snapshot
 from dogbreed.training.optimizer import adamw
@@ -51,7 +51,7 @@ def test_state_of_a_training() -> None:
 
 
 def test_a_checkpoint_is_written(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
+    store = LocalStore(tmp_path)
     CheckpointManager(store, CONTENT, 3).save(Snapshot(STATE, ARRAYS, read_literal("spool")))
     names = ("COMMIT.json", "spool", "state.json", "training.npz")
     assert sorted(store.list()) == [f"{FOLDER}/{name}" for name in names]
@@ -73,7 +73,7 @@ def test_a_checkpoint_is_written(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_is_read(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
+    store = LocalStore(tmp_path)
     for name in ("COMMIT.json", "state.json", "spool", "training.npz"):
         store.put(f"{FOLDER}/{name}", read_literal(name))
     found = CheckpointManager(store, CONTENT, 4).restore_latest()
@@ -97,37 +97,37 @@ def test_arrays_of_a_model_and_its_optimizer() -> None:
     assert_json("checkpoint-arrays.json", {key: f"{name} {list(array.shape)}" for (key, array), name in found})
 
 
-def leases(store: FolderStore) -> str:
+def leases(store: LocalStore) -> str:
     """Return key and content of each object, without who holds it."""
     holder = re.compile(r'[^"]+/\d+/\d+\.\d\d(?=")')
     return "".join(f"{key}: {holder.sub('HOST/PID/STARTED', store.read(key).decode())}\n" for key in store.list())
 
 
 def test_lease(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
+    store = LocalStore(tmp_path)
     lease = Lease(store, "job x")
     with lease:
         held = leases(store)
     lease.__enter__()
-    lease.__exit__(UnknownName, None, None)
+    lease.__exit__(UsageError, None, None)
     assert_text("lease.txt", f"held:\n{held}given back after an error:\n{leases(store)}")
 
 
 def test_spool_of_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    spool = Spool()
+    spool = MetricSpool()
     monkeypatch.setattr("time.time", lambda: 1767225600.25)
     spool.add(1, {"loss": 0.1 + 0.2, "val_top1": 0.5})
     spool.add(2, {"loss": 1e-05})
     monkeypatch.undo()
     assert_text("spool", spool.state().decode())
-    again = Spool()
+    again = MetricSpool()
     again.restore(read_literal("spool"))
     assert again.state() == read_literal("spool")
 
 
 def test_parameters_of_a_recipe() -> None:
     recipe = recipe_for_weights("simple-64", "imagenet").to_dict()
-    assert_json("recipe-parameters.json", {name: str(value) for name, value in flat(recipe).items()})
+    assert_json("recipe-parameters.json", {name: str(value) for name, value in flatten_params(recipe).items()})
 
 
 def test_job_keys() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dogbreed.training import zoo
-from tests.jobs.warm_job import run
+from dogbreed.models import registry
+from tests.support.warm_job import run
 
 JOBS = ("fetch", "preprocess", "train", "evaluate", "predict", "compare", "preflight")
 ROOT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ finally:
     assert done.returncode == 0, done.stderr
     *table, summary = done.stdout.splitlines()
     models = json.loads(summary)["models"]
-    assert list(models) == [entry.name for entry in zoo.ENTRIES]
+    assert list(models) == [entry.name for entry in registry.ENTRIES]
     assert models["simple"] == {"size": 64, "features": 384, "parameters": 1_322_328, "multiply_adds": 74_363_904}
     assert any(line.split()[:4] == ["mobilenet-0.25", "224", "256", "249,384"] for line in table)
     assert len(table) == 2 + len(models)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dogbreed.data.dataset import MANIFEST
-from dogbreed.review import classifier
+from dogbreed.data.manifest import MANIFEST
+from dogbreed.serving import classifier
 from tests.faults.prediction_site import SIZE, small_model
-from tests.jobs.warm_job import run
-from tests.review.test_classifier import encoded, flat
+from tests.serving.test_classifier import encoded, flat
+from tests.support.warm_job import run
 
 OLD, PRESENT = 2, 3  # formats of datasets
 OLD_ROWS, PRESENT_ROWS = "predictions 1", "predictions 3"  # and of predictions

@@ -7,17 +7,17 @@ from typing import Any
 import mlflow
 import pytest
 
-from dogbreed.data.sources.cifar import LAYOUTS
-from dogbreed.platform.storage import FolderStore
-from tests.data.sources.other_data import cifar_archive, write_tree
-from tests.jobs.warm_job import job as warm_job
+from dogbreed.core.storage import LocalStore
+from dogbreed.data.raw.cifar import LAYOUTS
+from tests.support.other_data import cifar_archive, write_tree
+from tests.support.warm_job import job as warm_job
 
 
-def write_cifar(raw: FolderStore) -> None:
+def write_cifar(raw: LocalStore) -> None:
     raw.put(LAYOUTS["cifar10"].archive, cifar_archive("cifar10", per_class=8))
 
 
-def write_photos(raw: FolderStore) -> None:
+def write_photos(raw: LocalStore) -> None:
     write_tree(raw, [f"{part}/{breed}/{n}.jpg" for part, count in (("train", 60), ("test", 20))
                      for breed in ("Pug", "Collie", "Borzoi") for n in range(count)])  # fmt: skip
 
@@ -29,7 +29,7 @@ def write_photos(raw: FolderStore) -> None:
 def test_other_data_go_the_same_way(source: str, write: Any, photos: int, tmp_path: Path) -> None:
     tracking = f"sqlite:///{tmp_path}/mlflow.db"
     raw, data = str(tmp_path / "raw"), str(tmp_path / "data")
-    write(FolderStore(Path(raw)))
+    write(LocalStore(Path(raw)))
 
     job = partial(warm_job, MLFLOW_TRACKING_URI=tracking)
     made = job("preprocess", "--source", source, "--raw", raw, "--out", data, "--size", "32")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.golden.literals import assert_json
 from tests.golden.runs import describe_run, describe_summary
-from tests.jobs.warm_job import job
+from tests.support.warm_job import job
 
 pytestmark = pytest.mark.timeout(900)  # six jobs beside other tests
 

@@ -15,7 +15,7 @@ import pytest
 from tests.faults.servers import mlflow_server
 from tests.golden.literals import assert_json
 from tests.golden.runs import describe_model, describe_run, describe_summary, first_line
-from tests.jobs.warm_job import job as run_job
+from tests.support.warm_job import job as run_job
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(1200)  # two dozen jobs beside other tests
@@ -245,13 +245,13 @@ def test_registry_experiments_and_leaderboard_have_the_committed_names(
 def test_the_registered_model_names_the_breed_of_an_encoded_photo(way: dict[str, Any]) -> None:
     code = """
 import base64, sys, mlflow, pandas, tensorflow as tf
-from dogbreed.data.dataset import load_manifest
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.data.view import View
-from dogbreed.platform.storage import open_store
+from dogbreed.data.manifest import load_manifest
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.resize import ResizeSpec
+from dogbreed.core.storage import open_store
 from pathlib import Path
 store = open_store(sys.argv[1])
-photo = InputPipeline(load_manifest(store), store, View(64), 1, Path("unused")).example()
+photo = InputPipeline(load_manifest(store), store, ResizeSpec(64), 1, Path("unused")).first_jpeg()
 model = mlflow.pyfunc.load_model("models:/dogbreed@candidate")
 rows = model.predict(pandas.DataFrame({"image": [photo, photo]}))
 assert list(rows.columns) == ["class", "wordnet_id", "probability", "top5", "error"] and len(rows) == 2, rows

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from dogbreed.platform.errors import DogbreedError
+from dogbreed.core.errors import DogbreedError
 from tests.k8s.manifests import (
     COMPONENTS,
     JOBS,

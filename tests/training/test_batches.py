@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dogbreed.data.dataset import load_manifest
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.platform.storage import FolderStore
+from dogbreed.core.storage import LocalStore
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.manifest import load_manifest
 from dogbreed.training import batches
 from dogbreed.training.recipe import apply_overrides
 from dogbreed.training.recipes import get_recipe
@@ -16,7 +16,7 @@ MIXED = ("augment.cutmix_prob=0.6", "augment.mixup_prob=0.4", "augment.erase_pro
 
 def test_resumed_batches_are_mixed_as_they_would_have_been(dataset: Path) -> None:
     recipe = apply_overrides(get_recipe("simple-64"), ["size=32", "batch_size=8", "epochs=3", *MIXED])
-    store = FolderStore(dataset)
+    store = LocalStore(dataset)
     pipeline = InputPipeline(load_manifest(store), store, recipe.view, recipe.batch_size, Path("unused"))
 
     def begun(*begin: int) -> list[tuple[np.ndarray, ...]]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dogbreed.platform.canonical_json import dumps_with_digest, loads_verified
-from dogbreed.platform.errors import DamagedData, DataContradiction, UnknownName
-from dogbreed.platform.lease import Lease
-from dogbreed.platform.storage import FolderStore, Store
+from dogbreed.core.canonical_json import dumps_with_digest, loads_verified
+from dogbreed.core.errors import CorruptData, DataError, UsageError
+from dogbreed.core.lease import Lease
+from dogbreed.core.storage import LocalStore, Store
 from dogbreed.training import checkpoint
 from dogbreed.training.checkpoint import (
     ARRAYS,
@@ -49,7 +49,7 @@ def test_what_is_written_is_read_back_bit_for_bit(store: Store) -> None:
 def test_the_newest_three_are_kept_whoever_wrote_them(store: Store) -> None:
     for lease, step in ((1, 9), (1, 10), (2, 10), (3, 100)):
         CheckpointManager(store, "content", lease).save(snapshot(step))
-    with pytest.raises(DataContradiction):
+    with pytest.raises(DataError):
         CheckpointManager(store, "content", 3).save(snapshot(100))  # a name of an earlier start is never used again
     folders = sorted({key.partition("/")[0] for key in store.list()})
     assert folders == ["00000010-1-1", "00000010-2-1", "00000100-3-1"]
@@ -81,7 +81,7 @@ def flip(path: Path) -> None:
 def test_a_damaged_one_is_passed_over_and_said(
     name: str, damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    checkpoints = CheckpointManager(FolderStore(tmp_path), "content", 1)
+    checkpoints = CheckpointManager(LocalStore(tmp_path), "content", 1)
     checkpoints.save(snapshot(3))
     checkpoints.save(snapshot(6))
     damage(tmp_path / "00000006-1-2" / name)
@@ -92,9 +92,9 @@ def test_a_damaged_one_is_passed_over_and_said(
 
 
 def test_one_of_another_training_contradicts(tmp_path: Path) -> None:
-    CheckpointManager(FolderStore(tmp_path), "content", 1).save(snapshot(3))
-    with pytest.raises(DataContradiction, match="choose another --name, or begin anew with --restart"):
-        CheckpointManager(FolderStore(tmp_path), "other", 2).restore_latest()
+    CheckpointManager(LocalStore(tmp_path), "content", 1).save(snapshot(3))
+    with pytest.raises(DataError, match="choose another --name, or begin anew with --restart"):
+        CheckpointManager(LocalStore(tmp_path), "other", 2).restore_latest()
 
 
 def test_one_of_another_format_contradicts_and_says_what_to_run(
@@ -102,20 +102,20 @@ def test_one_of_another_format_contradicts_and_says_what_to_run(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "FORMAT", 1)
-        CheckpointManager(FolderStore(tmp_path), "content", 1).save(snapshot(3))
-    with pytest.raises(DataContradiction, match=r"format 1.*--restart") as raised:
-        CheckpointManager(FolderStore(tmp_path), "content", 2).restore_latest()
+        CheckpointManager(LocalStore(tmp_path), "content", 1).save(snapshot(3))
+    with pytest.raises(DataError, match=r"format 1.*--restart") as raised:
+        CheckpointManager(LocalStore(tmp_path), "content", 2).restore_latest()
     assert raised.value.exit_code == 65
 
 
 def test_one_of_another_format_contradicts_and_is_kept(tmp_path: Path) -> None:
-    checkpoints = CheckpointManager(FolderStore(tmp_path), "content", 1)
+    checkpoints = CheckpointManager(LocalStore(tmp_path), "content", 1)
     checkpoints.save(snapshot(3))
     commit = tmp_path / "00000003-1-1" / COMMIT
     commit.write_bytes(dumps_with_digest({**loads_verified(commit.read_bytes()), "format": FORMAT - 1}))
-    with pytest.raises(DataContradiction, match=r"version.*--restart") as error:
+    with pytest.raises(DataError, match=r"version.*--restart") as error:
         checkpoints.restore_latest()
-    assert not isinstance(error.value, DamagedData), "another version goes on with it"
+    assert not isinstance(error.value, CorruptData), "another version goes on with it"
     assert error.value.exit_code == 65
     assert {path.name for path in commit.parent.iterdir()} == set(FILES)
 
@@ -137,7 +137,7 @@ def test_an_interval_is_steps_or_a_time(text: str, steps: int, seconds: float) -
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5m", "5 m", "1d", "m"])
 def test_any_other_interval_is_refused_with_examples(text: str) -> None:
-    with pytest.raises(UnknownName, match=r"give steps \(200\) or a time \(90s, 5m, 1h\)"):
+    with pytest.raises(UsageError, match=r"give steps \(200\) or a time \(90s, 5m, 1h\)"):
         CheckpointInterval.from_text(text)
 
 
@@ -145,7 +145,7 @@ def test_a_store_that_fails_costs_a_checkpoint_and_not_the_training(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "place").write_text("")  # a file where a folder should be
-    store = FolderStore(tmp_path / "place" / "job")
+    store = LocalStore(tmp_path / "place" / "job")
     checkpointer = AsyncCheckpointer(
         CheckpointManager(store, "content", 1), CheckpointInterval(steps=5), Lease(store, "job")
     )
@@ -159,7 +159,7 @@ def test_a_store_that_fails_costs_a_checkpoint_and_not_the_training(
 
 
 def test_a_checkpoint_is_due_so_many_steps_after_the_last_one(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
+    store = LocalStore(tmp_path)
     checkpointer = AsyncCheckpointer(
         CheckpointManager(store, "content", 1), CheckpointInterval(steps=5), Lease(store, "job")
     )
@@ -168,7 +168,7 @@ def test_a_checkpoint_is_due_so_many_steps_after_the_last_one(tmp_path: Path) ->
     assert [step for step in range(8, 15) if checkpointer.should_save(step)] == [12, 13, 14]
 
 
-class SlowStore(FolderStore):
+class SlowStore(LocalStore):
     """A folder that takes a file only once it is let."""
 
     def __init__(self, root: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_checkpoint_is_due_after_so_many_seconds_unless_one_is_being_written(t
 def test_a_checkpoint_after_one_that_failed_clears_the_error(tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.write_text("")  # a file where a folder should be
-    store = FolderStore(place / "job")
+    store = LocalStore(place / "job")
     checkpointer = AsyncCheckpointer(
         CheckpointManager(store, "content", 1), CheckpointInterval(steps=1), Lease(store, "job")
     )

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dogbreed.data.dataset import load_manifest
-from dogbreed.data.pipeline import InputPipeline, Share
-from dogbreed.platform.errors import ImpossibleHere, TryAgain, UnknownName
-from dogbreed.platform.machine import Cluster
-from dogbreed.platform.storage import open_store
+from dogbreed.core.errors import EnvironmentUnsupported, RetryableError, UsageError
+from dogbreed.core.resources import ClusterSpec
+from dogbreed.core.storage import open_store
+from dogbreed.data.input_pipeline import BatchShard, InputPipeline
+from dogbreed.data.manifest import load_manifest
 from dogbreed.training.batches import train_batches
 from dogbreed.training.distributed import DistributedContext, resolve_strategy, run_interruptible
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe
-from tests.jobs.warm_job import run
+from tests.support.warm_job import run
 
 BATCH = 12
-ALONE, PAIR = Cluster(("localhost",), 0), Cluster(("a:2222", "b:2222"), 1)
+ALONE, PAIR = ClusterSpec(("localhost",), 0), ClusterSpec(("a:2222", "b:2222"), 1)
 MIXED = ("size=32", f"batch_size={BATCH}", "epochs=2", "class_weights=true", "augment.erase_prob=0.5")
 
 
@@ -31,7 +31,7 @@ def recipe(*settings: str) -> Recipe:
 
 
 def worker_batches(
-    dataset: Path, recipe: Recipe, share: Share, start: tuple[int, int] = (0, 0)
+    dataset: Path, recipe: Recipe, share: BatchShard, start: tuple[int, int] = (0, 0)
 ) -> list[list[np.ndarray]]:
     """Return the arrays of a worker's batches."""
     store = open_store(str(dataset))
@@ -48,8 +48,8 @@ def sorted_rows(parts: list[np.ndarray]) -> np.ndarray:
 @pytest.mark.parametrize(("workers", "cache"), [(2, "none"), (3, "decoded")])
 def test_the_shares_of_all_workers_are_the_batches_of_one_process(dataset: Path, workers: int, cache: str) -> None:
     chosen = recipe("augment.cutmix_prob=0.5", "augment.mixup_prob=0.5", f"cache={cache}")
-    whole = worker_batches(dataset, chosen, Share())
-    shares = [worker_batches(dataset, chosen, Share(index, workers)) for index in range(workers)]
+    whole = worker_batches(dataset, chosen, BatchShard())
+    shares = [worker_batches(dataset, chosen, BatchShard(index, workers)) for index in range(workers)]
     assert len(whole) == 4  # two epochs of two batches
     for number, batch in enumerate(whole):
         for column, array in enumerate(batch):  # photos, labels, weights
@@ -59,7 +59,7 @@ def test_the_shares_of_all_workers_are_the_batches_of_one_process(dataset: Path,
 
 
 def test_a_share_begins_in_the_middle_of_an_epoch(dataset: Path) -> None:
-    whole, later = (worker_batches(dataset, recipe(), Share(1, 2), begin) for begin in ((0, 0), (0, 1)))
+    whole, later = (worker_batches(dataset, recipe(), BatchShard(1, 2), begin) for begin in ((0, 0), (0, 1)))
     assert len(later) == 3
     for ours, theirs in zip(later, whole[1:], strict=True):
         assert all(np.array_equal(mine, other) for mine, other in zip(ours, theirs, strict=True))
@@ -67,7 +67,7 @@ def test_a_share_begins_in_the_middle_of_an_epoch(dataset: Path) -> None:
 
 def test_photos_that_may_be_mixed_are_with_one_worker() -> None:
     places = np.arange(24)
-    owners = [np.flatnonzero(Share(index, 3).has(tf.constant(places), 24)) for index in range(3)]
+    owners = [np.flatnonzero(BatchShard(index, 3).contains(tf.constant(places), 24)) for index in range(3)]
     assert sorted(np.concatenate(owners)) == list(places)
     assert all(set(23 - own) == set(own) for own in owners)
 
@@ -76,34 +76,34 @@ def test_auto_is_what_the_environment_calls_for() -> None:
     assert resolve_strategy("auto", ALONE, recipe()).name == "single"
     several = resolve_strategy("auto", PAIR, recipe())
     assert (several.name, several.num_processes, several.is_chief) == ("multiworker", 2, False)
-    assert several.batch_shard == Share(1, 2)
+    assert several.batch_shard == BatchShard(1, 2)
 
 
 @pytest.mark.parametrize(
     ("strategy", "cluster", "error", "words"),
     [
-        ("multiworker", ALONE, UnknownName, "names one worker; set TF_CONFIG"),
-        ("single", PAIR, UnknownName, "2 workers, which would all do the same"),
-        ("mirrored", PAIR, UnknownName, "use multiworker"),
-        ("mirrored", ALONE, ImpossibleHere, "needs two GPUs, TensorFlow sees 0"),
-        ("parallel", ALONE, UnknownName, "known are auto, single, mirrored, multiworker"),
+        ("multiworker", ALONE, UsageError, "names one worker; set TF_CONFIG"),
+        ("single", PAIR, UsageError, "2 workers, which would all do the same"),
+        ("mirrored", PAIR, UsageError, "use multiworker"),
+        ("mirrored", ALONE, EnvironmentUnsupported, "needs two GPUs, TensorFlow sees 0"),
+        ("parallel", ALONE, UsageError, "known are auto, single, mirrored, multiworker"),
     ],
 )
 def test_a_strategy_that_makes_no_sense_is_refused(
-    strategy: str, cluster: Cluster, error: type[Exception], words: str
+    strategy: str, cluster: ClusterSpec, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
         resolve_strategy(strategy, cluster, recipe())
 
 
 def test_what_several_workers_cannot_do_is_refused() -> None:
-    workers = DistributedContext("multiworker", Cluster(("a:1", "b:1", "c:1"), 0))
+    workers = DistributedContext("multiworker", ClusterSpec(("a:1", "b:1", "c:1"), 0))
     workers.check(recipe())  # 12 photos: two pairs each
-    with pytest.raises(UnknownName, match="cannot share 64 photos equally; use --batch-size 66"):
+    with pytest.raises(UsageError, match="cannot share 64 photos equally; use --batch-size 66"):
         workers.check(recipe("batch_size=64"))
-    with pytest.raises(UnknownName, match="--weights with --strategy multiworker"):
+    with pytest.raises(UsageError, match="--weights with --strategy multiworker"):
         workers.check(recipe("weights=imagenet"))
-    with pytest.raises(UnknownName, match="start one job for each --seed"):
+    with pytest.raises(UsageError, match="start one job for each --seed"):
         workers.check(recipe(), one_seed=False)
     DistributedContext().check(recipe("batch_size=7", "weights=imagenet"), one_seed=False)  # one device can
 
@@ -111,7 +111,7 @@ def test_what_several_workers_cannot_do_is_refused() -> None:
 def test_waiting_for_others_ends_with_75_when_they_do_not_come() -> None:
     forever = threading.Event()
     began = time.monotonic()
-    with pytest.raises(TryAgain, match="nobody came"):
+    with pytest.raises(RetryableError, match="nobody came"):
         run_interruptible(forever.wait, 0.5, "nobody came")
     assert time.monotonic() - began < 5
     forever.set()
@@ -127,11 +127,11 @@ def test_an_error_while_waiting_is_that_of_the_call() -> None:
 def test_a_lost_worker_is_75_and_other_errors_stay_what_they_are(error: Callable[..., Exception]) -> None:
     workers = DistributedContext("multiworker", PAIR)
     with (
-        pytest.raises(TryAgain, match=r"worker 1 of 2 lost another one.*aborted by: gone\)"),
+        pytest.raises(RetryableError, match=r"worker 1 of 2 lost another one.*aborted by: gone\)"),
         workers.translating_worker_loss(),
     ):
         raise error(None, None, "Graph execution error:\n\nCollective ops is aborted by: gone\n[[{{node}}]]")
-    with pytest.raises(TryAgain), workers.translating_worker_loss():
+    with pytest.raises(RetryableError), workers.translating_worker_loss():
         raise tf.errors.InternalError(None, None, "Collective ops is aborted by: gone")
     with pytest.raises(tf.errors.ResourceExhaustedError), workers.translating_worker_loss():
         raise tf.errors.ResourceExhaustedError(None, None, "too large")
@@ -141,7 +141,7 @@ def test_a_lost_worker_is_75_and_other_errors_stay_what_they_are(error: Callable
 
 @pytest.mark.parametrize("settings", [(), ("precision=mixed_float16", "steps_per_execution=2")])
 def test_two_devices_end_with_the_weights_of_one(dataset: Path, settings: tuple[str, ...]) -> None:
-    done = run("tests.training.mirrored", str(dataset), *settings)
+    done = run("tests.support.mirrored", str(dataset), *settings)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["replicas"] == 2

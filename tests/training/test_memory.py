@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from dogbreed.data.dataset import Manifest, load_manifest
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.data.sources import open_source
-from dogbreed.platform.errors import ImpossibleHere
-from dogbreed.platform.machine import GIB
-from dogbreed.platform.storage import FolderStore, open_store
+from dogbreed.core.errors import EnvironmentUnsupported
+from dogbreed.core.resources import GIB
+from dogbreed.core.storage import LocalStore, open_store
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.manifest import Manifest, load_manifest
+from dogbreed.data.raw import open_source
 from dogbreed.training import memory_estimate
 from dogbreed.training.build import build_and_compile
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe
-from tests.data.sources.other_data import write_tree
+from tests.support.other_data import write_tree
 
 ROOT = Path(__file__).parents[2]
 SMALL = apply_overrides(get_recipe("simple-64"), ["size=32", "batch_size=8"])
@@ -47,7 +47,9 @@ def test_a_plan_beyond_the_limit_names_a_batch_that_fits(monkeypatch: pytest.Mon
     monkeypatch.setattr(memory_estimate, "memory_limit", lambda: 4 * GIB)
     recipe = apply_overrides(SMALL, ["batch_size=1024"])
     parts = {"libraries": GIB, "batches ahead": GIB // 2, "decoded photos": 0, "activations": 11 * GIB}
-    with pytest.raises(ImpossibleHere, match=r"about 12\.5 GiB .*activations 11\.0.* 4\.0 GiB .*use --batch-size 256$"):
+    with pytest.raises(
+        EnvironmentUnsupported, match=r"about 12\.5 GiB .*activations 11\.0.* 4\.0 GiB .*use --batch-size 256$"
+    ):
         memory_estimate.check(parts, recipe)
     fitting = {name: size if name == "libraries" else size // 4 for name, size in parts.items()}
     memory_estimate.check(fitting, apply_overrides(SMALL, ["batch_size=256"]))
@@ -56,13 +58,13 @@ def test_a_plan_beyond_the_limit_names_a_batch_that_fits(monkeypatch: pytest.Mon
 def test_decoded_photos_are_the_first_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_estimate, "memory_limit", lambda: 4 * GIB)
     parts = {"libraries": GIB, "batches ahead": GIB // 2, "decoded photos": 9 * GIB, "activations": GIB}
-    with pytest.raises(ImpossibleHere, match=r"use --cache none$"):
+    with pytest.raises(EnvironmentUnsupported, match=r"use --cache none$"):
         memory_estimate.check(parts, SMALL)
 
 
 def test_where_nothing_fits_the_recipe_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_estimate, "memory_limit", lambda: GIB // 2)
-    with pytest.raises(ImpossibleHere, match=r"a smaller recipe, or a larger memory limit"):
+    with pytest.raises(EnvironmentUnsupported, match=r"a smaller recipe, or a larger memory limit"):
         memory_estimate.check({"libraries": GIB, "batches ahead": GIB // 64, "decoded photos": 0}, SMALL)
 
 
@@ -90,7 +92,7 @@ def train_within(
     preprocess: Callable[..., Manifest | None], tmp_path: Path
 ) -> Callable[[float], subprocess.CompletedProcess[str]]:
     """Train on batches that outweigh the libraries' variation, where so much of what is planned may be used."""
-    raw, data = FolderStore(tmp_path / "raw"), FolderStore(tmp_path / "data")
+    raw, data = LocalStore(tmp_path / "raw"), LocalStore(tmp_path / "data")
     keys = [f"{part}/{breed}/{n}.jpg" for part in ("train", "test") for breed in ("Pug", "Collie") for n in range(450)]
     write_tree(raw, keys)
     assert preprocess(open_source("image-folder", raw), data, size=64) is not None

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from dogbreed.platform.errors import UnknownName
-from dogbreed.training import zoo
+from dogbreed.core.errors import UsageError
+from dogbreed.models import registry
 from dogbreed.training.recipe import Recipe, apply_overrides, job_key
 from dogbreed.training.recipes import RECIPES, get_recipe
 
@@ -16,7 +16,7 @@ BUILT_ELSEWHERE = {"resnet50-224", "inceptionv3-224", "mobilenetv2-160", "effici
 )
 def test_a_named_recipe_builds_its_model_at_120_classes(name: str) -> None:
     recipe = get_recipe(name)
-    model = zoo.build(recipe.model, recipe.size, 120, recipe.dropout)
+    model = registry.build(recipe.model, recipe.size, 120, recipe.dropout)
     assert recipe.name == name
     assert model.input_shape == (None, recipe.size, recipe.size, 3)
     assert model.output_shape == (None, 120)
@@ -26,7 +26,7 @@ def test_a_named_recipe_builds_its_model_at_120_classes(name: str) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_named_recipe_names_a_model_that_takes_its_photos(name: str) -> None:
     recipe = get_recipe(name)
-    assert zoo.named(recipe.model).smallest <= recipe.size
+    assert registry.get(recipe.model).smallest <= recipe.size
 
 
 def test_settings_change_fields_by_their_type_and_reach_the_augmentation() -> None:
@@ -50,7 +50,7 @@ def test_settings_change_fields_by_their_type_and_reach_the_augmentation() -> No
     ],
 )
 def test_a_wrong_setting_is_named(setting: str, said: str) -> None:
-    with pytest.raises(UnknownName, match=said):
+    with pytest.raises(UsageError, match=said):
         apply_overrides(get_recipe("simple-64"), [setting])
 
 

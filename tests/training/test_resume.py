@@ -12,20 +12,20 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework.config import disable_op_determinism
 
-from dogbreed.data.dataset import load_manifest
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.data.split import VALIDATION
-from dogbreed.platform import stopping
-from dogbreed.platform.errors import Stopped
-from dogbreed.platform.lease import Lease
-from dogbreed.platform.storage import FolderStore, open_store
+from dogbreed.core import signals
+from dogbreed.core.errors import ShutdownRequested
+from dogbreed.core.lease import Lease
+from dogbreed.core.storage import LocalStore, open_store
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.manifest import load_manifest
+from dogbreed.data.splits import VALIDATION
+from dogbreed.models import keras_applications
+from dogbreed.models.weights import Weights
 from dogbreed.training import trainer
 from dogbreed.training.checkpoint import AsyncCheckpointer, CheckpointInterval, CheckpointManager
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe, recipe_for_weights
-from dogbreed.training.zoo import pretrained
-from dogbreed.training.zoo.weights import Weights
-from tests.training.listener import Listener
+from tests.support.listener import Listener
 
 TIMINGS = ("epoch_seconds", "images_per_second", "input_wait_fraction")
 PLAIN = ("size=32", "batch_size=8", "epochs=2", "warmup_epochs=1", "learning_rate=0.003")  # 3 steps an epoch
@@ -63,7 +63,7 @@ class Fault:
 class FaultyLease(Lease):
     """A lease that is checked once at the end of each step, which is where faults come or are armed."""
 
-    def __init__(self, store: FolderStore, fault: Fault, step: int) -> None:
+    def __init__(self, store: LocalStore, fault: Fault, step: int) -> None:
         super().__init__(store, "job")
         self._fault, self._step = fault, step
 
@@ -80,8 +80,8 @@ class FaultyPipeline(InputPipeline):
 
     fault: Fault
 
-    def evaluation(self, split: str) -> tf.data.Dataset:
-        batches = super().evaluation(split)
+    def eval_batches(self, split: str) -> tf.data.Dataset:
+        batches = super().eval_batches(split)
         if split != VALIDATION:
             return batches
 
@@ -110,8 +110,8 @@ class Case:
         self, fault: Fault, monkeypatch: pytest.MonkeyPatch, every: CheckpointInterval
     ) -> tuple[trainer.TrainResult, Listener]:
         """Train from the newest checkpoint on, with one fault."""
-        stopping.listen()
-        store, data = FolderStore(self.folder), open_store(str(self.dataset))
+        signals.install_handlers()
+        store, data = LocalStore(self.folder), open_store(str(self.dataset))
         manifest, listener = load_manifest(data), Listener()
         numbers = [int(path.name.split("-")[1]) for path in self.folder.glob("*-*-*")]
         checkpoints = CheckpointManager(store, "content", max(numbers, default=0) + 1)
@@ -155,7 +155,7 @@ def handlers() -> Iterator[None]:
     """Give both signals back to pytest."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
-    stopping.listen()  # forgets the signals that have come
+    signals.install_handlers()  # forgets the signals that have come
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -164,8 +164,8 @@ def handlers() -> Iterator[None]:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     path = tmp_path_factory.mktemp("weights") / "mobilenet-0.25.weights.h5"
     keras.utils.set_random_seed(1)
-    pretrained.application("MobileNet 0.25", 32).save_weights(path)
-    return Weights.of(path)
+    keras_applications.application("MobileNet 0.25", 32).save_weights(path)
+    return Weights.from_file(path)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,9 @@ def test_an_interrupted_training_ends_as_the_uninterrupted_one(
     case = Case(recipe, dataset, init, tmp_path / "interrupted")
     done = 0
     for fault in faults:
-        kind, every = (Crash, CheckpointInterval(steps=2)) if fault.crash else (Stopped, CheckpointInterval(steps=1000))
+        kind, every = (
+            (Crash, CheckpointInterval(steps=2)) if fault.crash else (ShutdownRequested, CheckpointInterval(steps=1000))
+        )
         with pytest.raises(kind):
             case.start(fault, monkeypatch, every)
         done = max(done, fault.step - fault.crash)

@@ -10,24 +10,25 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dogbreed.core.errors import DataError
+from dogbreed.core.storage import LocalStore, open_store
 from dogbreed.data.augment import Augment
-from dogbreed.data.dataset import Manifest, load_manifest
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.data.sources.stanford_dogs import StanfordDogs
-from dogbreed.data.view import View
-from dogbreed.platform.errors import DataContradiction
-from dogbreed.platform.storage import FolderStore, open_store
-from dogbreed.training import trainer, zoo
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.manifest import Manifest, load_manifest
+from dogbreed.data.raw.stanford_dogs import StanfordDogs
+from dogbreed.data.resize import ResizeSpec
+from dogbreed.evaluation.predict import predict
+from dogbreed.models import registry
+from dogbreed.training import trainer
 from dogbreed.training.batches import apply_mixup_cutmix
 from dogbreed.training.checkpoint import NullCheckpointer
 from dogbreed.training.distributed import DistributedContext
-from dogbreed.training.prediction import predict
 from dogbreed.training.progress import Progress
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe
 from dogbreed.training.state import Phase
 from dogbreed.training.steps import Evaluator
-from tests.training.listener import Listener
+from tests.support.listener import Listener
 
 Preprocess = Callable[..., Manifest | None]
 SHORT = apply_overrides(get_recipe("simple-64"), ["size=32", "batch_size=8", "warmup_epochs=0"])
@@ -77,7 +78,7 @@ def test_the_running_mean_of_the_weights_is_what_is_kept(dataset: Path) -> None:
     plain = train(dataset, apply_overrides(SHORT, ["epochs=1"]), Listener()).model.get_weights()
     slow = train(dataset, apply_overrides(SHORT, ["epochs=1", "ema_decay=0.999"]), Listener()).model.get_weights()
     keras.utils.set_random_seed(0)
-    begun = zoo.build(SHORT.model, SHORT.size, 4, SHORT.dropout).get_weights()
+    begun = registry.build(SHORT.model, SHORT.size, 4, SHORT.dropout).get_weights()
     moved = [np.abs(weights[0] - begun[0]).mean() for weights in (plain, slow)]
     assert 0.5 * moved[0] < moved[1] < 0.9 * moved[0]  # at 0.999 the mean stays where the first of 3 steps led
 
@@ -88,7 +89,7 @@ def test_training_stops_when_validation_no_longer_improves(dataset: Path) -> Non
 
 
 def test_a_loss_that_is_no_number_ends_with_65(dataset: Path) -> None:
-    with pytest.raises(DataContradiction, match="nothing is registered"):
+    with pytest.raises(DataError, match="nothing is registered"):
         train(dataset, apply_overrides(SHORT, ["epochs=3", "learning_rate=1e30"]), Listener())
 
 
@@ -135,30 +136,30 @@ def test_each_batch_is_mixed_in_one_way_at_most() -> None:
 
 
 def test_one_breed_is_nothing_to_learn(source: StanfordDogs, preprocess: Preprocess, tmp_path: Path) -> None:
-    preprocess(source, FolderStore(tmp_path), classes=("Inkpot_terrier",))
-    with pytest.raises(DataContradiction, match="one breed only"):
+    preprocess(source, LocalStore(tmp_path), classes=("Inkpot_terrier",))
+    with pytest.raises(DataError, match="one breed only"):
         train(tmp_path, SHORT, Listener())
 
 
 def test_without_a_validation_photo_there_is_nothing_to_choose_by(
     source: StanfordDogs, preprocess: Preprocess, tmp_path: Path
 ) -> None:
-    preprocess(source, FolderStore(tmp_path), per_class=3)  # a tenth of 3 is no photo
-    with pytest.raises(DataContradiction, match="no validation photos"):
+    preprocess(source, LocalStore(tmp_path), per_class=3)  # a tenth of 3 is no photo
+    with pytest.raises(DataError, match="no validation photos"):
         train(tmp_path, SHORT, Listener())
 
 
 def test_a_model_whose_answer_is_no_number_is_not_evaluated(dataset: Path) -> None:
-    model = zoo.build(SHORT.model, SHORT.size, 4, SHORT.dropout)
+    model = registry.build(SHORT.model, SHORT.size, 4, SHORT.dropout)
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
-    with pytest.raises(DataContradiction, match="probabilities that are no numbers on test"):
+    with pytest.raises(DataError, match="probabilities that are no numbers on test"):
         predict(model, open_small(dataset, SHORT), "test")
 
 
 def test_a_recipe_larger_than_the_data_says_what_to_do(dataset: Path) -> None:
     store = open_store(str(dataset))
-    with pytest.raises(DataContradiction, match="preprocess --size 512"):
-        InputPipeline(load_manifest(store), store, View(512), 8, Path("unused"))
+    with pytest.raises(DataError, match="preprocess --size 512"):
+        InputPipeline(load_manifest(store), store, ResizeSpec(512), 8, Path("unused"))
 
 
 def test_waiting_for_photos_is_measured_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:

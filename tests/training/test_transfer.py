@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dogbreed.data.dataset import load_manifest
-from dogbreed.data.pipeline import InputPipeline
-from dogbreed.platform.errors import UnknownName
-from dogbreed.platform.storage import open_store
-from dogbreed.training import finetune, trainer, zoo
+from dogbreed.core.errors import UsageError
+from dogbreed.core.storage import open_store
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.manifest import load_manifest
+from dogbreed.models import common, keras_applications, registry
+from dogbreed.models.weights import Weights
+from dogbreed.training import finetune, trainer
 from dogbreed.training.batches import add_class_weights
 from dogbreed.training.optimizer import LayerwiseAdamW
 from dogbreed.training.recipe import Recipe, apply_overrides, job_key
 from dogbreed.training.recipes import recipe_for_weights
 from dogbreed.training.steps import Evaluator
-from dogbreed.training.zoo import ends, pretrained
-from dogbreed.training.zoo.weights import Weights
-from tests.training.listener import Listener
+from tests.support.listener import Listener
 
 SETTINGS = ["model=mobilenet-0.25", "size=32", "batch_size=8", "epochs=2", "head.epochs=3", "warmup_epochs=0"]
 
@@ -29,8 +29,8 @@ SETTINGS = ["model=mobilenet-0.25", "size=32", "batch_size=8", "epochs=2", "head
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     path = tmp_path_factory.mktemp("weights") / "mobilenet-0.25.weights.h5"
     keras.utils.set_random_seed(1)
-    pretrained.application("MobileNet 0.25", 32).save_weights(path)
-    return Weights.of(path)
+    keras_applications.application("MobileNet 0.25", 32).save_weights(path)
+    return Weights.from_file(path)
 
 
 def train(dataset: Path, weights: Weights, *settings: str, **options: Any) -> trainer.TrainResult:
@@ -43,9 +43,9 @@ def train(dataset: Path, weights: Weights, *settings: str, **options: Any) -> tr
 
 def moved(model: keras.Model, weights: Weights) -> list[tuple[keras.Layer, bool]]:
     """Return the body's layers and whether their weights differ from the file's."""
-    fresh = pretrained.application("MobileNet 0.25", 32)
+    fresh = keras_applications.application("MobileNet 0.25", 32)
     fresh.load_weights(weights.path)
-    ours = [layer for layer in ends.leaves(ends.body(model)) if layer.weights]
+    ours = [layer for layer in common.leaf_layers(common.backbone(model)) if layer.weights]
     theirs = [layer for layer in fresh.layers if layer.weights]
     return [
         (layer, not all(np.array_equal(a, b) for a, b in zip(layer.get_weights(), other.get_weights(), strict=True)))
@@ -104,15 +104,15 @@ def test_the_head_alone_is_kept_when_the_body_makes_it_no_better(
 
 
 def test_a_body_and_a_head_share_the_models_layers() -> None:
-    model = zoo.build("mobilenet-0.25", 32, 5, 0.5)
+    model = registry.build("mobilenet-0.25", 32, 5, 0.5)
     photos = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-    features = ends.body(model).predict_on_batch(photos)
+    features = common.backbone(model).predict_on_batch(photos)
     assert features.shape == (3, 256)
-    assert np.allclose(ends.head(model).predict_on_batch(features), model.predict_on_batch(photos), atol=1e-6)
+    assert np.allclose(common.head(model).predict_on_batch(features), model.predict_on_batch(photos), atol=1e-6)
 
 
 def test_lower_layers_learn_more_slowly() -> None:
-    model = zoo.build("mobilenet-0.25", 32, 5, 0.0)
+    model = registry.build("mobilenet-0.25", 32, 5, 0.0)
     finetune.freeze_below(model, 0.5)
     scales = finetune.layer_lr_scales(model, 0.1)
     rates = list(scales.values())
@@ -167,5 +167,5 @@ def test_weights_of_one_content_have_one_job_key_wherever_they_lie() -> None:
 
 
 def test_a_recipe_that_would_train_nothing_is_refused() -> None:
-    with pytest.raises(UnknownName, match="nothing would be trained"):
+    with pytest.raises(UsageError, match="nothing would be trained"):
         Recipe("none", "simple", 64, trainable_fraction=0.0)

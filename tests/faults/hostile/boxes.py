@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dogbreed.data.dataset import Manifest
-from dogbreed.data.records import Example
-from dogbreed.platform.storage import FolderStore
+from dogbreed.core.storage import LocalStore
+from dogbreed.data.examples import Example
+from dogbreed.data.manifest import Manifest
 from tests.faults.hostile import made, preprocess
 from tests.faults.hostile.verdict import ACCEPTED, QUARANTINED, Item
 
@@ -92,12 +92,12 @@ def _now(key: str, folder: Path) -> str:
 @cache
 def views(crop: str) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     """Return each photo as tf.data shows it."""
-    from dogbreed.data.pipeline import InputPipeline
-    from dogbreed.data.view import View
+    from dogbreed.data.input_pipeline import InputPipeline
+    from dogbreed.data.resize import ResizeSpec
 
     out, manifest, records = results(crop)
-    flow = InputPipeline(manifest, FolderStore(out), View(SIZE), 32, out / "cache")
-    images = [image for split in manifest.splits for batch, _ in flow.evaluation(split) for image in batch.numpy()]
+    flow = InputPipeline(manifest, LocalStore(out), ResizeSpec(SIZE), 32, out / "cache")
+    images = [image for split in manifest.splits for batch, _ in flow.eval_batches(split) for image in batch.numpy()]
     return dict(zip(records, images, strict=True))
 
 
@@ -116,14 +116,14 @@ def _later(key: str, folder: Path) -> str:
 def _training(folder: Path) -> str:
     """Draw random views of the deferred crops for one epoch."""
     from dogbreed.data.augment import Augment
-    from dogbreed.data.pipeline import InputPipeline
-    from dogbreed.data.view import View
+    from dogbreed.data.input_pipeline import InputPipeline
+    from dogbreed.data.resize import ResizeSpec
 
     out, manifest, _ = results("defer")
-    flow = InputPipeline(manifest, FolderStore(out), View(SIZE), 32, out / "cache")
+    flow = InputPipeline(manifest, LocalStore(out), ResizeSpec(SIZE), 32, out / "cache")
     augment = Augment(min_area=0.05, max_aspect=2.0, hflip=True, margin_jitter=0.25)
-    shapes = [batch.shape.as_list() for batch, _ in flow.training(augment, seed=0, epochs=1)]
-    assert shapes == [[32, SIZE, SIZE, 3]] * flow.steps("train"), shapes
+    shapes = [batch.shape.as_list() for batch, _ in flow.train_batches(augment, seed=0, epochs=1)]
+    assert shapes == [[32, SIZE, SIZE, 3]] * flow.steps_per_epoch("train"), shapes
     return f"{ACCEPTED}: every batch is whole"
 
 

@@ -6,12 +6,12 @@ import zlib
 from functools import partial
 from pathlib import Path
 
-from dogbreed.data.sources.cifar import LAYOUTS, Cifar
-from dogbreed.platform.storage import FolderStore
-from tests.data.sources.other_data import cifar_archive
+from dogbreed.core.storage import LocalStore
+from dogbreed.data.raw.cifar import LAYOUTS, Cifar
 from tests.faults.hostile import made
 from tests.faults.hostile.tars import LONG, base256, pax
 from tests.faults.hostile.verdict import ACCEPTED, Item
+from tests.support.other_data import cifar_archive
 
 LAYOUT = LAYOUTS["cifar10"]
 DAMAGED = "refused 65: .* is truncated or damaged .*; fetch it again"
@@ -32,7 +32,7 @@ def _flipped(data: bytes, at: int) -> bytes:
 
 
 def _open(data: bytes, folder: Path) -> str:
-    store = FolderStore(folder)
+    store = LocalStore(folder)
     store.put(LAYOUT.archive, data)
     source = Cifar(store, "cifar10")
     return f"{ACCEPTED}: {sum(source.read(photo)[1:4] == b'PNG' for photo in source.photos)} photos"

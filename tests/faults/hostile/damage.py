@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dogbreed.data import image
-from dogbreed.data.sources.members import MEMBERS, make_listing
-from dogbreed.data.sources.stanford_dogs import StanfordDogs
-from dogbreed.platform.storage import FolderStore
+from dogbreed.core.storage import LocalStore
+from dogbreed.data import images
+from dogbreed.data.raw.archive_index import MEMBERS, build_index
+from dogbreed.data.raw.stanford_dogs import StanfordDogs
 from tests.faults.hostile import made
 from tests.faults.hostile.verdict import ACCEPTED, Item
 
@@ -33,9 +33,9 @@ def damages() -> Iterator[tuple[str, bytes]]:
 
 def _damage_later(damaged: bytes, listed: bool, folder: Path) -> str:
     """Change the photo's place in images.tar after it was indexed; a cut photo is filled with zeros."""
-    raw = FolderStore(made.write_raw(folder / "raw"))
+    raw = LocalStore(made.write_raw(folder / "raw"))
     if listed:
-        raw.put(MEMBERS, make_listing(raw).to_json())
+        raw.put(MEMBERS, build_index(raw).to_json())
     source = StanfordDogs(raw)
     original = made.photos()[NAME]
     whole = raw.read("images.tar")
@@ -44,7 +44,7 @@ def _damage_later(damaged: bytes, listed: bool, folder: Path) -> str:
     (raw.root / "images.tar").write_bytes(changed)
     source = StanfordDogs(raw) if listed else source
     photo = next(photo for photo in source.photos if photo.key == KEY)
-    return f"{ACCEPTED}: {image.decode(source.read(photo))!r}"
+    return f"{ACCEPTED}: {images.decode(source.read(photo))!r}"
 
 
 def damaged_later() -> list[Item]:
@@ -59,13 +59,13 @@ def damaged_later() -> list[Item]:
 
 def _damage_before(damaged: bytes, folder: Path) -> str:
     """Make the archive with the damaged photo; what still decodes are the pixels of this archive and its digest."""
-    whole, other = (FolderStore(made.write_raw(folder / name)) for name in ("whole", "other"))
+    whole, other = (LocalStore(made.write_raw(folder / name)) for name in ("whole", "other"))
     (other.root / "images.tar").write_bytes(made.tar({**made.photos(), NAME: damaged}))
     source = StanfordDogs(other)
     assert source.digest != StanfordDogs(whole).digest, "the digest of the source does not tell the damage"
     data = source.read(next(photo for photo in source.photos if photo.key == KEY))
     assert data == damaged
-    pixels = np.asarray(image.decode(data))
+    pixels = np.asarray(images.decode(data))
     assert pixels.ndim == 3, pixels.shape
     return f"{ACCEPTED}: {pixels.shape[1]} x {pixels.shape[0]} pixels under a digest of their own"
 

@@ -13,14 +13,14 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dogbreed.data import shards as product
-from dogbreed.data.copies import find_duplicates
-from dogbreed.data.dataset import MANIFEST, load_manifest, local_shards
-from dogbreed.data.options import DatasetConfig
-from dogbreed.data.plan import make_plan
-from dogbreed.data.sources.members import MEMBERS, make_listing
-from dogbreed.data.sources.stanford_dogs import StanfordDogs
-from dogbreed.platform.storage import FolderStore
+from dogbreed.core.storage import LocalStore
+from dogbreed.data import builder as product
+from dogbreed.data.config import DatasetConfig
+from dogbreed.data.duplicate_search import find_duplicates
+from dogbreed.data.manifest import MANIFEST, cache_shards, load_manifest
+from dogbreed.data.plan import plan_dataset
+from dogbreed.data.raw.archive_index import MEMBERS, build_index
+from dogbreed.data.raw.stanford_dogs import StanfordDogs
 from tests.faults.hostile import made
 from tests.faults.hostile.shards import committed
 from tests.faults.hostile.verdict import ACCEPTED, Item
@@ -81,37 +81,37 @@ def mutations(data: bytes) -> dict[str, bytes]:
 
 def _manifest(data: bytes, folder: Path) -> str:
     """Load a mutated manifest and do what a reader does with it."""
-    good = load_manifest(FolderStore(committed()))
-    store = FolderStore(Path(shutil.copytree(committed(), folder / "data")))
+    good = load_manifest(LocalStore(committed()))
+    store = LocalStore(Path(shutil.copytree(committed(), folder / "data")))
     (store.root / MANIFEST).write_bytes(data)
     found = load_manifest(store)
     for split in found.splits.values():
-        local_shards(store, split.shards, folder / "cache")
+        cache_shards(store, split.shards, folder / "cache")
     return f"{ACCEPTED}: {'the same as before' if found == good else 'with another meaning'}"
 
 
 def _finish(key: str, data: bytes, folder: Path) -> str:
     """Finish a dataset one part of which is mutated."""
-    good = load_manifest(FolderStore(committed()))
-    out = FolderStore(Path(shutil.copytree(committed(), folder / "data")))
+    good = load_manifest(LocalStore(committed()))
+    out = LocalStore(Path(shutil.copytree(committed(), folder / "data")))
     (out.root / MANIFEST).unlink()
     (out.root / key).write_bytes(data)
-    plan = make_plan(_source(), DatasetConfig(size=32))
+    plan = plan_dataset(_source(), DatasetConfig(size=32))
     with ThreadPoolExecutor(1) as pool:
-        plan = make_plan(plan.source, plan.config, find_duplicates(plan, out, pool))
-    found = product.finish(plan, out, max_quarantined=1)
+        plan = plan_dataset(plan.source, plan.config, find_duplicates(plan, out, pool))
+    found = product.finalize(plan, out, max_quarantined=1)
     assert found is not None
     return f"{ACCEPTED}: {'the same as before' if found == good else 'with another meaning'}"
 
 
 @cache
 def _source() -> StanfordDogs:
-    return StanfordDogs(FolderStore(committed().parent / "raw"))
+    return StanfordDogs(LocalStore(committed().parent / "raw"))
 
 
 def _members(data: bytes, folder: Path) -> str:
     """Open an archive with a mutated members.json and read every photo."""
-    raw = FolderStore(made.write_raw(folder / "raw"))
+    raw = LocalStore(made.write_raw(folder / "raw"))
     good = StanfordDogs(raw)
     raw.put(MEMBERS, data)
     found = StanfordDogs(raw)
@@ -146,4 +146,4 @@ def _items_of(key: str) -> list[Item]:
 def mutated_indexes() -> list[Item]:
     """Return members.json mutated."""
     with tempfile.TemporaryDirectory() as folder:
-        return _items(make_listing(FolderStore(made.write_raw(Path(folder)))).to_json(), _members)
+        return _items(build_index(LocalStore(made.write_raw(Path(folder)))).to_json(), _members)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from dogbreed.data.dataset import Manifest, load_manifest
-from dogbreed.platform.storage import FolderStore
+from dogbreed.core.storage import LocalStore
+from dogbreed.data.manifest import Manifest, load_manifest
 from tests.faults.hostile import made, photos, preprocess, xmls
 from tests.faults.hostile.preprocess import Done
 from tests.faults.hostile.verdict import ACCEPTED, QUARANTINED, REFUSED, Item
@@ -101,7 +101,7 @@ def _done() -> tuple[Path, Done, bool, Done]:
 
 @cache
 def _manifest() -> Manifest:
-    return load_manifest(FolderStore(_done()[0] / "out"))
+    return load_manifest(LocalStore(_done()[0] / "out"))
 
 
 @cache

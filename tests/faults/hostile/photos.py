@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dogbreed.data import image
+from dogbreed.data import images
 from tests.faults.hostile import made
 from tests.faults.hostile.verdict import ACCEPTED, Item
 
@@ -151,16 +151,16 @@ def _deep(pixels: Pixels) -> bytes:
 
 
 def _decode(data: bytes, folder: Path) -> str:
-    pixels = np.asarray(image.decode(data))
+    pixels = np.asarray(images.decode(data))
     return f"{ACCEPTED}: {pixels.shape}"
 
 
 def _compare(data: bytes, wanted: Pixels, error: int, folder: Path) -> str:
     """Decode and compare; a record of it is an RGB JPEG of the same size."""
-    pixels = np.asarray(image.decode(data))
+    pixels = np.asarray(images.decode(data))
     assert pixels.shape == wanted.shape, f"{pixels.shape}, not {wanted.shape}"
     difference = int(np.abs(pixels.astype(int) - wanted).max())
-    record = Image.open(io.BytesIO(image.encode(pixels)))
+    record = Image.open(io.BytesIO(images.encode(pixels)))
     assert (record.format, record.mode, record.size) == ("JPEG", "RGB", (wanted.shape[1], wanted.shape[0]))
     return f"{ACCEPTED}: " + (
         f"within {error}" if difference <= error else f"off by {difference} of 255, more than {error}"

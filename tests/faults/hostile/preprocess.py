@@ -9,9 +9,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from dogbreed.data.dataset import Manifest, load_manifest
-from dogbreed.data.records import Example, read_shard
-from dogbreed.platform.storage import FolderStore
+from dogbreed.core.storage import LocalStore
+from dogbreed.data.examples import Example, read_shard
+from dogbreed.data.manifest import Manifest, load_manifest
 
 ROOT = Path(__file__).parents[3]
 NOWHERE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}  # MLflow being down is a warning
@@ -24,12 +24,12 @@ def dataset(raw: Path, out: Path, *options: str) -> Manifest:
 
     with contextlib.redirect_stdout(io.StringIO()):
         main.main(["--raw", str(raw), "--out", str(out), "--size", "32", *options], standalone_mode=False)
-    return load_manifest(FolderStore(out))
+    return load_manifest(LocalStore(out))
 
 
 def records(out: Path, manifest: Manifest) -> dict[str, Example]:
     """Return every record of a dataset by its key, in the manifest's order."""
-    store = FolderStore(out)
+    store = LocalStore(out)
     shards = [shard for split in manifest.splits.values() for shard in split.shards]
     return {record.key: record for shard in shards for record in read_shard(store.read(shard.key))}
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from moto.server import ThreadedMotoServer
 
-from dogbreed.data.dataset import load_manifest, local_shards, read_verified
-from dogbreed.platform.errors import DogbreedError
-from dogbreed.platform.storage import FolderStore, S3Store, Store
+from dogbreed.core.errors import DogbreedError
+from dogbreed.core.storage import LocalStore, S3Store, Store
+from dogbreed.data.manifest import cache_shards, load_manifest, read_verified
 from tests.faults.hostile import made, preprocess
 from tests.faults.hostile.verdict import ACCEPTED, Item
 
@@ -50,7 +50,7 @@ def _swapped(data: bytes) -> bytes:
 
 def _other(data: bytes) -> bytes:
     """Return a valid shard of the same dataset: that of another split."""
-    shards = [split.shards[0] for split in load_manifest(FolderStore(committed())).splits.values() if split.shards]
+    shards = [split.shards[0] for split in load_manifest(LocalStore(committed())).splits.values() if split.shards]
     return next(other for shard in shards if (other := (committed() / shard.key).read_bytes()) != data)
 
 
@@ -80,13 +80,13 @@ def _server() -> ThreadedMotoServer:
 def _open(mutate: Callable[[bytes], bytes], bucket: str | None, folder: Path) -> str:
     """Open a dataset with one mutated shard in the three ways that there are; all must refuse it."""
     copy = Path(shutil.copytree(committed(), folder / "data"))
-    shard = load_manifest(FolderStore(copy)).split("train").shards[0]
+    shard = load_manifest(LocalStore(copy)).split("train").shards[0]
     good = (copy / shard.key).read_bytes()
     assert mutate(good) != good
     (copy / shard.key).write_bytes(mutate(good))
-    store = _copied(copy, bucket) if bucket else FolderStore(copy)
+    store = _copied(copy, bucket) if bucket else LocalStore(copy)
     ways: list[Callable[[], object]] = [
-        lambda: local_shards(store, [shard], folder / "cache"),
+        lambda: cache_shards(store, [shard], folder / "cache"),
         lambda: _flow(store, folder / "copies"),
         lambda: read_verified(store, shard),
     ]
@@ -106,10 +106,10 @@ def _copied(folder: Path, name: str) -> Store:
 
 def _flow(store: Store, cache: Path) -> None:
     from dogbreed.data.augment import Augment
-    from dogbreed.data.pipeline import InputPipeline
-    from dogbreed.data.view import View
+    from dogbreed.data.input_pipeline import InputPipeline
+    from dogbreed.data.resize import ResizeSpec
 
-    InputPipeline(load_manifest(store), store, View(32), 2, cache).training(Augment(), seed=0, epochs=1)
+    InputPipeline(load_manifest(store), store, ResizeSpec(32), 2, cache).train_batches(Augment(), seed=0, epochs=1)
 
 
 def _code(way: Callable[[], object]) -> int:
@@ -133,7 +133,7 @@ def mutated_shards() -> list[Item]:
 def _train(folder: Path) -> str:
     """Train on a dataset with a damaged shard as a process: 65 and one line, no traceback."""
     copy = Path(shutil.copytree(committed(), folder / "data"))
-    shard = load_manifest(FolderStore(copy)).split("train").shards[0]
+    shard = load_manifest(LocalStore(copy)).split("train").shards[0]
     (copy / shard.key).write_bytes(_swapped((copy / shard.key).read_bytes()))
     tracking = f"sqlite:///{folder}/mlflow.db"
     command = ("train", "--data", str(copy), "--recipe", "cifar10-resnet")

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dogbreed.data import image
-from dogbreed.data.image import BadPhoto
-from dogbreed.data.sources.members import MEMBERS, make_listing
-from dogbreed.data.sources.stanford_dogs import StanfordDogs
-from dogbreed.platform.storage import FolderStore
+from dogbreed.core.storage import LocalStore
+from dogbreed.data import images
+from dogbreed.data.images import InvalidImage
+from dogbreed.data.raw.archive_index import MEMBERS, build_index
+from dogbreed.data.raw.stanford_dogs import StanfordDogs
 from tests.faults.hostile import made
 from tests.faults.hostile.verdict import Ignored, Item, summary
 
@@ -48,15 +48,15 @@ def open_source(folder: Path, **archives: bytes) -> str:
     raw = made.write_raw(folder / "deep" / "raw", **archives)
     before = sorted(folder.rglob("*"))
     with Ignored() as ignored:
-        source = StanfordDogs(FolderStore(raw))
-    problems = Counter(photo.problem for photo in source.photos if photo.problem)
+        source = StanfordDogs(LocalStore(raw))
+    problems = Counter(photo.invalid_reason for photo in source.photos if photo.invalid_reason)
     usable = 0
     for photo in source.photos:
-        if not photo.problem:
+        if not photo.invalid_reason:
             try:
-                image.decode(source.read(photo))
+                images.decode(source.read(photo))
                 usable += 1
-            except BadPhoto as error:
+            except InvalidImage as error:
                 problems[str(error)] += 1
     assert sorted(folder.rglob("*")) == before, "something was written"
     assert not ESCAPED.exists(), "something was written outside"
@@ -181,7 +181,7 @@ def _open_cut(offset: int, listed: bool, filled: bool, folder: Path) -> str:
     whole = made.tar(_ending_in_zeros(KINDS[0]))
     if listed:
         raw = made.write_raw(folder / "deep" / "raw", images=whole)
-        (raw / MEMBERS).write_bytes(make_listing(FolderStore(raw)).to_json())
+        (raw / MEMBERS).write_bytes(build_index(LocalStore(raw)).to_json())
     return open_source(folder, images=whole[:offset] + bytes(len(whole) - offset if filled else 0))
 
 

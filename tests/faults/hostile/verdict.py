@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from dogbreed.data.annotation import BadAnnotation
-from dogbreed.data.image import BadPhoto
-from dogbreed.platform.errors import DogbreedError
+from dogbreed.core.errors import DogbreedError
+from dogbreed.data.boxes import InvalidAnnotation
+from dogbreed.data.images import InvalidImage
 
 REFUSED, QUARANTINED, ACCEPTED, TRACEBACK = "refused", "quarantined", "accepted", "traceback"
 SECONDS = 60  # for one item: the slowest is a whole job
@@ -56,7 +56,7 @@ def judge(item: Item, seconds: int = SECONDS) -> Verdict:
     try:
         with tempfile.TemporaryDirectory(prefix="hostile-") as folder, _limited(seconds):
             outcome = item.check(Path(folder))
-    except (BadPhoto, BadAnnotation) as error:
+    except (InvalidImage, InvalidAnnotation) as error:
         outcome = f"{QUARANTINED}: {error}"
     except DogbreedError as error:
         outcome = f"{REFUSED} {error.exit_code}: {error}"

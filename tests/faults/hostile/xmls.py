@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
-from dogbreed.data.annotation import XML_LIMIT, parse_annotation
+from dogbreed.data.boxes import XML_LIMIT, parse_voc
 from tests.faults.hostile import made
 from tests.faults.hostile.verdict import ACCEPTED, Item
 
@@ -69,7 +69,7 @@ NUMBERS = {"1_0": False, "٣": False, "１２": False, "0x10": False, "1,5": Fal
 
 def _parse(xml: bytes, folder: Path) -> str:
     with mock.patch.object(socket, "socket", side_effect=AssertionError("the network was used")):
-        return f"{ACCEPTED}: {parse_annotation(xml)}"
+        return f"{ACCEPTED}: {parse_voc(xml)}"
 
 
 def _short(expected: str) -> str:

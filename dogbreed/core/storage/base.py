@@ -1,0 +1,77 @@
+"""The API that folders and s3:// prefixes share. A put never overwrites and is never half visible."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from dogbreed.core.errors import AlreadyExists, DataError
+
+STREAM_BLOCK = 8 << 20  # bytes a read when a whole archive is streamed: 95 requests for images.tar
+
+
+class Store(ABC):
+    """Objects under one prefix; keys are relative, with `/` between their parts."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+
+    def uri_of(self, key: str) -> str:
+        """Return the full URI of `key`, for messages."""
+        return f"{self.uri}/{key}"
+
+    @abstractmethod
+    def read(self, key: str) -> bytes:
+        """Return the whole object; NotFound when there is none."""
+
+    @abstractmethod
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer at the object's end."""
+
+    @abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """Return a buffered reader over the whole object."""
+
+    @abstractmethod
+    def put(self, key: str, data: bytes) -> None:
+        """Write a new object (`If-None-Match: *`); AlreadyExists when the key is taken."""
+
+    @abstractmethod
+    def put_file(self, key: str, path: Path) -> None:
+        """Write a new object from a file; AlreadyExists when the key is taken."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys that start with `prefix`, in order."""
+
+    @abstractmethod
+    def size(self, key: str) -> int | None:
+        """Return the object's length in bytes, None when there is no such object."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove the object; no error when it is not there."""
+
+    def server_time(self) -> datetime | None:
+        """Return the server's time in UTC, None where objects are files."""
+        return None
+
+    def local_path(self, key: str) -> Path | None:
+        """Return the file behind `key` where objects are files, None elsewhere."""
+        return None
+
+    def commit(self, key: str, data: bytes) -> bool:
+        """Put once: True when written, False when the same bytes are there, DataError for others.
+
+        A reply that was lost makes a retried put meet its own object, hence the comparison.
+        """
+        try:
+            self.put(key, data)
+        except AlreadyExists as taken:
+            if self.read(key) != data:
+                raise DataError(
+                    f"{self.uri_of(key)} exists with other content; choose another prefix or delete it first"
+                ) from taken
+            return False
+        return True

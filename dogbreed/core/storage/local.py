@@ -1,0 +1,94 @@
+"""Objects as files below a folder."""
+
+import errno
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from dogbreed.core.errors import AlreadyExists, NotFound
+from dogbreed.core.storage.base import STREAM_BLOCK, Store
+
+TEMPORARY = ".dogbreed-"  # how the name of a file that is not yet an object begins
+
+
+class LocalStore(Store):
+    """Objects as plain files below a folder."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(str(root))
+        self.root = root
+
+    def read(self, key: str) -> bytes:
+        with self.open(key) as stream:
+            return stream.read()
+
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        with self.open(key) as stream:
+            stream.seek(offset)
+            return stream.read(length)
+
+    def open(self, key: str) -> BinaryIO:
+        try:
+            return (self.root / key).open("rb")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound(f"{self.uri_of(key)} does not exist") from error
+
+    def local_path(self, key: str) -> Path | None:
+        return self.root / key
+
+    def put(self, key: str, data: bytes) -> None:
+        self._link(key, io.BytesIO(data))
+
+    def put_file(self, key: str, path: Path) -> None:
+        with path.open("rb") as stream:
+            self._link(key, stream)
+
+    def _link(self, key: str, content: BinaryIO) -> None:
+        """Write outside the prefix, then link: a killed writer leaves nothing that a reader could see.
+
+        Where the prefix is a mount of its own or its parent is not writable, the file is written inside.
+        """
+        target = self.root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        outside = self.root.absolute().parent
+        if outside.stat().st_dev == self.root.stat().st_dev and os.access(outside, os.W_OK):
+            try:
+                return self._link_from(outside, target, content)
+            except OSError as error:
+                if error.errno != errno.EXDEV:  # two mounts of one disk
+                    raise
+        return self._link_from(self.root, target, content)
+
+    def _link_from(self, scratch: Path, target: Path, content: BinaryIO) -> None:
+        content.seek(0)
+        with tempfile.NamedTemporaryFile(dir=scratch, prefix=TEMPORARY) as temporary:
+            shutil.copyfileobj(content, temporary, STREAM_BLOCK)
+            temporary.flush()
+            os.fchmod(temporary.fileno(), 0o644)
+            os.fsync(temporary.fileno())
+            try:
+                os.link(temporary.name, target)
+            except FileExistsError as error:
+                raise AlreadyExists(f"{target} exists") from error
+            except FileNotFoundError:  # a delete has removed the empty folder meanwhile
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.link(temporary.name, target)
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        paths = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith(TEMPORARY))
+        yield from sorted(key for path in paths if (key := path.relative_to(self.root).as_posix()).startswith(prefix))
+
+    def size(self, key: str) -> int | None:
+        path = self.root / key
+        return path.stat().st_size if path.is_file() else None
+
+    def delete(self, key: str) -> None:
+        (self.root / key).unlink(missing_ok=True)
+        with suppress(OSError):  # it holds other objects, or is not there
+            if "/" in key:
+                (self.root / key).parent.rmdir()

@@ -1,0 +1,99 @@
+"""Boxes and the Pascal VOC annotation files that hold them."""
+
+import math
+import re
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import ParseError, fromstring
+
+XML_LIMIT = 64 << 10  # bytes; the largest published annotation has under 4 KiB
+REASON_LIMIT = 200  # characters of what a parser says about hostile content
+NUMBER = re.compile(r"\s*[+-]?\d+(\.\d+)?(e[+-]?\d+)?\s*", re.ASCII)  # float() also takes 1_000 and Arabic digits
+
+
+class InvalidAnnotation(ValueError):
+    """An annotation file that cannot be used; the text is the reason kept in the quarantine."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in stored pixels, 0-based: left and top inclusive, right and bottom exclusive."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        """Pixels; negative where right is left of left."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """Pixels; negative where bottom is above top."""
+        return self.bottom - self.top
+
+    @property
+    def area(self) -> float:
+        """Square pixels; 0 where right is left of left."""
+        return max(self.width, 0) * max(self.height, 0)
+
+    def clip(self, width: float, height: float) -> "Box":
+        """Return the part inside an image of `width` x `height` pixels; its area may be 0."""
+        return Box(
+            min(max(self.left, 0), width),
+            min(max(self.top, 0), height),
+            min(max(self.right, 0), width),
+            min(max(self.bottom, 0), height),
+        )
+
+    def expand(self, margin: float) -> "Box":
+        """Return the box with `margin` times its width and height added on each side."""
+        x, y = margin * self.width, margin * self.height
+        return Box(self.left - x, self.top - y, self.right + x, self.bottom + y)
+
+    def scale(self, factor: float) -> "Box":
+        """Return the box in an image resized by `factor`."""
+        return Box(self.left * factor, self.top * factor, self.right * factor, self.bottom * factor)
+
+
+def parse_voc(xml: bytes, breed: str | None = None) -> tuple[Box, ...]:
+    """Return the boxes of a VOC file in its own order.
+
+    File names inside the file are ignored: 624 published files carry a literal `%s` there, so a photo is
+    known by its path. Raises InvalidAnnotation for anything but a plain file with at least one box, and for one whose
+    objects are all of another breed than `breed`.
+    """
+    if len(xml) > XML_LIMIT:
+        raise InvalidAnnotation(f"annotation of {len(xml)} bytes, limit {XML_LIMIT}")
+    try:
+        root = fromstring(xml, forbid_dtd=True)
+        boxes = tuple(_box(element) for element in root.iter("bndbox"))
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+        raise InvalidAnnotation(f"unreadable annotation: {error}"[:REASON_LIMIT]) from error
+    if not boxes:
+        raise InvalidAnnotation("annotation without a box")
+    names = {element.findtext("name", "").strip() for element in root.iter("object")}
+    if breed is not None and breed not in names:
+        raise InvalidAnnotation(f"annotation names {', '.join(sorted(names))}, the folder {breed}"[:REASON_LIMIT])
+    return boxes
+
+
+def _box(element: Element) -> Box:
+    sides = [element.findtext(side, "") for side in ("xmin", "ymin", "xmax", "ymax")]
+    numbers = [float(side) for side in sides if NUMBER.fullmatch(side)]
+    if not (len(numbers) == 4 and all(map(math.isfinite, numbers))):
+        raise ValueError(f"box {sides}")
+    return Box(*numbers)
+
+
+def select_boxes(boxes: tuple[Box, ...], objects: str) -> tuple[Box, ...]:
+    """Return the boxes that `objects` names: the `largest`, the `first` or `each`."""
+    if objects == "each":
+        return boxes
+    if objects == "first":
+        return boxes[:1]
+    return (max(boxes, key=lambda box: box.area),)

@@ -1,0 +1,72 @@
+"""The configuration of a dataset, with its defaults and checks; nothing heavy is imported here."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from dogbreed.core.errors import UsageError
+
+CROPS = ("box", "none", "defer")
+OBJECTS = ("largest", "first", "each")
+SPLIT_MODES = ("official", "stratified")
+RESAMPLES = ("lanczos", "area")
+RESIZE_MODES = ("keep-aspect", "squash")
+TTA = ("none", "flip")  # kinds of test-time augmentation
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """What determines a dataset besides its source; every field enters the configuration's hash."""
+
+    size: int = 224  # shorter side of a crop, pixels
+    crop: str = "box"
+    margin: float = 0.1  # fraction of the box's width and height added on each side
+    objects: str = "largest"
+    resample: str = "lanczos"
+    resize_mode: str = "keep-aspect"  # squash: each crop becomes a square, so that training has nothing to resize
+    split: str = "official"
+    seed: int = 0  # of the validation carve
+    keep_duplicates: bool = False  # keep duplicates of test images in train and validation
+    classes: tuple[str, ...] = ()  # all when empty
+    per_class: int | None = None  # at most so many images of each class in train and in test
+    shards: int | None = None  # about so many in all; None: 512 images each
+
+    def __post_init__(self) -> None:
+        choices = (
+            (self.crop, CROPS),
+            (self.objects, OBJECTS),
+            (self.resample, RESAMPLES),
+            (self.resize_mode, RESIZE_MODES),
+            (self.split, SPLIT_MODES),
+        )
+        for value, known in choices:
+            if value not in known:
+                raise UsageError(f"unknown value {value!r}; known are {', '.join(known)}")
+        if self.resize_mode == "squash" and self.crop == "defer":
+            raise UsageError("resize mode squash needs the crop now; choose crop box or none")
+        if not 16 <= self.size <= 1024:
+            raise UsageError(f"size {self.size} is outside 16 to 1024 pixels")
+        if not 0 <= self.margin <= 1:
+            raise UsageError(f"margin {self.margin} is outside 0 to 1 box sides")
+        for name, count in (("per-class", self.per_class), ("shards", self.shards)):
+            if count is not None and count < 1:
+                raise UsageError(f"{name} {count} is below 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the manifest's `config`.
+
+        A field that is added later is left out while it has its default, so that digests of older datasets stay.
+        """
+        return {
+            "size": self.size,
+            "crop": self.crop,
+            "margin": self.margin,
+            "objects": self.objects,
+            "resample": self.resample,
+            "resize_mode": self.resize_mode,
+            "split": self.split,
+            "seed": self.seed,
+            "keep_duplicates": self.keep_duplicates,
+            "classes": list(self.classes),
+            "per_class": self.per_class,
+            "shards": self.shards,
+        }

@@ -1,0 +1,159 @@
+"""Index of an uncompressed tar in a store: where each member lies, and the hash of it and of the whole."""
+
+import hashlib
+import io
+import logging
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from dogbreed.core.canonical_json import sha256_hex
+from dogbreed.core.errors import CorruptData, NotFound
+from dogbreed.core.storage import Store
+
+END = 1024  # bytes: a whole tar ends with two empty 512-byte blocks
+MEMBER_LIMIT = 64 << 20  # bytes; the largest published photo has 8.4 million pixels
+HEADER_LIMIT = 64 << 10  # bytes of all headers of one member: its own, long names, PAX records
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One regular file inside a tar: its place and the SHA-256 of its content."""
+
+    name: str
+    offset: int
+    size: int
+    sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry of the archive index."""
+        return {"name": self.name, "offset": self.offset, "size": self.size, "sha256": self.sha256}
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> "Member":
+        """Return what `to_dict` was made of."""
+        return cls(entry["name"], entry["offset"], entry["size"], entry["sha256"])
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A tar in a store: length in bytes, SHA-256, and its members where they are indexed."""
+
+    bytes: int
+    sha256: str
+    members: tuple[Member, ...] = ()
+
+
+def index(store: Store, key: str, visit: Callable[[str, bytes], None] | None = None) -> Archive:
+    """Stream a tar once and return its index; `visit(name, content)` sees each regular file.
+
+    Nothing is extracted. CorruptData for a tar that is not whole: tarfile takes a cut at a header and a stray empty
+    block for a clean end, so the closing blocks are asked for and nothing but zeros may follow them.
+    """
+    try:
+        opened = store.open(key)
+    except NotFound as error:
+        raise NotFound(f"{store.uri_of(key)} does not exist; run jobs.fetch --raw {store.uri} first") from error
+    stream, members = TarStream(opened), []
+    try:
+        with opened:
+            for member, content in read_files(stream, MEMBER_LIMIT):
+                digest = sha256_hex(content)
+                members.append(Member(member.name, member.offset_data, len(content), digest))
+                if visit:
+                    visit(member.name, content)
+    except tarfile.TarError as error:
+        raise CorruptData(
+            f"{store.uri_of(key)} is truncated or damaged ({error}); delete it and run jobs.fetch"
+        ) from error
+    return Archive(stream.count, stream.digest.hexdigest(), tuple(members))
+
+
+def read_files(
+    stream: "TarStream", limit: int, wanted: Callable[[str], bool] = lambda name: True
+) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """Yield each regular file that is wanted with its content, then read on to the stream's end.
+
+    Links and devices are logged and ignored. tarfile.ReadError for a member of more than `limit` bytes, before any of
+    them is read or skipped, for headers that make tarfile fall, recurse or allocate, and for a tar that is not whole.
+    """
+    try:
+        with tarfile.open(fileobj=stream, mode="r:") as tar:
+            while (member := tar.next()) is not None:
+                stream.end_header()
+                _check_size(member, tar.offset - member.offset_data, limit)
+                if not (member.isreg() or member.isdir()):
+                    log.warning("ignored %r: a link, a device or of a type of its own", member.name)
+                elif member.isreg() and wanted(member.name):
+                    stream.seek(member.offset_data)
+                    yield member, stream.read_content(member.size)
+            stream.read_rest(tar.offset)
+    except (ValueError, LookupError, ArithmeticError, RecursionError) as error:
+        raise tarfile.ReadError(f"unreadable header: {error}") from error
+
+
+def _check_size(member: tarfile.TarInfo, skipped: int, limit: int) -> None:
+    """Raise tarfile.ReadError unless a member and the bytes up to the next header are within the limit."""
+    if member.issparse() or min(member.size, skipped) < 0 or max(member.size, skipped) > limit + tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"{member.name!r} is sparse or has {member.size} bytes, limit {limit}")
+
+
+class TarStream(io.RawIOBase):
+    """The file that tarfile reads headers from: forward only, few bytes a member, all that passes hashed and counted.
+
+    tarfile believes any length that a header claims. The limit is here because which of its methods parses a header
+    differs between patch releases, while `read` and `seek` of the file it is given stay.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._allowed = stream, HEADER_LIMIT
+        self.digest, self.count, self.filled = hashlib.sha256(), 0, 0
+
+    def tell(self) -> int:
+        return self.count
+
+    def read(self, size: int = -1) -> bytes:
+        """Return bytes of a header; tarfile.ReadError beyond HEADER_LIMIT since the last `end_header`."""
+        self._allowed -= size
+        if size < 0 or self._allowed < 0:
+            raise tarfile.ReadError(f"a header before byte {self.count} claims {size} bytes, limit {HEADER_LIMIT}")
+        return self._take(size)
+
+    def end_header(self) -> None:
+        """Allow as many bytes for the next member's headers."""
+        self._allowed = HEADER_LIMIT
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Read on to an offset, or to the end if that comes first."""
+        if offset < self.count:
+            raise tarfile.ReadError(f"a header at byte {self.count} leads back to {offset}")
+        while self.count < offset and self._take(min(offset - self.count, 1 << 20)):
+            pass
+        return self.count
+
+    def read_content(self, size: int) -> bytes:
+        """Return `size` bytes of a member; tarfile.ReadError when there are fewer."""
+        content = self._take(size)
+        if len(content) < size:
+            raise tarfile.ReadError("unexpected end of data")
+        return content
+
+    def read_rest(self, end: int) -> None:
+        """Read on to the end; tarfile.ReadError unless two empty blocks and only zeros follow the last member."""
+        while self._take(1 << 20):
+            pass
+        if self.filled > end:
+            raise tarfile.ReadError(f"neither a header nor the end is at byte {end}")
+        if self.count < end + END:
+            raise tarfile.ReadError("it ends before its closing blocks")
+
+    def _take(self, size: int) -> bytes:
+        block = self._stream.read(size)
+        self.digest.update(block)
+        if content := len(block.rstrip(b"\0")):
+            self.filled = self.count + content
+        self.count += len(block)
+        return block

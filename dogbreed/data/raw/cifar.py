@@ -1,0 +1,103 @@
+"""The binary archives of CIFAR-10 and CIFAR-100 (never the pickled ones).
+
+Layout: https://www.cs.toronto.edu/~kriz/cifar.html (Krizhevsky, 2009). A record is its labels, a byte each, then
+32 x 32 pixels as all reds, all greens and all blues, row by row.
+"""
+
+import gzip
+import io
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from dogbreed.core.canonical_json import sha256_hex
+from dogbreed.core.errors import CorruptData, NotFound
+from dogbreed.core.storage import Store
+from dogbreed.data.raw import SourceImage
+from dogbreed.data.raw.archive import TarStream, read_files
+from dogbreed.data.splits import TEST, TRAIN
+
+SIDE = 32  # pixels
+PIXELS = 3 * SIDE * SIDE  # bytes
+LIMIT = 512 << 20  # bytes of one member, unpacked; the largest published one has 154 MB
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What one of the archives holds: files of train and test, the file of names, and the label that is used."""
+
+    archive: str
+    train: tuple[str, ...]
+    test: str
+    names: str
+    labels: int  # bytes before the pixels; the last one is the class
+
+
+LAYOUTS = {
+    "cifar10": Layout(
+        "cifar-10-binary.tar.gz",
+        tuple(f"data_batch_{n}.bin" for n in range(1, 6)),
+        "test_batch.bin",
+        "batches.meta.txt",
+        1,
+    ),
+    "cifar100": Layout("cifar-100-binary.tar.gz", ("train.bin",), "test.bin", "fine_label_names.txt", 2),
+}
+
+
+class Cifar:
+    """The pictures of one binary archive under `raw`; see dogbreed.data.raw.Source."""
+
+    def __init__(self, raw: Store, name: str) -> None:
+        self._layout = LAYOUTS[name]
+        self._where = raw.uri_of(self._layout.archive)
+        try:
+            packed = raw.read(self._layout.archive)
+        except NotFound as error:
+            raise NotFound(f"{self._where} does not exist; put the binary archive of {name} there") from error
+        self.digest = sha256_hex(packed)
+        self._files = self._unpack(packed)
+        classes = self._files[self._layout.names].decode("ascii", "replace").split()
+        self.photos = [photo for file, split in self._parts() for photo in self._records(file, split, classes)]
+
+    def _parts(self) -> Iterator[tuple[str, str]]:
+        yield from ((file, TRAIN) for file in self._layout.train)
+        yield self._layout.test, TEST
+
+    def _unpack(self, packed: bytes) -> dict[str, bytes]:
+        wanted = {*self._layout.train, self._layout.test, self._layout.names}
+        files = {}
+        try:
+            with gzip.open(io.BytesIO(packed)) as plain:
+                tar = TarStream(plain)  # type: ignore[arg-type]
+                for member, content in read_files(tar, LIMIT, lambda name: PurePosixPath(name).name in wanted):
+                    files[PurePosixPath(member.name).name] = content
+        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise CorruptData(f"{self._where} is truncated or damaged ({error}); fetch it again") from error
+        if missing := wanted - files.keys():
+            raise CorruptData(f"{self._where} lacks {', '.join(sorted(missing))}; fetch it again")
+        return files
+
+    def _records(self, file: str, split: str, classes: list[str]) -> Iterator[SourceImage]:
+        data, length = self._files[file], self._layout.labels + PIXELS
+        if not data or len(data) % length:
+            raise CorruptData(
+                f"{file} in {self._where} has {len(data)} bytes, not a multiple of {length}; fetch it again"
+            )
+        labels = data[self._layout.labels - 1 :: length]
+        if max(labels) >= len(classes):
+            raise CorruptData(f"{file} in {self._where} has label {max(labels)}, {len(classes)} classes are named")
+        yield from (SourceImage(f"{file}/{n:05}", classes[label], split) for n, label in enumerate(labels))
+
+    def read(self, image: SourceImage) -> bytes:
+        file, number = image.key.split("/")
+        start = int(number) * (self._layout.labels + PIXELS) + self._layout.labels
+        planes = np.frombuffer(self._files[file], np.uint8, PIXELS, start).reshape(3, SIDE, SIDE)
+        buffer = io.BytesIO()
+        Image.fromarray(planes.transpose(1, 2, 0)).save(buffer, "PNG")
+        return buffer.getvalue()

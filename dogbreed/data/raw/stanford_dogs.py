@@ -1,0 +1,127 @@
+"""The published Stanford Dogs archives: images.tar, annotation.tar and, for the official split, lists.tar.
+
+Layout: http://vision.stanford.edu/aditya86/ImageNetDogs/ (Khosla et al., FGVC workshop, CVPR 2011).
+"""
+
+import logging
+import re
+from pathlib import PurePosixPath
+
+from dogbreed.core import canonical_json
+from dogbreed.core.canonical_json import sha256_hex
+from dogbreed.core.errors import CorruptData, DataError
+from dogbreed.core.storage import Store
+from dogbreed.data.boxes import Box, InvalidAnnotation, parse_voc
+from dogbreed.data.raw import SourceImage
+from dogbreed.data.raw.archive import Archive, Member, index
+from dogbreed.data.raw.archive_index import ANNOTATION, IMAGES, LISTS, MEMBERS, ArchiveIndex, load_index, same_archive
+from dogbreed.data.raw.matlab import read_matlab
+from dogbreed.data.splits import TEST, TRAIN
+
+PHOTO = re.compile(r"Images/(?P<key>n\d{8}-[\w-]+/n\d{8}_\d+)\.jpg", re.ASCII)
+XML = re.compile(r"Annotation/(?P<key>n\d{8}-(?P<breed>[\w-]+)/n\d{8}_\d+)", re.ASCII)
+
+log = logging.getLogger(__name__)
+
+
+class StanfordDogs:
+    """The photos of the three archives under `raw`; see dogbreed.data.raw.Source.
+
+    Every key that the images, the annotations or the lists name becomes a Photo; one that lacks
+    its counterpart carries a problem instead of vanishing.
+    """
+
+    def __init__(self, raw: Store) -> None:
+        self._raw = raw
+        boxes: dict[str, tuple[Box, ...] | InvalidAnnotation] = {}
+        archive_index = load_index(raw)
+        archives = {IMAGES: archive_index.archives[IMAGES] if archive_index else index(raw, IMAGES)}
+        archives[ANNOTATION] = index(raw, ANNOTATION, lambda name, xml: _read_xml(boxes, name, xml))
+        official: dict[str, str] = {}
+        if raw.size(LISTS) is not None:
+            archives[LISTS] = index(raw, LISTS, lambda name, mat: _read_list(official, name, mat))
+        _compare(raw, archives, archive_index)
+        self._members = _members(archives[IMAGES])
+        self.digest = canonical_json.digest({name: archive.sha256 for name, archive in archives.items()})
+        keys = sorted(self._members.keys() | boxes.keys() | official.keys())
+        self.photos = [self._photo(key, boxes.get(key), official) for key in keys]
+
+    def _photo(
+        self, key: str, boxes: tuple[Box, ...] | InvalidAnnotation | None, official: dict[str, str]
+    ) -> SourceImage:
+        problem = None
+        if key not in self._members:
+            problem = "no photo in images.tar"
+        elif boxes is None:
+            problem = "no annotation"
+        elif isinstance(boxes, InvalidAnnotation):
+            problem = str(boxes)
+        elif official and key not in official:
+            problem = "in neither train_list nor test_list"
+        found = boxes if isinstance(boxes, tuple) else ()
+        return SourceImage(key, key.split("/")[0], official.get(key), found, problem)
+
+    def read(self, image: SourceImage) -> bytes:
+        member = self._members[image.key]
+        data = self._raw.read_range(IMAGES, member.offset, member.size)
+        if sha256_hex(data) != member.sha256:
+            raise CorruptData(
+                f"{member.name} in {self._raw.uri_of(IMAGES)} differs from its index; delete the archive and run "
+                f"jobs.fetch"
+            )
+        return data
+
+
+def _compare(raw: Store, archives: dict[str, Archive], archive_index: ArchiveIndex | None) -> None:
+    """Raise CorruptData when an archive that was read is not the one in members.json."""
+    for name, archive in archives.items():
+        if archive_index and not same_archive(archive, archive_index.archives[name]):
+            raise CorruptData(
+                f"{raw.uri_of(name)} is not the archive that {MEMBERS} describes; "
+                "delete whichever is wrong and run jobs.fetch"
+            )
+
+
+def _members(images: Archive) -> dict[str, Member]:
+    members: dict[str, Member] = {}
+    for member in images.members:
+        match = PHOTO.fullmatch(member.name)
+        if match is None:
+            log.warning("ignored %r: not a photo of the published layout", member.name)
+        elif members.setdefault(match["key"], member) is not member:
+            raise DataError(f"{member.name} stands twice in {IMAGES}; fetch the archive again")
+    return members
+
+
+def _read_xml(boxes: dict[str, tuple[Box, ...] | InvalidAnnotation], name: str, xml: bytes) -> None:
+    match = XML.fullmatch(name)
+    if match is None:
+        log.warning("ignored %r: not an annotation of the published layout", name)
+        return
+    if match["key"] in boxes:
+        raise DataError(f"{name} stands twice in {ANNOTATION}; fetch the archive again")
+    try:
+        boxes[match["key"]] = parse_voc(xml, match["breed"])
+    except InvalidAnnotation as error:
+        boxes[match["key"]] = error
+
+
+def _read_list(official: dict[str, str], name: str, mat: bytes) -> None:
+    """Enter the keys of train_list.mat and test_list.mat; file_list.mat is their union.
+
+    Raises DataError when a label stands for two breeds, or a breed for two labels.
+    """
+    split = {"train_list.mat": TRAIN, "test_list.mat": TEST}.get(PurePosixPath(name).name)
+    if split is None:
+        return
+    try:
+        content = read_matlab(mat)
+        keys = [str(name).removesuffix(".jpg") for name in content["file_list"]]
+        pairs = {(label, key.split("/")[0]) for key, label in zip(keys, content["labels"], strict=True)}
+    except (ValueError, KeyError) as error:
+        raise CorruptData(f"{name} in {LISTS} is damaged ({error!r}); delete it and run jobs.fetch") from error
+    if not len(pairs) == len({label for label, _ in pairs}) == len({breed for _, breed in pairs}):
+        raise DataError(f"the labels of {name} in {LISTS} contradict its file names; fetch the archive again")
+    for key in keys:
+        if official.setdefault(key, split) != split:
+            raise DataError(f"{key} stands in the train and in the test list")

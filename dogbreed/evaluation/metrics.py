@@ -1,0 +1,110 @@
+"""Metrics of a classifier from its labels and probabilities: numbers for MLflow and a table by breed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dogbreed.data.class_names import breed_name as breed_name
+
+Labels = npt.NDArray[np.integer[Any]]
+Probabilities = npt.NDArray[np.float32]
+
+
+def compute_metrics(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
+    """Return top1, top5, macro_f1 (fractions 0-1) and loss (mean negative log likelihood, nats).
+
+    labels: int [N] in 0..C-1; probabilities: [N, C], rows that sum to 1. macro_f1 is the mean over all
+    C classes, 0 for one without photos. ValueError: no photos, or what `validate` finds.
+    """
+    means = per_example(labels, probabilities).mean()
+    f1 = macro_f1(labels, probabilities.argmax(axis=1), probabilities.shape[1])
+    return {"top1": float(means["top1"]), "top5": float(means["top5"]), "macro_f1": f1, "loss": float(means["loss"])}
+
+
+def per_example(labels: Labels, probabilities: Probabilities) -> pd.DataFrame:
+    """Return one row a photo: top1, top5 (0.0 or 1.0) and loss (nats), whose means are the scores.
+
+    Of equal probabilities the first class ranks first, as in argmax. ValueError: as in `compute_metrics`.
+    """
+    labels, probabilities = _require_nonempty(*validate(labels, probabilities))
+    # Not top_k_accuracy_score: it breaks ties from the last class on, so that top5 could fall below top1.
+    ranked = np.argsort(-probabilities, axis=1, kind="stable")
+    rank = np.argmax(ranked == labels[:, np.newaxis], axis=1)
+    true = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=1)[:, 0]
+    # clipped at 1.2e-7 (15.9 nats); Keras clips at 1e-7, so the two losses agree
+    loss = -np.log(np.maximum(true, np.finfo(np.float32).eps), dtype=np.float64)
+    return pd.DataFrame({"top1": (rank == 0).astype(float), "top5": (rank < 5).astype(float), "loss": loss})
+
+
+def macro_f1(labels: Labels, predicted: Labels, classes: int) -> float:
+    """Return the mean F1 of all classes, 0 for one that is neither there nor predicted."""
+    hits = np.bincount(labels[labels == predicted], minlength=classes)
+    both = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
+    return float(np.mean(2 * hits / np.maximum(both, 1)))
+
+
+def per_class(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> pd.DataFrame:
+    """Return one row a class, in class order, of how well its photos (argmax of the row) are recognised.
+
+    Columns: breed (str), photos (int), precision, recall, f1 (fractions 0-1; 0 where undefined),
+    most_confused_with (the breed its photos are most often mistaken for, or ""), confused (int, how many).
+    ValueError: no photos, or what `validate` finds.
+    """
+    from sklearn.metrics import precision_recall_fscore_support  # takes a second, which jobs without scores spare
+
+    labels, probabilities = _require_nonempty(*validate(labels, probabilities, classes))
+    predicted = probabilities.argmax(axis=1)
+    every_class = np.arange(len(classes))
+    precision, recall, f1, photos = precision_recall_fscore_support(
+        labels, predicted, labels=every_class, zero_division=0
+    )
+    mistakes = confusion_counts(labels, predicted, len(classes))
+    np.fill_diagonal(mistakes, 0)
+    confused = mistakes.max(axis=1)
+    breeds = [breed_name(name) for name in classes]
+    mistaken_for = [
+        breeds[other] if times else "" for other, times in zip(mistakes.argmax(axis=1), confused, strict=True)
+    ]
+    columns = {"breed": breeds, "photos": photos, "precision": precision, "recall": recall, "f1": f1}
+    return pd.DataFrame({**columns, "most_confused_with": mistaken_for, "confused": confused})
+
+
+def confusion_counts(labels: Labels, predicted: Labels, classes: int) -> npt.NDArray[np.int64]:
+    """Return int64 [classes, classes]: photos by true class (row) and predicted class (column)."""
+    from sklearn.metrics import confusion_matrix
+
+    if not len(labels):  # scikit-learn refuses an empty array, a picture of an empty split is still wanted
+        return np.zeros((classes, classes), dtype=np.int64)
+    counts = confusion_matrix(labels, predicted, labels=np.arange(classes))
+    return np.asarray(counts, dtype=np.int64)
+
+
+def validate(
+    labels: Labels, probabilities: Probabilities, classes: Sequence[str] | None = None
+) -> tuple[Labels, Probabilities]:
+    """Return labels as int64 [N] and probabilities as float32 [N, C].
+
+    ValueError: shapes that do not belong together, fewer than two classes, a label outside 0..C-1,
+    a value that is not finite or not in 0-1, or a number of class names other than C.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float32)
+    if labels.ndim != 1 or probabilities.ndim != 2 or len(labels) != len(probabilities):
+        raise ValueError(f"found labels {labels.shape} and probabilities {probabilities.shape}; pass [N] and [N, C]")
+    count = probabilities.shape[1]
+    if count < 2 or (classes is not None and len(classes) != count):
+        names = "" if classes is None else f" and {len(classes)} class names"
+        raise ValueError(f"found {count} columns of probabilities{names}; pass one for each of 2+ classes")
+    if not np.all((probabilities >= 0) & (probabilities <= 1)):  # false for NaN and infinities too
+        raise ValueError("found probabilities that are not finite or not in 0-1; pass softmax, not logits")
+    if len(labels) and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= count):
+        raise ValueError(f"found labels that are not integers in 0..{count - 1}; pass those of these classes")
+    return labels.astype(np.int64), probabilities
+
+
+def _require_nonempty(labels: Labels, probabilities: Probabilities) -> tuple[Labels, Probabilities]:
+    if not len(labels):
+        raise ValueError("found no photos to score; evaluate a split that has some")
+    return labels, probabilities

@@ -1,0 +1,56 @@
+"""Both ends of every model: uint8 photos in, float32 probabilities out."""
+
+from collections.abc import Iterator
+
+import keras
+from keras import layers
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of pixels in 0 to 1, red, green, blue
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def image_input(size: int) -> keras.KerasTensor:
+    """Return the input of a model: uint8 [n, size, size, 3]."""
+    return keras.Input((size, size, 3), dtype="uint8", name="photo")
+
+
+def rescale_to_unit_range(photo: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the photos in -1 to 1."""
+    return layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(photo)
+
+
+def normalize_imagenet(photo: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the photos with ImageNet's mean 0 and standard deviation 1 in each channel: about -2.1 to 2.6."""
+    scale = [1 / (255 * std) for std in IMAGENET_STD]
+    offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    return layers.Rescaling(scale, offset=offset, name="rescale")(photo)
+
+
+def classification_head(
+    photo: keras.KerasTensor, features: keras.KerasTensor, classes: int, dropout: float, name: str
+) -> keras.Model:
+    """Return the model from `photo` over features [n, width] and logits to float32 probabilities [n, classes]."""
+    x = layers.Dropout(dropout, name="dropout")(features)
+    x = layers.Dense(classes, name="logits")(x)
+    # float32: 16 bits would round probabilities, and with them the loss
+    return keras.Model(photo, layers.Softmax(name="probabilities", dtype="float32")(x), name=name)
+
+
+def backbone(model: keras.Model) -> keras.Model:
+    """Return the part below the head, sharing its layers: uint8 [n, size, size, 3] in, features [n, width] out."""
+    return keras.Model(model.input, model.get_layer("dropout").input)
+
+
+def head(model: keras.Model) -> keras.Model:
+    """Return the head, sharing its layers: features [n, width] in, float32 probabilities [n, classes] out."""
+    features = keras.Input(model.get_layer("dropout").input.shape[1:])
+    x = model.get_layer("logits")(model.get_layer("dropout")(features))
+    return keras.Model(features, model.get_layer("probabilities")(x))
+
+
+def leaf_layers(layer: keras.Layer) -> Iterator[keras.Layer]:
+    """Yield the layers inside a model that hold no others, nested models included, in the order of the graph."""
+    for inner in getattr(layer, "layers", ()):
+        yield from leaf_layers(inner)
+    if not hasattr(layer, "layers"):
+        yield layer

@@ -1,0 +1,242 @@
+"""The model that people take away: encoded photos in, breeds out. MLflow loads it from this file (no pickle)."""
+
+import base64
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import keras
+import mlflow
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from mlflow.models import ModelSignature
+from mlflow.models.model import ModelInfo
+from mlflow.types import ColSpec, Schema
+from mlflow.types.schema import Array, Object, Property
+
+from dogbreed.core.canonical_json import sha256_hex
+from dogbreed.core.errors import CorruptData, DataError
+from dogbreed.data import images
+from dogbreed.data.class_names import breed_name, wordnet_id
+from dogbreed.data.images import InvalidImage, Pixels
+from dogbreed.data.manifest import FORMAT, classes_from_list, classes_to_list
+from dogbreed.data.resize import ResizeSpec, crop_and_resize, fit_region
+
+REQUIREMENTS = (  # of this file and its imports, beside TensorFlow, whose package has another name in the CPU image
+    "keras",
+    "mlflow-skinny",
+    "numpy",
+    "pandas",
+    "pillow",
+    "simplejpeg",
+    "opencv-python-headless",
+    "defusedxml",
+)
+BATCH = 64  # photos that the model sees at a time, however many are asked about
+BEST = 5
+OLD_METADATA = "card.json"  # of format 2
+_TOP5 = Array(Object([Property("class", "string"), Property("probability", "double")]))
+SIGNATURE = ModelSignature(
+    # A binary column would be decoded by MLflow's server, which refuses the whole batch for one row that is no base64.
+    inputs=Schema([ColSpec("string", "image")]),
+    outputs=Schema(
+        [
+            ColSpec("string", "class", required=False),
+            ColSpec("string", "wordnet_id", required=False),  # photos of one's own have none
+            ColSpec("double", "probability", required=False),
+            ColSpec(_TOP5, "top5"),
+            ColSpec("string", "error", required=False),
+        ]
+    ),
+)
+COLUMNS = SIGNATURE.outputs.input_names()
+
+ResponseRow = dict[str, Any]  # column -> value
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """What has to be known to use the weights: classes in label order, input size, and the data behind them."""
+
+    classes: tuple[str, ...]
+    size: int  # pixels a side
+    resize_mode: str
+    dataset_digest: str
+
+    @property
+    def view(self) -> ResizeSpec:
+        """How a photo becomes the model's square."""
+        return ResizeSpec(self.size, self.resize_mode)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of metadata.json."""
+        return {
+            "format": FORMAT,
+            "classes": classes_to_list(self.classes),
+            "size": self.size,
+            "resize_mode": self.resize_mode,
+            "dataset_digest": self.dataset_digest,
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "ModelMetadata":
+        """Return what `to_dict` was made of; KeyError or TypeError for anything else."""
+        classes = classes_from_list(content["classes"])
+        return cls(classes, content["size"], content["resize_mode"], content["dataset_digest"])
+
+
+class Classifier(mlflow.pyfunc.PythonModel):
+    """Takes a column `image` of encoded photos, bytes or base64 text; gives a row for each (see `predict_rows`)."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the Keras model and its card from the logged artifacts."""
+        self._model, self._metadata = _load(Path(context.artifacts["model"]), Path(context.artifacts["metadata"]))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Return one row a photo."""
+        photos = [preprocess(data, self._metadata.view) for data in model_input["image"]]
+        # objects: in a column of numbers None becomes NaN, which MLflow's server writes and JSON does not know
+        return pd.DataFrame(predict_rows(self._model, self._metadata, photos), columns=COLUMNS, dtype=object)
+
+
+def preprocess(data: object, view: ResizeSpec) -> Pixels | InvalidImage:
+    """Return a photo as uint8 [size, size, 3], as the model sees it, or why it cannot be used.
+
+    data: the bytes of a JPEG or PNG, or those as base64 text, which may be a data: URI.
+    """
+    try:
+        photo = tf.constant(images.decode_with_exif_orientation(data if isinstance(data, bytes) else _from_text(data)))
+    except InvalidImage as error:
+        return error
+    whole = tf.constant([0.0, 0.0, *map(float, photo.shape[:2])])
+    return np.asarray(crop_and_resize(photo, fit_region(whole, view.mode), view.size))
+
+
+def _from_text(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise InvalidImage(f"neither bytes nor base64 text but {type(text).__name__}")
+    encoded = text.partition(",")[2] if text.startswith("data:") else text
+    try:
+        return base64.b64decode("".join(encoded.split()), validate=True)
+    except ValueError as error:
+        raise InvalidImage(f"not base64 text: {error}") from error
+
+
+def predict_rows(
+    model: keras.Model, metadata: ModelMetadata, photos: Sequence[Pixels | InvalidImage]
+) -> list[ResponseRow]:
+    """Return a row for each of `preprocess` photos: class, wordnet_id, probability, top5, error.
+
+    probability is rounded to a millionth; top5 is a list of {class, probability}, the best first. Of a photo that
+    cannot be used `error` says why, and the other columns are empty.
+    """
+    squares = [photo for photo in photos if not isinstance(photo, InvalidImage)]
+    batches = [np.stack(squares[start : start + BATCH]) for start in range(0, len(squares), BATCH)]
+    found = iter([row for batch in batches for row in model.predict_on_batch(batch)])
+    return [
+        _error(str(photo)) if isinstance(photo, InvalidImage) else _response_row(metadata, next(found))
+        for photo in photos
+    ]
+
+
+def _response_row(metadata: ModelMetadata, probabilities: np.ndarray) -> ResponseRow:
+    if not np.isfinite(probabilities).all():
+        return _error("the model's answer is no number")
+    ranked = np.argsort(-probabilities, kind="stable")[:BEST]
+    best = [(metadata.classes[label], round(float(probabilities[label]), 6)) for label in ranked]
+    name, probability = best[0]
+    top5 = [{"class": breed_name(name), "probability": probability} for name, probability in best]
+    known = {"class": breed_name(name), "wordnet_id": wordnet_id(name), "probability": probability}
+    return {**known, "top5": top5, "error": None}
+
+
+def _error(text: str) -> ResponseRow:
+    return {"class": None, "wordnet_id": None, "probability": None, "top5": [], "error": text}
+
+
+def _load(model: Path, card: Path) -> tuple[keras.Model, ModelMetadata]:
+    content = ModelMetadata.from_dict(json.loads(card.read_text()))
+    return keras.models.load_model(model, compile=False, safe_mode=True), content
+
+
+def load(folder: Path) -> tuple[keras.Model, ModelMetadata]:
+    """Return the Keras model and the card inside a downloaded MLflow model, or where `save` put them.
+
+    DataError when they are not there or cannot be read.
+    """
+    model, card = _files(folder)
+    _check_format(folder)
+    if not (model.exists() and card.exists()):
+        raise DataError(f"{folder} holds no dogbreed model (artifacts/model.keras and metadata.json)")
+    try:
+        return _load(model, card)
+    except Exception as error:  # Keras raises whatever its parts do: zipfile, h5py, json, TypeError
+        raise CorruptData(f"the model at {folder} cannot be loaded ({error}); train it again") from error
+
+
+def _check_format(folder: Path) -> None:
+    """Raise DataError for a model that another format of this suite has written."""
+    _, metadata = _files(folder)
+    found: object = FORMAT
+    if metadata.exists():
+        with suppress(ValueError, AttributeError):  # `load` says what is wrong with a damaged file
+            found = json.loads(metadata.read_text()).get("format")
+    elif (metadata.parent / OLD_METADATA).exists():
+        found = 2
+    if found != FORMAT:
+        raise DataError(
+            f"the model at {folder} has format {found}, this version reads {FORMAT}; "
+            "train it again with jobs.train --restart"
+        )
+
+
+def model_path(folder: Path) -> Path:
+    """Return the Keras model inside a downloaded MLflow model."""
+    model, _ = _files(folder)
+    _check_format(folder)
+    if not model.exists():
+        raise DataError(f"{folder} holds no dogbreed model (artifacts/model.keras)")
+    return model
+
+
+def save(model: keras.Model, metadata: ModelMetadata, folder: Path) -> tuple[Path, Path]:
+    """Write model and card below `folder`, as in a logged model, and return their paths."""
+    weights, text = _files(folder)
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    keras.Model(model.input, model.output, name=model.name).save(weights)  # without optimizer and its moments
+    text.write_text(json.dumps(metadata.to_dict(), indent=1))
+    return weights, text
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the SHA-256 of the model and the card in a downloaded MLflow model."""
+    return sha256_hex(b"".join(path.read_bytes() for path in _files(folder)))
+
+
+def _files(folder: Path) -> tuple[Path, Path]:
+    return folder / "artifacts" / "model.keras", folder / "artifacts" / "metadata.json"
+
+
+def log_model(model: keras.Model, metadata: ModelMetadata, example: bytes) -> ModelInfo:
+    """Log the model to the active run; `example` is an encoded photo."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights, text = save(model, metadata, Path(folder))
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=__file__,
+            artifacts={"model": str(weights), "metadata": str(text)},
+            code_paths=[str(Path(__file__).parents[1])],
+            signature=SIGNATURE,
+            input_example=pd.DataFrame({"image": [base64.b64encode(example).decode()]}),
+            pip_requirements=[f"tensorflow=={tf.__version__}", *(f"{name}=={version(name)}" for name in REQUIREMENTS)],
+        )
+    return cast(ModelInfo, info)
+
+
+mlflow.models.set_model(Classifier())  # what MLflow looks for when it runs this file

@@ -1,0 +1,74 @@
+"""What a preprocessed dataset leaves in its MLflow run."""
+
+import logging
+import re
+from collections import Counter
+
+import pandas as pd
+
+from dogbreed.core.errors import DogbreedError
+from dogbreed.core.storage import Store
+from dogbreed.data.manifest import Manifest
+from dogbreed.data.near_duplicates import draw_duplicates
+from dogbreed.data.plan import ShardPlan, plan_dataset
+from dogbreed.data.preview import draw_classes, images_by_class
+from dogbreed.data.splits import SPLITS
+from dogbreed.evaluation.figures import bars
+from dogbreed.tracking import runs
+from dogbreed.tracking.mlflow_errors import ping
+from dogbreed.tracking.runs import CONFIG_ID, Run
+
+NUMBER = re.compile(r"-?\d[\d.]*(e[+-]?\d+)?")
+
+log = logging.getLogger(__name__)
+
+
+def log_dataset(plan: ShardPlan, manifest: Manifest, store: Store, images_per_second: float | None) -> None:
+    """Write the run of a preprocessed dataset unless there is one; MLflow being down is a warning.
+
+    `images_per_second` is the rate of this worker, None where it made nothing.
+    """
+    try:
+        ping()
+        if runs.finished_run("preprocess", CONFIG_ID, manifest.config_id):
+            return
+        tags = {CONFIG_ID: manifest.config_id}
+        with runs.start_run("preprocess", manifest.config_id, manifest.config, tags) as run:
+            runs.log_input(manifest, store, "preprocess")
+            rate = {} if images_per_second is None else {"images_per_second": images_per_second}
+            run.log_metrics(0, {**manifest.metrics(), **rate})
+            run.log_text("manifest.json", manifest.to_json().decode())
+            _log_tables(run, manifest)
+            _log_figures(run, plan, manifest, store)
+    except DogbreedError as error:
+        log.warning("the dataset is complete, but its run in MLflow is not: %s", error)
+
+
+def quarantine_reasons(manifest: Manifest) -> pd.DataFrame:
+    """Return the columns reason, images, example; reasons that differ in numbers only are one."""
+    reasons = {entry.source_id: NUMBER.sub("n", entry.reason) for entry in manifest.quarantine}
+    examples = {reason: key for key, reason in reversed(reasons.items())}
+    rows = [(reason, count, examples[reason]) for reason, count in Counter(reasons.values()).most_common()]
+    return pd.DataFrame(rows, columns=["reason", "images", "example"])
+
+
+def _log_tables(run: Run, manifest: Manifest) -> None:
+    tables = {
+        "quarantine": pd.DataFrame(manifest.quarantine, columns=["source_id", "reason"]),
+        "quarantine_by_reason": quarantine_reasons(manifest),
+        "duplicates": pd.DataFrame(manifest.duplicates, columns=["source_id", "other", "kind"]),
+    }
+    for name, table in tables.items():
+        run.log_text(f"tables/{name}.csv", table.to_csv(index=False))
+
+
+def _log_figures(run: Run, plan: ShardPlan, manifest: Manifest, store: Store) -> None:
+    plan = plan_dataset(plan.source, plan.config, manifest.duplicates)  # without the duplicates that were excluded
+    counts = images_by_class(plan, manifest)
+    table = pd.DataFrame([[counts[breed, split] for split in SPLITS] for breed in manifest.classes], columns=SPLITS)
+    table.insert(0, "class", manifest.classes)
+    run.log_text("tables/images_by_class.csv", table.to_csv(index=False))
+    run.log_figure("images_by_class", bars.class_histogram(table))
+    run.log_figure("classes", draw_classes(store, manifest, counts), "jpg")  # a PNG of photos has eight times the bytes
+    if near := [pair for pair in manifest.duplicates if pair.kind != "file"]:  # equal files need no look
+        run.log_figure("duplicates", draw_duplicates(plan.source, near), "jpg")

@@ -1,0 +1,119 @@
+"""A lease: one live holder, and a dead one loses it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dogbreed.core import lease as lease_module
+from dogbreed.core.errors import AlreadyExists, LeaseLost, RetryableError
+from dogbreed.core.lease import Lease
+from dogbreed.core.storage import LocalStore, Store
+
+HOLDER = """
+import sys, time
+from dogbreed.core.lease import Lease
+from dogbreed.core.storage import open_store
+with Lease(open_store(sys.argv[1]), "job x"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def hold(folder: Path) -> subprocess.Popen[str]:
+    """Start a process that holds the lease."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def hold_and_fail(store: Store) -> None:
+    with Lease(store, "job x") as lease:
+        raise ValueError(lease.number)
+
+
+def test_numbers_grow_until_the_work_is_done_and_then_nothing_is_left(store: Store) -> None:
+    for number in (1, 3, 5):  # giving it back takes a number too
+        with pytest.raises(ValueError, match=f"^{number}$"):
+            hold_and_fail(store)
+    assert len(list(store.list("lease/"))) == 2
+    with Lease(store, "job x") as lease:
+        assert lease.number == 7
+    assert list(store.list()) == []
+
+
+def test_a_live_holder_keeps_it_and_a_killed_one_loses_it_at_once(tmp_path: Path) -> None:
+    holder = hold(tmp_path)
+    with pytest.raises(RetryableError, match=f"job x is being worked on by {socket.gethostname()}/{holder.pid}/"):
+        Lease(LocalStore(tmp_path), "job x").__enter__()
+    holder.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie until `communicate`
+    with Lease(LocalStore(tmp_path), "job x") as lease:
+        assert lease.number == 2
+    holder.communicate()
+
+
+def check_until_it_raises(lease: Lease) -> None:
+    while True:
+        lease.check()
+
+
+@pytest.fixture
+def elsewhere(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store with the lease of another host, whose holder is given up after 0.3 seconds."""
+    monkeypatch.setattr(lease_module, "DEAD_AFTER", 0.3)
+    monkeypatch.setattr(lease_module, "LOOK_EVERY", 0.05)
+    store.put("lease/00000001.json", json.dumps({"holder": "elsewhere/1/1.00"}).encode())
+    return store
+
+
+def test_a_silent_holder_on_another_host_is_given_up(elsewhere: Store, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with Lease(elsewhere, "job x") as lease:
+        assert lease.number == 2
+    assert "job x was worked on by elsewhere/1/1.00" in caplog.text
+
+
+@pytest.mark.parametrize(("released", "number"), [(True, 3), (False, None)])
+def test_a_holder_on_another_host_that_renews_is_alive_and_one_that_ends_is_followed(
+    elsewhere: Store, monkeypatch: pytest.MonkeyPatch, released: bool, number: int | None
+) -> None:
+    def renew(seconds: float) -> None:
+        content = {"holder": "elsewhere/1/1.00", "released": released}
+        elsewhere.put("lease/00000002.json", json.dumps(content).encode())
+
+    monkeypatch.setattr("time.sleep", renew)
+    if number is None:
+        with pytest.raises(RetryableError, match="is being worked on by elsewhere"):
+            Lease(elsewhere, "job x").__enter__()
+        return
+    with Lease(elsewhere, "job x") as lease:
+        monkeypatch.undo()
+        assert lease.number == number
+
+
+def test_a_lease_is_renewed_and_one_that_was_taken_over_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "RENEWED_EVERY", 0.02)
+    store = LocalStore(tmp_path)
+    with Lease(store, "job x") as lease:
+        while max(store.list("lease/")) < "lease/00000004.json":
+            lease.check()
+        taken = False
+        while not taken:  # between two renewals
+            try:
+                newest = int(max(store.list("lease/"))[6:14])
+                store.put(f"lease/{newest + 1:08d}.json", json.dumps({"holder": "elsewhere/1/1.00"}).encode())
+                taken = True
+            except AlreadyExists:
+                continue
+        with pytest.raises(LeaseLost, match="job x was taken over by elsewhere/1"):
+            check_until_it_raises(lease)
+    assert "elsewhere" in store.read(max(store.list("lease/"))).decode()  # left alone: it is another's now

@@ -1,0 +1,79 @@
+"""Workers meet: all go at once, one that left is waited for again, who waits hears signals and gives up in time."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from dogbreed.core import rendezvous
+from dogbreed.core.errors import RetryableError
+from dogbreed.core.resources import ClusterSpec
+from tests.faults.servers import free_port
+
+
+def hosts(workers: int) -> tuple[str, ...]:
+    return (f"127.0.0.1:{free_port()}", *["unused:1"] * (workers - 1))
+
+
+def test_all_go_when_the_last_one_has_come() -> None:
+    where, gone = hosts(3), list[int]()
+
+    def worker(index: int) -> None:
+        rendezvous.join(ClusterSpec(where, index), 30)
+        gone.append(index)
+
+    threads = [threading.Thread(target=worker, args=(index,)) for index in (2, 0, 1)]
+    for thread in threads[:2]:
+        thread.start()
+    time.sleep(1)
+    assert gone == []
+    threads[2].start()
+    for thread in threads:
+        thread.join()
+    assert sorted(gone) == [0, 1, 2]
+    with socket.create_server(("127.0.0.1", int(where[0].split(":")[1]))):
+        pass  # the port is free
+
+
+def test_one_that_came_and_left_does_not_count() -> None:
+    where, done = hosts(2), threading.Event()
+    first = threading.Thread(target=lambda: (rendezvous.join(ClusterSpec(where, 0), 30), done.set()))
+    first.start()
+    time.sleep(0.5)
+    with socket.create_connection(("127.0.0.1", int(where[0].split(":")[1]))) as way:
+        way.sendall(rendezvous.HELLO + b"1")
+    assert not done.wait(1)
+    rendezvous.join(ClusterSpec(where, 1), 30)
+    first.join()
+    assert done.is_set()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_who_waits_in_vain_gives_up_with_75(index: int) -> None:
+    with pytest.raises(RetryableError, match=r"not all of .* came within 1 s; start what is missing"):
+        rendezvous.join(ClusterSpec(hosts(2), index), 1)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_who_waits_is_stopped_by_sigterm(index: int) -> None:
+    code = f"""
+from dogbreed.core import rendezvous, signals
+from dogbreed.core.errors import ShutdownRequested
+from dogbreed.core.resources import ClusterSpec
+signals.install_handlers()
+print("waiting", flush=True)
+try:
+    rendezvous.join(ClusterSpec({hosts(2)}, {index}), 60)
+except ShutdownRequested as stopped:
+    raise SystemExit(stopped.exit_code)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 143

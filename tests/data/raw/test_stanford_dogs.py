@@ -1,0 +1,238 @@
+"""The published archives: every photo in its split, everything odd with its reason, nothing lost."""
+
+import io
+import json
+import logging
+import tarfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from dogbreed.core.errors import CorruptData, DataError, NotFound, UsageError
+from dogbreed.core.storage import LocalStore, Store, open_store
+from dogbreed.data import images
+from dogbreed.data.boxes import Box
+from dogbreed.data.raw import open_source
+from dogbreed.data.raw.archive_index import MEMBERS, build_index
+from dogbreed.data.raw.stanford_dogs import StanfordDogs
+
+REAL = Path(__file__).resolve().parents[4] / "shared/stanford-dogs-small"
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is not here")
+BREED = "n90000001-Long-eared_Sketchhound"
+
+Edit = Callable[[dict[str, bytes]], dict[str, bytes]]
+
+
+def copy(sketches: Path, out: Store, edits: dict[str, Edit] | None = None) -> StanfordDogs:
+    """Put the sketches' archives into `out`, each changed by its edit, and open them."""
+    for path in sorted(sketches.iterdir()):
+        edit = (edits or {}).get(path.name)
+        out.put(path.name, repacked(path, edit) if edit else path.read_bytes())
+    return StanfordDogs(out)
+
+
+def repacked(path: Path, edit: Edit) -> bytes:
+    with tarfile.open(path) as tar:
+        files = {m.name: tar.extractfile(m).read() for m in tar if m.isreg()}  # type: ignore[union-attr]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for name, content in edit(files).items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def without(name: str) -> Edit:
+    return lambda files: {key: content for key, content in files.items() if key != name}
+
+
+def problems(source: StanfordDogs) -> dict[str, str]:
+    return {photo.key: photo.invalid_reason for photo in source.photos if photo.invalid_reason}
+
+
+def test_every_photo_has_its_breed_split_and_boxes(source: StanfordDogs) -> None:
+    assert len(source.photos) == 48
+    assert Counter(photo.split for photo in source.photos) == {"train": 32, "test": 16}
+    assert Counter(photo.breed for photo in source.photos).most_common()[0] == (BREED, 12)
+    assert all(photo.key.startswith(photo.breed + "/") and photo.boxes for photo in source.photos)
+    assert [photo.key for photo in source.photos] == sorted(photo.key for photo in source.photos)
+    assert problems(source) == {}
+    assert Counter(len(photo.boxes) for photo in source.photos) == {1: 44, 2: 4}
+
+
+def test_every_photo_is_read_from_its_place_in_the_archive(source: StanfordDogs, sketches: Path) -> None:
+    with tarfile.open(sketches / "images.tar") as tar:
+        for photo in source.photos:
+            file = tar.extractfile(f"Images/{photo.key}.jpg")
+            assert file is not None
+            assert source.read(photo) == file.read()
+
+
+def test_the_png_named_jpg_is_read_as_a_photo(source: StanfordDogs) -> None:
+    data = [source.read(photo) for photo in source.photos]
+    kinds = Counter(Image.open(io.BytesIO(photo)).format for photo in data)
+    assert kinds == {"JPEG": 47, "PNG": 1}
+    assert {images.decode(photo).shape[2] for photo in data} == {3}
+
+
+def test_a_bucket_gives_the_same_photos_and_digest_as_a_folder(
+    source: StanfordDogs, sketches: Path, bucket: str
+) -> None:
+    remote = copy(sketches, open_store(bucket))
+    assert remote.digest == source.digest
+    assert remote.photos == source.photos
+    assert remote.read(remote.photos[7]) == source.read(source.photos[7])
+
+
+def test_both_names_open_the_published_layout(source: StanfordDogs, sketches: Path) -> None:
+    for name in ("stanford-dogs", "synthetic"):
+        assert open_source(name, LocalStore(sketches)).digest == source.digest
+    with pytest.raises(UsageError, match="unknown source 'cats'; known are stanford-dogs, synthetic"):
+        open_source("cats", LocalStore(sketches))
+
+
+@pytest.mark.parametrize("name", ["images.tar", "annotation.tar"])
+def test_without_an_archive_the_job_that_brings_it_is_named(sketches: Path, tmp_path: Path, name: str) -> None:
+    for path in sketches.iterdir():
+        if path.name != name:
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(NotFound, match=f"{name} does not exist; run jobs.fetch"):
+        StanfordDogs(LocalStore(tmp_path))
+
+
+def test_without_lists_there_is_no_official_split(sketches: Path, tmp_path: Path, source: StanfordDogs) -> None:
+    for name in ("images.tar", "annotation.tar"):
+        (tmp_path / name).write_bytes((sketches / name).read_bytes())
+    bare = StanfordDogs(LocalStore(tmp_path))
+    assert {photo.split for photo in bare.photos} == {None}
+    assert problems(bare) == {}
+    assert bare.digest != source.digest
+
+
+def test_a_photo_without_annotation_has_a_problem(sketches: Path, store: Store) -> None:
+    changed = copy(sketches, store, {"annotation.tar": without(f"Annotation/{BREED}/n90000001_37")})
+    assert problems(changed) == {f"{BREED}/n90000001_37": "no annotation"}
+    assert len(changed.photos) == 48
+
+
+def test_an_annotation_without_photo_has_a_problem(sketches: Path, store: Store) -> None:
+    changed = copy(sketches, store, {"images.tar": without(f"Images/{BREED}/n90000001_37.jpg")})
+    assert problems(changed) == {f"{BREED}/n90000001_37": "no photo in images.tar"}
+
+
+def test_a_photo_that_no_list_names_has_a_problem(sketches: Path, tmp_path: Path) -> None:
+    extra = f"{BREED}/n90000001_99999"
+
+    def add(files: dict[str, bytes]) -> dict[str, bytes]:
+        name, content = next(iter(files.items()))
+        return {**files, name.split("/")[0] + f"/{extra}" + (".jpg" if name.endswith("jpg") else ""): content}
+
+    changed = copy(sketches, LocalStore(tmp_path), {"images.tar": add, "annotation.tar": add})
+    assert problems(changed) == {extra: "in neither train_list nor test_list"}
+
+
+def test_a_bad_annotation_is_the_photos_problem(sketches: Path, tmp_path: Path) -> None:
+    key = f"{BREED}/n90000001_37"
+    spoil: Edit = lambda files: {**files, f"Annotation/{key}": b"<annotation/>"}  # noqa: E731
+    changed = copy(sketches, LocalStore(tmp_path), {"annotation.tar": spoil})
+    assert problems(changed) == {key: "annotation without a box"}
+
+
+def test_a_file_of_another_layout_is_ignored_aloud(
+    sketches: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    add: Edit = lambda files: {**files, "Images/README.txt": b"", "Images/../../etc/passwd": b""}  # noqa: E731
+    with caplog.at_level(logging.WARNING):
+        changed = copy(sketches, LocalStore(tmp_path), {"images.tar": add})
+    assert len(changed.photos) == 48
+    assert "ignored 'Images/README.txt'" in caplog.text
+    assert "ignored 'Images/../../etc/passwd'" in caplog.text
+
+
+def test_a_photo_that_stands_twice_contradicts(sketches: Path, tmp_path: Path) -> None:
+    path = tmp_path / "images.tar"
+    for file in sketches.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    with tarfile.open(path, "a") as tar:
+        member = next(member for member in tar.getmembers() if member.isreg())
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    with pytest.raises(DataError, match=r"stands twice in images\.tar"):
+        StanfordDogs(LocalStore(tmp_path))
+
+
+def test_a_photo_in_both_lists_contradicts(sketches: Path, tmp_path: Path) -> None:
+    both: Edit = lambda files: {**files, "test_list.mat": files["file_list.mat"]}  # noqa: E731
+    with pytest.raises(DataError, match="stands in the train and in the test list"):
+        copy(sketches, LocalStore(tmp_path), {"lists.tar": both})
+
+
+def test_a_damaged_list_is_damaged_data(sketches: Path, tmp_path: Path) -> None:
+    spoil: Edit = lambda files: {**files, "train_list.mat": files["train_list.mat"][:300]}  # noqa: E731
+    with pytest.raises(CorruptData):
+        copy(sketches, LocalStore(tmp_path), {"lists.tar": spoil})
+
+
+def test_with_the_index_the_source_is_the_same(sketches: Path, source: StanfordDogs, store: Store) -> None:
+    copy(sketches, store)
+    store.put(MEMBERS, build_index(store).to_json())
+    indexed = StanfordDogs(store)
+    assert indexed.digest == source.digest
+    assert indexed.photos == source.photos
+    assert indexed.read(indexed.photos[11]) == source.read(source.photos[11])
+
+
+def test_an_archive_that_the_index_does_not_describe_is_damaged_data(sketches: Path, tmp_path: Path) -> None:
+    raw = LocalStore(tmp_path)
+    copy(sketches, raw)
+    raw.put(MEMBERS, build_index(raw).to_json())
+    other = raw.read("annotation.tar").replace(b"Unspecified", b"unspecified", 1)
+    (tmp_path / "annotation.tar").write_bytes(other)
+    with pytest.raises(CorruptData, match=r"annotation\.tar is not the archive that members\.json describes"):
+        StanfordDogs(raw)
+
+
+def test_a_photo_that_differs_from_its_index_is_damaged_data(sketches: Path, tmp_path: Path) -> None:
+    raw = LocalStore(tmp_path)
+    copy(sketches, raw)
+    raw.put(MEMBERS, build_index(raw).to_json())
+    archive = bytearray(raw.read("images.tar"))
+    member = json.loads(raw.read(MEMBERS))["members"][0]
+    archive[member["offset"] + 100] ^= 1
+    (tmp_path / "images.tar").write_bytes(archive)
+    source = StanfordDogs(raw)
+    photo = next(p for p in source.photos if p.key in member["name"])
+    with pytest.raises(CorruptData, match="differs from its index"):
+        source.read(photo)
+
+
+@pytest.fixture(scope="module")
+def real() -> StanfordDogs:
+    return StanfordDogs(LocalStore(REAL))
+
+
+@needs_real
+def test_the_real_archive_has_all_of_its_photos_in_their_official_split(real: StanfordDogs) -> None:
+    assert len(real.photos) == 20_164
+    assert Counter(photo.split for photo in real.photos) == {"train": 11_754, "test": 8_410}
+    assert len({photo.breed for photo in real.photos}) == 120
+    assert problems(real) == {}
+
+
+@needs_real
+def test_a_sample_of_the_real_photos_is_usable(real: StanfordDogs) -> None:
+    for photo in real.photos[::400]:
+        pixels = images.decode(real.read(photo))
+        assert max(pixels.shape) <= 208
+        for box in photo.boxes:
+            assert images.clip_to_image(box, pixels).area > 0
+
+
+@needs_real
+def test_the_real_png_named_jpg_is_there(real: StanfordDogs) -> None:
+    photo = next(p for p in real.photos if p.key.endswith("/n02105855_2933"))
+    assert Image.open(io.BytesIO(real.read(photo))).format == "PNG"
+    assert photo.boxes[0] == Box(0, 1, 197, 172)

@@ -1,0 +1,249 @@
+"""Copies: found whatever was done to the file, kept in one split, never on both sides of the published test list."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageOps
+
+from dogbreed.core.errors import DataError, ShutdownRequested
+from dogbreed.core.storage import LocalStore
+from dogbreed.data import duplicate_search, near_duplicates
+from dogbreed.data.config import DatasetConfig
+from dogbreed.data.duplicate_search import find_duplicates
+from dogbreed.data.manifest import DuplicatePair
+from dogbreed.data.near_duplicates import (
+    GRADIENT,
+    PERCEPTUAL,
+    HashTable,
+    connected_groups,
+    fingerprint,
+    near_pairs,
+    parse_image_list,
+    train_test_leaks,
+    was_seen,
+)
+from dogbreed.data.plan import plan_dataset
+from dogbreed.data.raw import SourceImage
+from dogbreed.data.raw.stanford_dogs import StanfordDogs
+
+
+def picture(seed: int, side: int = 240) -> Image.Image:
+    """A smooth random picture, as photos are, and unlike that of any other seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return Image.fromarray(coarse).resize((side, side * 3 // 4), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, quality: int = 90, kind: str = "JPEG") -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=quality)
+    return buffer.getvalue()
+
+
+class Photos:
+    """A source in memory: the files by key; breed and official split are the key's first two parts."""
+
+    digest = "memory"
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+        self.photos = [SourceImage(key, key.split("/")[0], key.split("/")[1]) for key in sorted(files)]
+
+    def read(self, photo: SourceImage) -> bytes:
+        return self.files[photo.key]
+
+
+ORIGINAL = picture(0)
+CHANGED = {
+    "file": encoded(ORIGINAL),
+    "pixels": encoded(Image.open(io.BytesIO(encoded(ORIGINAL))), kind="PNG"),
+    "smaller": encoded(ORIGINAL.resize((160, 120))),
+    "worse": encoded(ORIGINAL, quality=30),
+    "brighter": encoded(ImageEnhance.Brightness(ORIGINAL).enhance(1.15)),
+    "gray": encoded(ORIGINAL.convert("L")),
+    "framed": encoded(ImageOps.expand(ORIGINAL, 3, "black")),
+}
+
+
+def find_copies(source: Photos | StanfordDogs, out: Path, pool: ThreadPoolExecutor) -> list[DuplicatePair]:
+    plan = plan_dataset(source, DatasetConfig(split="stratified"))
+    return find_duplicates(plan, LocalStore(out), pool)
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_a_copy_is_found_whatever_was_done_to_it(change: str, pool: ThreadPoolExecutor, tmp_path: Path) -> None:
+    others = {f"b/train/{seed}": encoded(picture(seed)) for seed in range(1, 40)}
+    source = Photos({"a/train/0": encoded(ORIGINAL), "a/test/0": CHANGED[change], **others})
+    kind = change if change in ("file", "pixels") else "near"
+    assert find_copies(source, tmp_path, pool) == [DuplicatePair("a/test/0", "a/train/0", kind)]
+
+
+def test_photos_that_cannot_be_decoded_are_copies_only_as_files(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
+    broken = encoded(ORIGINAL)[:300]
+    source = Photos({"a/train/0": broken, "a/train/1": broken, "a/train/2": broken[:200], "a/train/3": b""})
+    assert find_copies(source, tmp_path, pool) == [DuplicatePair("a/train/0", "a/train/1", "file")]
+    assert fingerprint(broken).phash is None
+
+
+def test_workers_look_at_each_photo_once_whoever_of_them_is_killed(
+    pool: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicate_search, "PHOTOS_PER_SHARD", 5)
+    files = {f"a/train/{seed:02}": encoded(picture(seed)) for seed in range(20)}
+    source = Photos({**files, "a/train/19": encoded(picture(3))})
+    plan, out, seen = plan_dataset(source, DatasetConfig(split="stratified")), LocalStore(tmp_path), list[str]()
+
+    def read(photo: SourceImage) -> bytes:
+        if len(seen) == 10:
+            raise ShutdownRequested
+        seen.append(photo.key)
+        return source.files[photo.key]
+
+    monkeypatch.setattr(source, "read", read)
+    with ThreadPoolExecutor(1) as one, pytest.raises(ShutdownRequested):
+        find_duplicates(plan, out, one, index=1, workers=2)  # type: ignore[arg-type]
+    order = [photo.key for photo in plan.photos]
+    assert set(seen) == {*order[5:10], *order[15:]}, "every second part is the second worker's"
+    monkeypatch.setattr(source, "read", lambda photo: seen.append(photo.key) or source.files[photo.key])
+    found = find_duplicates(plan, out, pool, index=0, workers=2)
+    assert found == [DuplicatePair("a/train/03", "a/train/19", "file")]
+    assert sorted(seen) == sorted(order)
+    assert find_duplicates(plan, out, pool) == found
+    assert len(seen) == len(order), "what was found once is read back"
+
+
+def test_workers_compare_each_photo_once_whoever_of_them_is_killed(
+    pool: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicate_search, "ROWS_PER_PART", 5)
+    files = {f"a/train/{seed:02}": encoded(picture(seed)) for seed in range(18)}
+    source = Photos({**files, "a/train/18": b"no photo", "a/train/19": encoded(picture(3), quality=30)})
+    plan, out, compared = plan_dataset(source, DatasetConfig(split="stratified")), LocalStore(tmp_path), list[range]()
+
+    def compare(hashes: HashTable, rows: range, threads: ThreadPoolExecutor) -> list[tuple[str, str]]:
+        if len(compared) == 2:
+            raise ShutdownRequested
+        compared.append(rows)
+        return near_pairs(hashes, rows, threads)
+
+    monkeypatch.setattr(duplicate_search, "near_pairs", compare)
+    with pytest.raises(ShutdownRequested):
+        find_duplicates(plan, out, pool, index=1, workers=2)
+    assert {rows.start for rows in compared} == {5, 15}, "every second part is the second worker's"
+    monkeypatch.setattr(
+        duplicate_search,
+        "near_pairs",
+        lambda hashes, rows, threads: compared.append(rows) or near_pairs(hashes, rows, threads),
+    )
+    assert find_duplicates(plan, out, pool, index=0, workers=2) == [DuplicatePair("a/train/03", "a/train/19", "near")]
+    assert sorted(row for rows in compared for row in rows) == list(range(19)), "what cannot be decoded has no row"
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (7, 5), (64, 8192)])
+def test_near_pairs_are_all_pairs_whatever_is_compared_at_a_time(
+    rows: int, columns: int, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(near_duplicates, "ROWS", rows)
+    monkeypatch.setattr(near_duplicates, "COLUMNS", columns)
+    words = np.random.default_rng(0).integers(0, 2**14, (2, 50), np.uint64)  # so short that many are near
+    pairs = [(a, b) for a in range(50) for b in range(a + 1, 50)]
+    differing = [[(int(hashes[a]) ^ int(hashes[b])).bit_count() for a, b in pairs] for hashes in words]
+    expected = {pair for pair, p, g in zip(pairs, *differing, strict=True) if p <= PERCEPTUAL and g <= GRADIENT}
+    assert 100 < len(expected) < len(pairs)
+    hashes = HashTable([f"{number:02}" for number in range(50)], *words)
+    found = [pair for part in (range(20), range(20, 50)) for pair in near_pairs(hashes, part, pool)]
+    assert sorted(found) == sorted((f"{a:02}", f"{b:02}") for a, b in expected)
+
+
+def test_copies_of_copies_are_one_group() -> None:
+    found = connected_groups(
+        [DuplicatePair("a", "b", "near"), DuplicatePair("b", "c", "near"), DuplicatePair("x", "y", "file")]
+    )
+    assert found == {"a": "a", "b": "a", "c": "a", "x": "x", "y": "x"}
+    assert connected_groups([]) == {}
+    assert train_test_leaks(found, {"c"}) == {"a", "b"}
+
+
+def plans(copies: list[DuplicatePair], **options: object) -> dict[str, str]:
+    """Return key -> split of 3 breeds x (20 train + 10 test) photos with these copies."""
+    keys = [
+        f"{breed}/{part}/{n}" for breed in "abc" for part, count in (("train", 20), ("test", 10)) for n in range(count)
+    ]
+    plan = plan_dataset(Photos(dict.fromkeys(keys, b"")), DatasetConfig(**options), copies)  # type: ignore[arg-type]
+    return {photo.key: split for split, photos in plan.shards for photo in photos}
+
+
+def test_train_copies_of_published_test_photos_are_dropped_and_counted() -> None:
+    copies = [DuplicatePair("a/test/3", "a/train/5", "near"), DuplicatePair("a/train/5", "b/train/7", "near")]
+    source = Photos(dict.fromkeys(plans([]), b""))
+    plan = plan_dataset(source, DatasetConfig(), copies)
+    kept = {photo.key for photo in plan.photos}
+    assert {"a/train/5", "b/train/7"} == {photo.key for photo in source.photos} - kept
+    assert plan.excluded == {"duplicates of test images": 2}
+    assert plan.duplicates == tuple(copies)
+
+
+def test_a_published_validation_part_is_kept_clean_too() -> None:
+    files = {f"a/{part}/{n}": b"" for part in ("train", "validation", "test") for n in range(4)}
+    copies = [
+        DuplicatePair("a/train/0", "a/validation/0", "near"),
+        DuplicatePair("a/test/1", "a/train/1", "near"),
+        DuplicatePair("a/train/1", "a/validation/1", "near"),
+    ]
+    plan = plan_dataset(Photos(files), DatasetConfig(), copies)
+    assert set(files) - {photo.key for photo in plan.photos} == {"a/train/0", "a/train/1", "a/validation/1"}
+    assert plan.excluded == {"duplicates of test images": 2, "duplicates of validation images": 1}
+
+
+def test_leaks_can_be_kept() -> None:
+    splits = plans([DuplicatePair("a/test/3", "a/train/5", "near")], keep_duplicates=True)
+    assert len(splits) == 90
+    assert splits["a/test/3"] == "test"
+
+
+@pytest.mark.parametrize("mode", ["official", "stratified"])
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_come_into_the_same_carved_part(mode: str, seed: int) -> None:
+    copies = [
+        DuplicatePair(f"{breed}/train/{n}", f"{breed}/train/{n + 1}", "near")
+        for breed in "abc"
+        for n in range(0, 20, 2)
+    ]
+    copies.append(DuplicatePair("a/train/1", "b/train/0", "pixels"))
+    splits = plans(copies, split=mode, seed=seed)
+    assert len(splits) == 90
+    for copy in copies:
+        assert splits[copy.source_id] == splits[copy.other]
+    assert {"train", "validation", "test"} == set(splits.values())
+
+
+def test_without_copies_the_splits_are_what_they_were() -> None:
+    assert plans([]) == plans([DuplicatePair("a/test/0", "a/test/1", "near")])
+
+
+def test_drawn_dogs_are_no_copies_of_one_another(
+    source: StanfordDogs, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    assert find_copies(source, tmp_path, pool) == []
+
+
+def test_a_list_of_imagenet_photos_is_read_with_folders_extensions_and_numbers() -> None:
+    listing = b"n01440764/n01440764_10026 1\nn02085620_7.JPEG\r\n/data/train/n02085620/n02085620_8.JPEG\n\xff\n"
+    assert parse_image_list(listing) == {"n01440764_10026", "n02085620_7", "n02085620_8"}
+    assert was_seen("n02085620-Chihuahua/n02085620_7#1", parse_image_list(listing))
+    assert was_seen("n02085620-Chihuahua/n02085620_7", parse_image_list(listing))
+    assert not was_seen("n02085620-Chihuahua/n02085620_9", parse_image_list(listing))
+
+
+def test_a_list_may_name_whole_breeds() -> None:
+    names = parse_image_list(b"n02085620-Chihuahua\r\nn02085936\nn02086240_3\n")
+    assert names == {"n02085620", "n02085936", "n02086240_3"}
+    assert was_seen("n02085620-Chihuahua/n02085620_9", names)
+    assert not was_seen("n02086240-Shih-Tzu/n02086240_9", names)
+
+
+def test_a_list_without_a_photo_of_imagenet_contradicts() -> None:
+    with pytest.raises(DataError, match="names no photo"):
+        parse_image_list(b"dog.jpg")

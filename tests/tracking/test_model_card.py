@@ -1,0 +1,72 @@
+"""The model card: what it says follows from the runs that MLflow has."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from dogbreed.core.storage import LocalStore
+from dogbreed.data.manifest import load_manifest
+from dogbreed.tracking import model_card
+from tests.support.registry import evaluate, register
+
+
+@pytest.fixture(autouse=True)
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+
+
+def card(version: int) -> str:
+    """Describe a version and return what its page and its run then say."""
+    model_card.describe(f"models:/dogbreed/{version}")
+    client = mlflow.MlflowClient()
+    found = client.get_model_version("dogbreed", str(version))
+    run = client.get_run(str(found.run_id))
+    assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/model_card.md") == found.description
+    assert len(str(found.description)) < 5000  # what MLflow's database keeps
+    return str(found.description)
+
+
+def test_a_card_tells_data_scores_with_intervals_limits_and_licence(dataset: Path) -> None:
+    manifest = load_manifest(LocalStore(dataset))
+    version = register(dataset)
+    before = card(version)
+    assert "# dogbreed, version 1" in before
+    assert f"`{manifest.digest}`: crop box, margin 0.1" in before
+    assert "split official" in before
+    assert f"| validation | `{manifest.digest[:12]}` | 50.0% | 25.0% to 75.0% | 100.0% | 0.400 |" in before
+    assert "| test |" not in before
+    for said in ("## Limits", "no photos but those", "## Licence", "research and education only", "margin of 0.1"):
+        assert said in before
+
+
+def test_each_evaluation_adds_its_row_and_a_newer_one_takes_its_place(dataset: Path) -> None:
+    version = register(dataset)
+    evaluate(version, "a" * 64, hits=20)
+    evaluate(version, "a" * 64, hits=40)
+    evaluate(version, "a" * 64, hits=60, tta="flip")
+    evaluate(version, "b" * 64, hits=80)
+    rows = [line.split(" | ")[:4] for line in card(version).splitlines() if line.startswith("| test")]
+    assert sorted(rows) == [
+        ["| test", "`aaaaaaaaaaaa`", "40.0%", "31.0% to 49.0%"],
+        ["| test", "`bbbbbbbbbbbb`", "80.0%", "72.0% to 88.0%"],
+        ["| test, TTA flip", "`aaaaaaaaaaaa`", "60.0%", "51.0% to 69.0%"],
+    ]
+    assert card(version) == card(version)
+
+
+def test_weights_from_elsewhere_are_said(dataset: Path) -> None:
+    text = card(register(dataset, weights="imagenet"))
+    assert "begun with `imagenet`" in text
+    assert "the table is optimistic" in text
+
+
+def test_what_is_no_registered_version_has_no_card(caplog: pytest.LogCaptureFixture) -> None:
+    for model in ("runs:/1/model", "folder"):
+        model_card.describe(model)
+    assert caplog.text == ""
+
+
+def test_a_card_that_mlflow_does_not_take_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    model_card.describe("models:/dogbreed/7")
+    assert "MLflow did not take the model card" in caplog.text

@@ -1,0 +1,162 @@
+"""The run of a training on a real SQLite store: found again, filled without gap or double, ended truthfully."""
+
+import contextlib
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
+from mlflow.exceptions import MlflowException
+
+from dogbreed.core.errors import DataError, LeaseLost, RetryableError, ServiceUnavailable, ShutdownRequested
+from dogbreed.tracking import resumable_run
+from dogbreed.tracking.metric_spool import MetricSpool
+from dogbreed.tracking.resumable_run import Description, ResumableRun
+from dogbreed.tracking.runs import Run
+
+
+@pytest.fixture(autouse=True)
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(resumable_run, "ANSWER_WITHIN", 60.0)  # the tables are made at the first answer
+    monkeypatch.setattr(resumable_run, "END_WITHIN", 60.0)
+    monkeypatch.setattr(resumable_run, "RETRY_EVERY", 0.1)
+
+
+DATA = DatasetInput(Dataset("dogs", "digest", "local", "{}"), [InputTag("mlflow.data.context", "training")])
+JOB = Description("key", "content", "simple-key", {f"p{n}": n for n in range(120)}, {"tag": "x"}, DATA, fresh=False)
+
+
+def train(
+    job: Description, steps: range, state: bytes | None = None, error: type[BaseException] | None = None
+) -> ResumableRun:
+    """Log `steps`, after `state` where it is given, and deliver or fail."""
+    with contextlib.suppress(*[error] if error else []), ResumableRun(job) as run:
+        if state is not None:
+            run.restore(state)
+        for step in steps:
+            run.log_metrics(step, {"loss": step / 10, "top1": step / 20})
+        if error:
+            raise error
+        run.finish(lambda run: run.log_metrics(0, {"best": 1.0}))
+    return run
+
+
+def runs() -> list[mlflow.entities.Run]:
+    return mlflow.search_runs(experiment_names=["dogbreed/train"], output_format="list")
+
+
+def points(run_id: str, metric: str = "loss") -> list[tuple[int, float]]:
+    history = mlflow.MlflowClient().get_metric_history(run_id, metric)
+    return sorted((point.step, point.value) for point in history)
+
+
+def test_a_training_that_was_stopped_goes_on_in_the_same_run_without_gap_or_double() -> None:
+    first = train(JOB, range(1, 4), error=ShutdownRequested)
+    assert [run.info.status for run in runs()] == ["KILLED"]
+    spool = MetricSpool()
+    spool.add(1, {"loss": 0.1, "top1": 0.05})  # the checkpoint is older than what the server has
+    second = train(JOB, range(2, 6), state=spool.state())
+    (run,) = runs()
+    assert (run.info.status, second.id) == ("FINISHED", first.id)
+    assert points(run.info.run_id) == [(step, step / 10) for step in range(1, 6)]
+    assert points(run.info.run_id, "best") == [(0, 1.0)]
+    assert len(run.data.params) == 120
+    assert run.data.tags["tag"] == "x"
+    assert [given.dataset.name for given in run.inputs.dataset_inputs] == ["dogs"]
+
+
+def test_a_run_that_the_server_has_lost_is_made_again_with_all_points() -> None:
+    first = train(JOB, range(1, 4), error=ShutdownRequested)
+    mlflow.delete_run(first.id)
+    second = train(JOB, range(4, 5), state=first.state())
+    assert second.id != first.id
+    assert [step for step, _ in points(second.id)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ShutdownRequested, "KILLED"), (ValueError, "FAILED"), (LeaseLost, "RUNNING")]
+)
+def test_the_status_is_what_happened(error: type[BaseException], status: str) -> None:
+    train(JOB, range(1, 2), error=error)
+    assert [run.info.status for run in runs()] == [status]
+
+
+def test_a_finished_job_is_left_as_it_is_and_fresh_begins_another() -> None:
+    first = train(JOB, range(1, 2))
+    with ResumableRun(JOB) as again:
+        assert again.done is not None
+        assert again.done.info.run_id == first.id
+    train(replace(JOB, fresh=True), range(1, 2), error=LeaseLost)  # as after a SIGKILL
+    last = train(replace(JOB, fresh=True), range(1, 3))
+    assert {run.info.run_id: run.info.status for run in runs()}[last.id] == "FINISHED"
+    assert sorted(run.info.status for run in runs()) == ["FINISHED", "FINISHED", "KILLED"]
+
+
+def test_the_key_of_another_training_contradicts() -> None:
+    train(JOB, range(1, 2), error=ShutdownRequested)
+    with pytest.raises(DataError, match="choose another --name"):
+        ResumableRun(replace(JOB, fingerprint="other")).__enter__()
+
+
+def test_after_its_end_it_asks_no_server_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(JOB, range(1, 2), error=ShutdownRequested)
+    with pytest.raises(DataError):
+        ResumableRun(replace(JOB, fingerprint="other")).__enter__()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/next.db")
+    time.sleep(5 * resumable_run.RETRY_EVERY)
+    assert not (tmp_path / "next.db").exists()
+
+
+def test_what_was_not_taken_is_sent_again_and_what_was_is_not_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
+    log_batch, lost = mlflow.MlflowClient.log_batch, list[int]()
+
+    def lossy(client: mlflow.MlflowClient, run_id: str, metrics: tuple[Metric, ...] = (), **others: Any) -> None:
+        log_batch(client, run_id, metrics, **others)
+        if metrics and len(lost) < 2:
+            lost.append(len(metrics))
+            raise MlflowException("the reply was lost")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", lossy)
+    run = train(JOB, range(1, 1500))
+    assert len(lost) == 2
+    assert [step for step, _ in points(run.id)] == list(range(1, 1500))
+
+
+def test_a_delivery_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Run] = []
+
+    def leave(run: Run) -> None:
+        asked.append(run)
+        if len(asked) < 3:
+            raise RetryableError("the artifact store is away")
+
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    with ResumableRun(JOB) as run:
+        run.finish(leave)
+    assert len(asked) == 3
+    assert [run.info.status for run in runs()] == ["FINISHED"]
+
+
+@pytest.mark.parametrize("away", ["http://127.0.0.1:9", "sqlite:////proc/none/mlflow.db"])
+def test_without_a_server_a_training_begins_and_only_its_delivery_fails(
+    away: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", away)
+    monkeypatch.setattr(resumable_run, "PATIENCE", 0.0)
+    with pytest.raises(ServiceUnavailable, match="check MLFLOW_TRACKING_URI"):
+        train(JOB, range(1, 2))
+    assert "the training goes on, all is kept" in caplog.text
+
+
+def test_a_spool_restores_what_it_held_bit_for_bit() -> None:
+    spool, other = MetricSpool(), MetricSpool()
+    spool.add(1, {"loss": 0.1 + 0.2, "top1": 1 / 3})
+    spool.add(1, {"loss": 5.0})  # the first value counts
+    other.add(9, {"loss": 9.0})
+    other.restore(spool.state())
+    assert other.state() == spool.state()
+    assert spool.state().count(b"\n") == 1
