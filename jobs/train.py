@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dogbreed.core import resources
+from dogbreed.core import rendezvous
 from dogbreed.core.storage import open_store
 from jobs._cli import SEED, gpus_option, job, name_of_job, standalone_flag, uri_option
 
@@ -107,7 +107,7 @@ def main(**options: Any) -> dict[str, Any]:
     if options["deterministic"]:
         tf.config.experimental.enable_op_determinism()
     recipe = apply_overrides(recipe_for_weights(options["recipe"], options["weights"]), _settings(options))
-    distribution = resolve_strategy(options["strategy"], resources.cluster_from_env(), recipe)
+    distribution = resolve_strategy(options["strategy"], rendezvous.cluster_from_env(), recipe)
     distribution.check(recipe, one_seed=not options["seeds"])
     every = CheckpointInterval.from_text(options["checkpoint_every"])
     checkpoints = (options["checkpoints"] or _beside(options["data"])).rstrip("/")
@@ -140,10 +140,12 @@ def main(**options: Any) -> dict[str, Any]:
 
 def _list_models() -> dict[str, Any]:
     """Print the table of models at 120 classes and return its numbers."""
-    from dogbreed.models.registry import ENTRIES, costs
+    from dogbreed.models import stats_table
+    from dogbreed.models.registry import MODELS
 
-    click.echo("\n".join(costs.lines(ENTRIES, CLASSES)))
-    return {"models": costs.summary(ENTRIES, CLASSES)}
+    specs = tuple(MODELS.values())
+    click.echo("\n".join(stats_table.table_lines(specs, CLASSES)))
+    return {"models": stats_table.summary(specs, CLASSES)}
 
 
 def _beside(data: str) -> str:

@@ -1,54 +1,54 @@
-"""The tree of errors; each class carries the exit code that a job ends with (docs/architecture.md)."""
+"""The errors of the suite; each class has the exit code of a job, by BSD's sysexits.h (docs/architecture.md)."""
 
 
 class DogbreedError(Exception):
-    """Base of every error that a person can do something about; its text says what, where and what to do."""
+    """Base of all errors that a user can act on; the message tells what was found, where, and what to do."""
 
     exit_code = 70
 
 
 class UsageError(DogbreedError):
-    """An option, a name or a value that the suite does not know."""
+    """An unknown option, name or value."""
 
     exit_code = 2
 
 
 class DataError(DogbreedError):
-    """The data contradict what was asked or what is already committed; trying again will not help."""
+    """The data contradict the options, or what is already committed; a retry does not help."""
 
     exit_code = 65
 
 
 class ServiceUnavailable(DogbreedError):
-    """A service was never reached."""
+    """A service cannot be reached."""
 
     exit_code = 69
 
 
 class RetryableError(DogbreedError):
-    """A service was reached and then lost, or something is not there yet: the same command may succeed later."""
+    """A connection was lost, or something does not exist yet: the same command may succeed later."""
 
     exit_code = 75
 
 
 class LeaseLost(RetryableError):
-    """Another process goes on with the work of this one."""
+    """Another process has taken over the lease of this one."""
 
 
 class PermissionDenied(DogbreedError):
-    """The service answered and refused the credentials, or none were given."""
+    """A service rejects the credentials, or none are configured."""
 
     exit_code = 77
 
 
 class EnvironmentUnsupported(DogbreedError):
-    """A valid request that this machine cannot serve: not writable, no GPU, too little memory."""
+    """A valid request that this machine cannot fulfil: not writable, no GPU, too little memory."""
 
     exit_code = 78
 
 
 class ShutdownRequested(BaseException):
-    """SIGTERM or Ctrl-C arrived; what was done is kept. Like KeyboardInterrupt, no library takes it for its own."""
+    """SIGTERM or Ctrl-C was received. Like KeyboardInterrupt no Exception, so that libraries do not catch it."""
 
     def __init__(self, text: str = "stopped", exit_code: int = 143) -> None:
         super().__init__(text)

@@ -1,7 +1,14 @@
-"""A lease on a prefix of a store: one process at a time holds it, and a dead one loses it.
+"""A lease on a prefix of a store: one process at a time holds it, and a dead process loses it.
 
-Leases are numbered objects, each put with `If-None-Match: *`: whoever puts the next number holds the lease. No clock is
-compared with another machine's: a lease counts as live while its holder puts new numbers.
+A lease is a series of numbered objects, each written create-only: the process that writes the next number holds the
+lease. The number at which a process got it is a fencing token. No clock is compared with another machine's.
+
+state          newest object                      another process
+free           none, or `released`                writes the next number and holds the lease
+dead           its process on this host is gone   the same
+alive          its process on this host runs      raises RetryableError
+unknown        a process of another host          waits 35 s: alive if the number grew meanwhile, dead otherwise
+lost           of another process                 the former holder raises LeaseLost at its next check
 """
 
 import json
@@ -18,34 +25,43 @@ from dogbreed.core import signals
 from dogbreed.core.errors import AlreadyExists, DogbreedError, LeaseLost, NotFound, RetryableError
 from dogbreed.core.storage import Store
 
-RENEWED_EVERY = 10.0  # seconds
-DEAD_AFTER = 35.0  # seconds without a new number: three renewals that did not come
-LOOK_EVERY = 1.0  # seconds between two looks at another's lease
+RENEW_EVERY = 10.0  # seconds
+DEAD_AFTER = 35.0  # seconds without a new number: three missed renewals
+POLL_EVERY = 1.0  # seconds between two reads of another process's lease
 
 log = logging.getLogger(__name__)
 
 
 class Lease:
-    """The right to be the one that works on `what`; a context that renews it on a thread of its own."""
+    """The exclusive right to work on `what`; a context manager that renews the lease in a thread."""
 
-    def __init__(self, store: Store, what: str) -> None:
-        self.number = 0  # at which this process got it: no other has the same until the work is done
+    def __init__(
+        self,
+        store: Store,
+        what: str,
+        renew_every: float = RENEW_EVERY,
+        dead_after: float = DEAD_AFTER,
+        poll_every: float = POLL_EVERY,
+    ) -> None:
+        """what: for messages. The intervals are in seconds."""
+        self.number = 0  # fencing token: no other process gets the same one
         self._store, self._what = store, what
+        self._renew_every, self._dead_after, self._poll_every = renew_every, dead_after, poll_every
         self._last = 0
         self._lost: str | None = None
         self._ended = threading.Event()
 
     def __enter__(self) -> "Lease":
-        """Take the lease; RetryableError while another live process has it."""
+        """Acquire the lease; RetryableError while another live process holds it."""
         self._last = self._wait_until_free()
         if not self._put_next():
-            raise RetryableError(f"{self._what} has just been taken by another process, which goes on with it")
+            raise RetryableError(f"{self._what} was acquired by another process at the same moment")
         self.number = self._last
         threading.Thread(target=self._renew, daemon=True, name="lease").start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Give the lease back, so that the next process need not wait; done work leaves nothing of it."""
+        """Release the lease, so that the next process need not wait; delete its objects after success."""
         self._ended.set()
         try:
             if kind:
@@ -54,12 +70,16 @@ class Lease:
                 for number in (self._last - 1, self._last):
                     self._store.delete(_key(number))
         except (DogbreedError, OSError) as failed:
-            log.warning("the lease on %s was not given back and ends in %.0f s: %s", self._what, DEAD_AFTER, failed)
+            log.warning(
+                "the lease on %s could not be released and expires in %.0f s: %s", self._what, self._dead_after, failed
+            )
 
     def check(self) -> None:
-        """Raise LeaseLost when another process has the lease, as it may after this one was silent for long."""
+        """Raise LeaseLost when another process has taken the lease, as it may when this one did not renew it."""
         if self._lost:
-            raise LeaseLost(f"{self._what} was taken over by {self._lost} while this process was silent")
+            raise LeaseLost(
+                f"{self._what} was taken over by {self._lost}, because this process had not renewed its lease"
+            )
 
     def _newest(self) -> int:
         return max((int(key.split("/")[1].split(".")[0]) for key in self._store.list("lease/")), default=0)
@@ -67,23 +87,23 @@ class Lease:
     def _read(self, number: int) -> dict[str, Any]:
         try:
             return dict(json.loads(self._store.read(_key(number))))
-        except (NotFound, ValueError):  # replaced meanwhile, or damaged: its number is what counts
+        except (NotFound, ValueError):  # replaced meanwhile, or damaged: only its number matters
             return {}
 
     def _wait_until_free(self) -> int:
-        """Return the number of the newest lease once it has ended, 0 where there was none."""
+        """Return the newest number once its lease is free or its holder dead; 0 without one."""
         number = self._newest()
         lease = self._read(number) if number else {"released": True}
         holder = str(lease.get("holder", "unknown"))
         if lease.get("released") or _is_dead(holder):
             return number
-        alive = RetryableError(f"{self._what} is being worked on by {holder}; wait for its end, or stop it")
+        alive = RetryableError(f"{self._what} is held by {holder}; wait for its end, or stop it")
         if _host(holder) == socket.gethostname():
             raise alive
-        log.info("%s was worked on by %s; seeing for %.0f s whether that is alive", self._what, holder, DEAD_AFTER)
-        until = time.monotonic() + DEAD_AFTER
+        log.info("the lease on %s is held by %s; waiting %.0f s for a renewal", self._what, holder, self._dead_after)
+        until = time.monotonic() + self._dead_after
         while time.monotonic() < until and self._newest() == number:
-            time.sleep(LOOK_EVERY)
+            time.sleep(self._poll_every)
             signals.raise_if_requested()
         newest = self._newest()
         if newest != number and not self._read(newest).get("released"):
@@ -91,22 +111,24 @@ class Lease:
         return newest
 
     def _put_next(self, **more: bool) -> bool:
-        """Put the next number; False when another process has put it.
+        """Write the next number; False when another process has written it.
 
-        The one before stays, so that a listing that misses the newest one does not look like no lease at all.
+        The number before is kept, so that a listing without the newest object does not look like a free lease.
         """
         content = {"holder": _holder(), **more}
         try:
             self._store.put(_key(self._last + 1), json.dumps(content).encode())
         except AlreadyExists:
-            if self._read(self._last + 1) != content:  # a lost reply makes a retried put meet its own object
+            if (
+                self._read(self._last + 1) != content
+            ):  # otherwise a retried put, whose first reply was lost, finds its own object
                 return False
         self._store.delete(_key(self._last - 1))
         self._last += 1
         return True
 
     def _renew(self) -> None:
-        while not self._ended.wait(RENEWED_EVERY):
+        while not self._ended.wait(self._renew_every):
             try:
                 if not self._put_next():
                     self._lost = self._read(self._last + 1).get("holder", "another process")
@@ -120,7 +142,7 @@ def _key(number: int) -> str:
 
 
 def _holder() -> str:
-    """Return host, process and its start: the same for no two processes."""
+    """Return host, process id and start time, which together are unique."""
     return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
 
 
@@ -129,7 +151,7 @@ def _host(holder: str) -> str:
 
 
 def _is_dead(holder: str) -> bool:
-    """Say whether a holder of this host has ended; False for one of another host, which cannot be known."""
+    """Return whether a holder on this host has ended; False for one of another host, which is unknown."""
     if _host(holder) != socket.gethostname():
         return False
     _, pid, start_time = holder.split("/")

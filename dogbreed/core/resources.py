@@ -1,81 +1,25 @@
-"""What this machine or container gives a job: memory, GPUs, scratch space, a place among workers.
+"""The resources of this machine or container: memory, cores, threads, GPUs and scratch space.
 
-The one library module that reads the environment: what a container was given stands nowhere else.
+This module and `rendezvous` are the only ones of the library that read environment variables: nothing else tells what a
+container may use.
 """
 
-import json
 import os
 import re
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
 import psutil
 
-from dogbreed.core.errors import EnvironmentUnsupported, RetryableError, UsageError
+from dogbreed.core.errors import EnvironmentUnsupported, RetryableError
 
 GIB = 1 << 30
 REMOTE_IO_THREADS = 16  # most of the time of a small request is waiting
 PROBE = b"\0" * (1 << 20)  # one block of any file system is smaller
-WORKER_PORT = 2222  # at which workers of one training meet, as in TensorFlow's own examples
-
-
-@dataclass(frozen=True)
-class ClusterSpec:
-    """The workers of one training, each a process, mostly on a machine of its own."""
-
-    addresses: tuple[str, ...]  # host:port of each; the first is the chief
-    process_index: int  # of this one
-
-
-def cluster_from_env() -> ClusterSpec:
-    """Return the workers that the environment names, one where it names none; UsageError for what makes no sense.
-
-    TF_CONFIG counts first. Otherwise DOGBREED_WORKERS says how many there are, JOB_COMPLETION_INDEX which one this
-    is, and worker i is at <DOGBREED_WORKER_JOB>-<i>.<DOGBREED_WORKER_SERVICE>: an Indexed Job and a headless Service.
-    """
-    if text := os.environ.get("TF_CONFIG"):
-        return _of_tf_config(text)
-    if os.environ.get("DOGBREED_WORKERS", "1") == "1":
-        return ClusterSpec(("localhost",), 0)
-    count, index = _number("DOGBREED_WORKERS"), _number("JOB_COMPLETION_INDEX")
-    job, service = _given("DOGBREED_WORKER_JOB"), _given("DOGBREED_WORKER_SERVICE")
-    if index >= count:
-        raise UsageError(f"JOB_COMPLETION_INDEX is {index}, DOGBREED_WORKERS {count}; give the Job {count} completions")
-    return ClusterSpec(tuple(f"{job}-{number}.{service}:{WORKER_PORT}" for number in range(count)), index)
-
-
-def _of_tf_config(text: str) -> ClusterSpec:
-    try:
-        told = json.loads(text)
-        jobs = {name: list(told["cluster"].get(name, [])) for name in ("chief", "worker")}
-        hosts, task = (*jobs["chief"], *jobs["worker"]), told["task"]
-        index = int(task["index"]) + (len(jobs["chief"]) if task["type"] == "worker" else 0)
-        if task["type"] not in jobs or not 0 <= int(task["index"]) < len(jobs[task["type"]]):
-            raise ValueError("its task is none of its workers")
-        if not all(re.fullmatch(r"\S+:\d+", host) for host in hosts):
-            raise ValueError("a worker is host:port")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        example = '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
-        raise UsageError(f"TF_CONFIG={text} names no worker ({error}); it should be like {example}") from error
-    return ClusterSpec(tuple(map(str, hosts)), index)
-
-
-def _number(name: str) -> int:
-    text = _given(name)
-    if not text.isdigit():
-        raise UsageError(f"{name}={text!r} is no number; set it to one, or set TF_CONFIG")
-    return int(text)
-
-
-def _given(name: str) -> str:
-    if not os.environ.get(name):
-        raise UsageError(f"DOGBREED_WORKERS names several workers, but {name} is not set; set it, or TF_CONFIG")
-    return os.environ[name]
 
 
 def memory_limit() -> int:
@@ -96,9 +40,9 @@ def check_memory(needed: int, what: str) -> None:
 
 
 def _limit_files(groups: Path, mount: Path) -> list[Path]:
-    """Return where the limits of this process and of the groups around it stand.
+    """Return the files that may hold a memory limit of this process or of a cgroup around it.
 
-    A container sees its own group as the mount's root, whatever path /proc names.
+    A container sees its own cgroup as the root of the mount, whatever path /proc names.
     """
     files = [mount / "memory.max", mount / "memory" / "memory.limit_in_bytes"]
     for line in groups.read_text().splitlines() if groups.is_file() else ():
@@ -117,16 +61,16 @@ def cores() -> int:
 
 
 def io_threads(local: bool) -> int:
-    """Return how many photos to work on at a time: one a core, more over a network.
+    """Return how many images to process at a time: one per core, more over a network.
 
-    More than cores cost local work a quarter of its speed.
+    On local files, more threads than cores make the work a quarter slower.
     """
     return cores() if local else max(REMOTE_IO_THREADS, cores())
 
 
 @contextmanager
 def thread_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Give a pool of threads; when an error or SIGTERM ends the block, what has not begun is not done any more."""
+    """Yield a pool of threads; at the end of the block, tasks that have not started are cancelled."""
     pool = ThreadPoolExecutor(threads)
     try:
         yield pool
@@ -137,8 +81,7 @@ def thread_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
 def container_gpu_count() -> int:
     """Return how many NVIDIA GPUs this container was given, whether or not TensorFlow sees them.
 
-    Outside a container the answer is 0: a GPU of the machine was not given to anybody. Windows' Linux has no device
-    for each GPU, so one is counted.
+    Outside a container this is 0. WSL 2 has no device file for each GPU, so one is counted there.
     """
     if os.environ.get("NVIDIA_VISIBLE_DEVICES", "") in ("", "none", "void"):
         return 0
@@ -151,9 +94,11 @@ def container_gpu_count() -> int:
 
 
 def check_scratch(needed: float) -> str:
-    """Write and read back a file in the temporary folder and return what is free there.
+    """Write and read a file in the temporary folder, and return a line about its free space.
 
-    EnvironmentUnsupported when it cannot be written, RetryableError when fewer than `needed` GiB are free.
+    Raises:
+        EnvironmentUnsupported: the folder cannot be written.
+        RetryableError: fewer than `needed` GiB are free.
     """
     folder = os.environ.get("TMPDIR") or tempfile.gettempdir()  # Python silently takes another one for a bad TMPDIR
     if not Path(folder).is_dir():

@@ -1,4 +1,4 @@
-"""Both ends of every model: uint8 photos in, float32 probabilities out."""
+"""What all models share: the uint8 input, pixel scaling, the classification head, and access to backbone and head."""
 
 from collections.abc import Iterator
 
@@ -14,42 +14,42 @@ def image_input(size: int) -> keras.KerasTensor:
     return keras.Input((size, size, 3), dtype="uint8", name="photo")
 
 
-def rescale_to_unit_range(photo: keras.KerasTensor) -> keras.KerasTensor:
-    """Return the photos in -1 to 1."""
-    return layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(photo)
+def rescale_to_unit_range(images: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the images with pixels in -1 to 1."""
+    return layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(images)
 
 
-def normalize_imagenet(photo: keras.KerasTensor) -> keras.KerasTensor:
-    """Return the photos with ImageNet's mean 0 and standard deviation 1 in each channel: about -2.1 to 2.6."""
+def normalize_imagenet(images: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the images with ImageNet's mean 0 and standard deviation 1 in each channel: about -2.1 to 2.6."""
     scale = [1 / (255 * std) for std in IMAGENET_STD]
     offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
-    return layers.Rescaling(scale, offset=offset, name="rescale")(photo)
+    return layers.Rescaling(scale, offset=offset, name="rescale")(images)
 
 
 def classification_head(
-    photo: keras.KerasTensor, features: keras.KerasTensor, classes: int, dropout: float, name: str
+    images: keras.KerasTensor, features: keras.KerasTensor, classes: int, dropout: float, name: str
 ) -> keras.Model:
-    """Return the model from `photo` over features [n, width] and logits to float32 probabilities [n, classes]."""
+    """Return the model from `images` over features [n, width] and logits to float32 probabilities [n, classes]."""
     x = layers.Dropout(dropout, name="dropout")(features)
     x = layers.Dense(classes, name="logits")(x)
     # float32: 16 bits would round probabilities, and with them the loss
-    return keras.Model(photo, layers.Softmax(name="probabilities", dtype="float32")(x), name=name)
+    return keras.Model(images, layers.Softmax(name="probabilities", dtype="float32")(x), name=name)
 
 
 def backbone(model: keras.Model) -> keras.Model:
-    """Return the part below the head, sharing its layers: uint8 [n, size, size, 3] in, features [n, width] out."""
+    """Return the model without its head, sharing layers: uint8 [n, size, size, 3] in, features [n, width] out."""
     return keras.Model(model.input, model.get_layer("dropout").input)
 
 
 def head(model: keras.Model) -> keras.Model:
-    """Return the head, sharing its layers: features [n, width] in, float32 probabilities [n, classes] out."""
+    """Return the head alone, sharing layers: features [n, width] in, float32 probabilities [n, classes] out."""
     features = keras.Input(model.get_layer("dropout").input.shape[1:])
     x = model.get_layer("logits")(model.get_layer("dropout")(features))
     return keras.Model(features, model.get_layer("probabilities")(x))
 
 
 def leaf_layers(layer: keras.Layer) -> Iterator[keras.Layer]:
-    """Yield the layers inside a model that hold no others, nested models included, in the order of the graph."""
+    """Yield the layers that contain no others, also those of nested models, in the order of the graph."""
     for inner in getattr(layer, "layers", ()):
         yield from leaf_layers(inner)
     if not hasattr(layer, "layers"):

@@ -1,6 +1,6 @@
-"""The models of keras.applications without their last layer, each with the pixels that its weights expect.
+"""The models of keras.applications without their last layer, each with the pixel scaling that its weights expect.
 
-What a family's published weights were trained on is written in its `preprocess_input`, or its graph does it.
+That scaling is the one of the family's `preprocess_input`, or part of its graph.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The registry of models: a line each. Keras is imported when a model is built, not with the registry."""
+"""The registry of models, one line each. Keras is imported when a model is built, not with the registry."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,23 +16,23 @@ class ModelSpec:
 
     name: str
     builder: str  # module of this package : variant that its `build` takes
-    size: int  # side of the photos that it was designed for, pixels; others work too
+    size: int  # image side that it was designed for, pixels; other sizes work too
     width: int  # features before the last layer
     source: str
     imagenet: bool = False  # whether Keras publishes weights of the layers below the last
-    smallest: int = 32  # side below which nothing is left to convolve, pixels
+    smallest: int = 32  # image side below which feature maps would be empty, pixels
 
     @property
     def family(self) -> str:
-        """Models of one family differ in depth, width and size only."""
+        """The architecture; models of one family differ in depth, width and size only."""
         module, _, variant = self.builder.partition(":")
         family, dot, _ = variant.partition(".")
         return family if dot else module
 
     def build(self, size: int, classes: int, dropout: float) -> "keras.Model":
-        """Return the untrained model; UsageError when photos of `size` are too small for it."""
+        """Return the model with random weights; UsageError when images of `size` are too small for it."""
         if size < self.smallest:
-            raise UsageError(f"{self.name} takes photos of {self.smallest} px at least; --set size={self.smallest}")
+            raise UsageError(f"{self.name} needs images of at least {self.smallest} px; --set size={self.smallest}")
         module, _, variant = self.builder.partition(":")
         builder = import_module(f"{__package__}.{module}").build
         return cast("keras.Model", builder(variant, size, classes, dropout))
@@ -45,7 +45,7 @@ MOBILE, MOBILE_V2 = "Howard et al. 2017, arXiv:1704.04861", "Sandler et al. 2018
 MOBILE_V3, CONVNEXT = "Howard et al. 2019, arXiv:1905.02244", "Liu et al. 2022, arXiv:2201.03545"
 EFFICIENT, EFFICIENT_V2 = "Tan & Le 2019, arXiv:1905.11946", "Tan & Le 2021, arXiv:2104.00298"
 
-ENTRIES = (
+_SPECS = (
     ModelSpec("simple", "small:simple", 64, 384, SMALL, smallest=16),
     ModelSpec("larger", "small:larger", 128, 448, SMALL),
     ModelSpec("cifar-resnet", "small:cifar-resnet", 32, 64, RESNET, smallest=4),
@@ -91,16 +91,16 @@ ENTRIES = (
     ModelSpec("convnextsmall", "keras_applications:convnext.ConvNeXtSmall", 224, 768, CONVNEXT, True),
     ModelSpec("convnextbase", "keras_applications:convnext.ConvNeXtBase", 224, 1024, CONVNEXT, True),
 )
-MODELS = {entry.name: entry for entry in ENTRIES}
+MODELS = {spec.name: spec for spec in _SPECS}
 
 
 def get(name: str) -> ModelSpec:
-    """Return the entry of that name; UsageError lists those that there are."""
+    """Return the model of that name; UsageError lists the known names."""
     if name not in MODELS:
         raise UsageError(f"unknown model {name!r}; known are {', '.join(MODELS)}")
     return MODELS[name]
 
 
 def build(name: str, size: int, classes: int, dropout: float) -> "keras.Model":
-    """Return an untrained model: uint8 [n, size, size, 3] in, float32 probabilities [n, classes] out."""
+    """Return a model with random weights: uint8 [n, size, size, 3] in, float32 probabilities [n, classes] out."""
     return get(name).build(size, classes, dropout)

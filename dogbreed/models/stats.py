@@ -1,4 +1,4 @@
-"""How large and how costly models are, counted in their graphs; see costs.py for those of the registry."""
+"""Parameters and multiply-adds of a model, counted in its graph; stats_table.py has those of the registry."""
 
 import math
 
@@ -7,23 +7,23 @@ from keras import layers
 
 from dogbreed.models.common import leaf_layers
 from dogbreed.models.registry import ModelSpec
-from dogbreed.models.registry.costs import Cost
+from dogbreed.models.stats_table import ModelStats
 
 CONVOLVING = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 
 
-def measure(spec: ModelSpec, classes: int) -> Cost:
-    """Build the model for photos of its own size and count; the model is forgotten, with all others of the process."""
+def measure(spec: ModelSpec, classes: int) -> ModelStats:
+    """Build the model for images of its own size and count; all models of this process are deleted afterwards."""
     model = spec.build(spec.size, classes, dropout=0.0)
-    cost = Cost(model.count_params(), macs(model))
+    stats = ModelStats(model.count_params(), macs(model))
     keras.utils.clear_session()  # EfficientNet-B7 alone has 260 MB of weights
-    return cost
+    return stats
 
 
 def macs(model: keras.Model) -> int:
-    """Return the multiply-adds of all convolutions and dense layers for one photo, which papers call FLOPs.
+    """Return the multiply-adds of all convolutions and dense layers for one image, which papers call FLOPs.
 
-    Each output position takes every number of its kernel once. Pooling, normalization, activations and biases,
+    Each output position uses every number of its kernel once. Pooling, normalization, activations and biases,
     a few percent, are left out, as in the papers.
     """
     return sum(

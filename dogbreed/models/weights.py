@@ -1,4 +1,4 @@
-"""Weights that a model begins with: Keras' own, a file of them, or another model of this suite."""
+"""Pretrained weights: those that Keras publishes, a file, or another model of this suite."""
 
 import logging
 import warnings
@@ -35,7 +35,11 @@ class Weights:
 
 
 def resolve(weights: str, model: str, folder: Path) -> Weights:
-    """Bring `imagenet`, a file, or `<model>.weights.h5` below a folder or prefix, into the local folder."""
+    """Download or copy weights into the local `folder`.
+
+    Args:
+        weights: `imagenet`, the URI of a file, or a folder or prefix with `<model>.weights.h5`.
+    """
     if weights == IMAGENET:
         return Weights.from_file(download(model, folder))
     uri = weights if weights.endswith((".h5", ".keras")) else f"{weights.rstrip('/')}/{model}{SUFFIX}"
@@ -47,14 +51,14 @@ def resolve(weights: str, model: str, folder: Path) -> Weights:
 def require_published(model: str) -> None:
     """Raise UsageError when Keras has no ImageNet weights of `model`."""
     if not registry.get(model).imagenet:
-        known = ", ".join(known.name for known in registry.ENTRIES if known.imagenet)
+        known = ", ".join(known.name for known in registry.MODELS.values() if known.imagenet)
         raise UsageError(f"Keras has no ImageNet weights of {model}; it has those of {known}")
 
 
 def download(model: str, folder: Path) -> Path:
     """Write Keras' ImageNet weights of `model` to `folder` and return the file; ServiceUnavailable without a network.
 
-    Keras checks what it downloads and keeps it in ~/.keras (KERAS_HOME).
+    Keras verifies its download and caches it in ~/.keras (KERAS_HOME).
     """
     require_published(model)
     spec = registry.get(model)
@@ -73,28 +77,28 @@ def download(model: str, folder: Path) -> Path:
 
 
 def cache_in_store(raw: Store, model: str, folder: Path) -> str:
-    """Put Keras' ImageNet weights of `model` below weights/, unless they are there, and return their SHA-256."""
+    """Write Keras' ImageNet weights of `model` below weights/, unless they exist, and return their SHA-256."""
     key = f"weights/{model}{SUFFIX}"
     if raw.size(key) is None:
-        with suppress(AlreadyExists):  # somebody else was faster
+        with suppress(AlreadyExists):  # another process was faster
             raw.put_file(key, download(model, folder))
     return sha256_hex(raw.read(key))
 
 
 def load(model: keras.Model, weights: Weights) -> None:
-    """Give the model's body the weights; DataError when they are another model's."""
+    """Load weights into the model's backbone; DataError when they are those of another model."""
     body = common.backbone(model)
     with require_all_loaded(body, model.name, weights.path.name):
         if weights.path.suffix == ".keras":
             _copy(common.backbone(keras.models.load_model(weights.path, compile=False, safe_mode=True)), body)
         else:
             _load_file(body, weights.path)
-    log.info("%s begins with %s, SHA-256 %s", model.name, weights.path.name, weights.sha256)
+    log.info("%s is initialized with %s, SHA-256 %s", model.name, weights.path.name, weights.sha256)
 
 
 @contextmanager
 def require_all_loaded(body: keras.Model, name: str, file: str) -> Iterator[None]:
-    """Raise DataError when weights cannot be given to the body, or leave a layer of it as it was.
+    """Raise DataError when the block cannot load weights into the body, or does not change a layer of it.
 
     name, file: of the model and of the weights, for messages.
     """
@@ -104,23 +108,23 @@ def require_all_loaded(body: keras.Model, name: str, file: str) -> Iterator[None
             warnings.filterwarnings("ignore", "Skipping nested container")  # a second listing of the same layers
             yield
     except (ValueError, TypeError, OSError) as error:
-        raise DataError(f"{file} holds no weights of {name}: {error}") from error
+        raise DataError(f"{file} does not hold weights of {name}: {error}") from error
     after = [layer.get_weights() for layer in _weighted(body)]
     same = [old[0].ndim > 1 and np.array_equal(old[0], new[0]) for old, new in zip(before, after, strict=True)]
-    if any(same):  # Keras only warns of what it does not find
-        raise DataError(f"{file} leaves {sum(same)} layers of {name} as they were")
+    if any(same):  # Keras only warns about layers that it does not find
+        raise DataError(f"{file} does not hold weights of {sum(same)} layers of {name}")
 
 
 def _load_file(body: keras.Model, path: Path) -> None:
     nested = [layer for layer in body.layers if isinstance(layer, keras.Model)]
     if len(nested) != 1:
-        raise ValueError("only models that Keras publishes have weights in such a file; name a model.keras")
+        raise ValueError("only models of keras.applications are loaded from such a file; name a .keras file")
     nested[0].load_weights(path)
     keras_applications.fill_normalization(nested[0])
 
 
 def _copy(source: keras.Model, body: keras.Model) -> None:
-    """Copy layer by layer; names count up within a process, so the order pairs them."""
+    """Copy layer by layer, in order: names of layers count up within a process."""
     for theirs, ours in zip(_weighted(source), _weighted(body), strict=True):
         ours.set_weights(theirs.get_weights())
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from dogbreed.core import rendezvous, signals
 from dogbreed.core.errors import DataError, EnvironmentUnsupported, RetryableError, UsageError
-from dogbreed.core.resources import ClusterSpec
+from dogbreed.core.rendezvous import ClusterSpec
 from dogbreed.data.input_pipeline import BatchShard
 from dogbreed.models.common import leaf_layers
 from dogbreed.training.recipe import Recipe

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from dogbreed.core import lease as lease_module
 from dogbreed.core.errors import AlreadyExists, LeaseLost, RetryableError
 from dogbreed.core.lease import Lease
 from dogbreed.core.storage import LocalStore, Store
@@ -50,7 +49,7 @@ def test_numbers_grow_until_the_work_is_done_and_then_nothing_is_left(store: Sto
 
 def test_a_live_holder_keeps_it_and_a_killed_one_loses_it_at_once(tmp_path: Path) -> None:
     holder = hold(tmp_path)
-    with pytest.raises(RetryableError, match=f"job x is being worked on by {socket.gethostname()}/{holder.pid}/"):
+    with pytest.raises(RetryableError, match=f"job x is held by {socket.gethostname()}/{holder.pid}/"):
         Lease(LocalStore(tmp_path), "job x").__enter__()
     holder.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie until `communicate`
@@ -65,19 +64,17 @@ def check_until_it_raises(lease: Lease) -> None:
 
 
 @pytest.fixture
-def elsewhere(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A store with the lease of another host, whose holder is given up after 0.3 seconds."""
-    monkeypatch.setattr(lease_module, "DEAD_AFTER", 0.3)
-    monkeypatch.setattr(lease_module, "LOOK_EVERY", 0.05)
+def elsewhere(store: Store) -> Store:
+    """A store with the lease of another host."""
     store.put("lease/00000001.json", json.dumps({"holder": "elsewhere/1/1.00"}).encode())
     return store
 
 
 def test_a_silent_holder_on_another_host_is_given_up(elsewhere: Store, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    with Lease(elsewhere, "job x") as lease:
+    with Lease(elsewhere, "job x", dead_after=0.3, poll_every=0.05) as lease:
         assert lease.number == 2
-    assert "job x was worked on by elsewhere/1/1.00" in caplog.text
+    assert "held by elsewhere/1/1.00" in caplog.text
 
 
 @pytest.mark.parametrize(("released", "number"), [(True, 3), (False, None)])
@@ -90,20 +87,17 @@ def test_a_holder_on_another_host_that_renews_is_alive_and_one_that_ends_is_foll
 
     monkeypatch.setattr("time.sleep", renew)
     if number is None:
-        with pytest.raises(RetryableError, match="is being worked on by elsewhere"):
-            Lease(elsewhere, "job x").__enter__()
+        with pytest.raises(RetryableError, match="held by elsewhere"):
+            Lease(elsewhere, "job x", dead_after=0.3).__enter__()
         return
-    with Lease(elsewhere, "job x") as lease:
+    with Lease(elsewhere, "job x", dead_after=0.3) as lease:
         monkeypatch.undo()
         assert lease.number == number
 
 
-def test_a_lease_is_renewed_and_one_that_was_taken_over_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lease_module, "RENEWED_EVERY", 0.02)
+def test_a_lease_is_renewed_and_the_loss_of_one_is_an_error(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    with Lease(store, "job x") as lease:
+    with Lease(store, "job x", renew_every=0.02) as lease:
         while max(store.list("lease/")) < "lease/00000004.json":
             lease.check()
         taken = False

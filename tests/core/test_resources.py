@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from dogbreed.core import resources
-from dogbreed.core.errors import EnvironmentUnsupported, RetryableError, UsageError
+from dogbreed.core.errors import EnvironmentUnsupported, RetryableError
 
 
 def test_the_limit_is_what_this_process_may_use() -> None:
@@ -63,53 +63,3 @@ def test_hidden_gpus_were_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
     for hidden, left in (("", 0), ("-1", 0), ("1", 1)):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
         assert resources.container_gpu_count() == left
-
-
-INDEXED_JOB = {
-    "DOGBREED_WORKERS": "3",
-    "DOGBREED_WORKER_JOB": "train-abc",
-    "DOGBREED_WORKER_SERVICE": "workers",
-    "JOB_COMPLETION_INDEX": "1",
-}
-TF_CONFIG = '{"cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"]}, "task": {"type": "worker", "index": 1}}'
-
-
-def test_an_indexed_job_and_its_service_name_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in INDEXED_JOB.items():
-        monkeypatch.setenv(name, value)
-    hosts = ("train-abc-0.workers:2222", "train-abc-1.workers:2222", "train-abc-2.workers:2222")
-    assert resources.cluster_from_env() == resources.ClusterSpec(hosts, 1)
-    monkeypatch.setenv("TF_CONFIG", TF_CONFIG)  # counts first
-    assert resources.cluster_from_env() == resources.ClusterSpec(("a:1", "b:2", "c:3"), 2)
-
-
-@pytest.mark.parametrize("given", [{}, {"DOGBREED_WORKERS": "1"}, {"JOB_COMPLETION_INDEX": "4"}])
-def test_a_process_is_alone_unless_the_environment_names_others(
-    given: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    assert len(resources.cluster_from_env().addresses) == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
-        ("DOGBREED_WORKERS", "many", "DOGBREED_WORKERS='many' is no number"),
-        ("DOGBREED_WORKER_SERVICE", "", "DOGBREED_WORKER_SERVICE is not set"),
-        ("JOB_COMPLETION_INDEX", "3", "give the Job 3 completions"),
-        ("TF_CONFIG", "{}", "names no worker"),
-        ("TF_CONFIG", "no json", "names no worker"),
-        ("TF_CONFIG", TF_CONFIG.replace("a:1", "a"), "a worker is host:port"),
-        ("TF_CONFIG", TF_CONFIG.replace('"index": 1', '"index": 2'), "its task is none of its workers"),
-        ("TF_CONFIG", TF_CONFIG.replace('"type": "worker"', '"type": "ps"'), "its task is none of its workers"),
-    ],
-)
-def test_an_environment_that_names_no_place_is_refused(
-    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for other, usual in INDEXED_JOB.items():
-        monkeypatch.setenv(other, usual)
-    monkeypatch.setenv(name, value)
-    with pytest.raises(UsageError, match=words):
-        resources.cluster_from_env()

@@ -4,8 +4,7 @@ import keras
 import pytest
 from keras import layers
 
-from dogbreed.models import registry, stats
-from dogbreed.models.registry import costs
+from dogbreed.models import registry, stats, stats_table
 
 
 def test_each_output_position_takes_each_number_of_its_kernel_once() -> None:
@@ -43,8 +42,8 @@ def test_models_cost_what_the_list_of_models_says(name: str) -> None:
     entry = registry.get(name)
     built = stats.measure(entry, 7)
     body = (built.parameters - 7 * (entry.width + 1), built.multiply_adds - 7 * entry.width)
-    assert costs.cost(entry, 7) == built, f'the line is now "{name}": ({body[0]:_}, {body[1]:_}),'
+    assert stats_table.get_stats(entry, 7) == built, f'the line is now "{name}": ({body[0]:_}, {body[1]:_}),'
 
 
 def test_every_model_has_its_costs() -> None:
-    assert list(costs.BODIES) == list(registry.MODELS)
+    assert list(stats_table.BACKBONES) == list(registry.MODELS)

@@ -19,7 +19,7 @@ from dogbreed.training.recipe import Recipe
 from tests.support.listener import Listener
 
 REAL = Path(__file__).parents[4] / "shared" / "stanford-dogs-small"
-FAMILIES = {family: next(members) for family, members in groupby(registry.ENTRIES, lambda entry: entry.family)}
+FAMILIES = {family: next(members) for family, members in groupby(registry.MODELS.values(), lambda entry: entry.family)}
 BATCH = 16
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]

@@ -61,7 +61,7 @@ def test_a_bucket_holds_weights_too(published: Path, tmp_path: Path, store: Stor
 
 
 def test_another_models_weights_are_refused(published: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no weights of mobilenetv2"):
+    with pytest.raises(DataError, match="mobilenetv2"):
         begun(f"{published}/{MODEL}.weights.h5", tmp_path, "mobilenetv2")
     with pytest.raises(DataError, match="only models that Keras publishes"):
         begun(f"{published}/{MODEL}.weights.h5", tmp_path, "simple")
@@ -72,7 +72,7 @@ def test_a_damaged_file_is_refused(published: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.weights.h5").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "other.weights.h5").write_bytes(b"no")
     for name in ("cut", "other"):
-        with pytest.raises(DataError, match=f"{name}.weights.h5 holds no weights"):
+        with pytest.raises(DataError, match=f"{name}.weights.h5"):
             begun(f"{tmp_path}/{name}.weights.h5", published.parent)
 
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from dogbreed.core.errors import EnvironmentUnsupported, RetryableError, UsageError
-from dogbreed.core.resources import ClusterSpec
+from dogbreed.core.rendezvous import ClusterSpec
 from dogbreed.core.storage import open_store
 from dogbreed.data.input_pipeline import BatchShard, InputPipeline
 from dogbreed.data.manifest import load_manifest

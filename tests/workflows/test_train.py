@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dogbreed.core.errors import DataError, EnvironmentUnsupported
-from dogbreed.core.resources import ClusterSpec
+from dogbreed.core.rendezvous import ClusterSpec
 from dogbreed.core.storage import LocalStore
 from dogbreed.data.manifest import load_manifest
 from dogbreed.serving import classifier

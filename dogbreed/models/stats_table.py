@@ -1,6 +1,7 @@
-"""What the models of the registry cost, as inventory.measure counts it: to build them all takes minutes.
+"""Parameters and multiply-adds of the models of the registry, as `stats.measure` counts them: a table, since building
+all of them takes minutes.
 
-tests/models/test_stats.py compares the numbers with real models and prints the line of one that differs.
+tests/models/test_stats.py compares the table with real models and prints the line of a model that differs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,27 +11,27 @@ from dogbreed.models.registry import ModelSpec
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a model takes for a photo of the size that it was designed for."""
+class ModelStats:
+    """The size of a model, at the image size that it was designed for."""
 
     parameters: int  # with the statistics of BatchNorm
     multiply_adds: int  # of convolutions and dense layers
 
 
-def cost(spec: ModelSpec, classes: int) -> Cost:
-    """Return the cost of a model of the registry with so many classes."""
-    parameters, multiply_adds = BODIES[spec.name]
-    return Cost(parameters + (spec.width + 1) * classes, multiply_adds + spec.width * classes)
+def get_stats(spec: ModelSpec, classes: int) -> ModelStats:
+    """Return the parameters and multiply-adds of a model of the registry with so many classes."""
+    parameters, multiply_adds = BACKBONES[spec.name]
+    return ModelStats(parameters + (spec.width + 1) * classes, multiply_adds + spec.width * classes)
 
 
-def lines(entries: Sequence[ModelSpec], classes: int) -> Iterator[str]:
+def table_lines(specs: Sequence[ModelSpec], classes: int) -> Iterator[str]:
     """Yield the lines of a table of models for a terminal."""
     form = "{:<18} {:>10}  {:>8}  {:>11}  {:>13}  {:<16}  {}"
     yield f"Models with {classes} classes"
-    yield form.format("model", "photos, px", "features", "parameters", "multiply-adds", "ImageNet weights", "source")
-    for spec in entries:
-        found = cost(spec, classes)
-        parameters, multiply_adds = f"{found.parameters:,}", _millions(found.multiply_adds)
+    yield form.format("model", "image, px", "features", "parameters", "multiply-adds", "ImageNet weights", "source")
+    for spec in specs:
+        stats = get_stats(spec, classes)
+        parameters, multiply_adds = f"{stats.parameters:,}", _millions(stats.multiply_adds)
         weights = "Keras" if spec.imagenet else "none"
         yield form.format(spec.name, spec.size, spec.width, parameters, multiply_adds, weights, spec.source)
 
@@ -39,14 +40,12 @@ def _millions(number: int) -> str:
     return f"{number / 1e6:,.0f} M" if number >= 1e7 else f"{number / 1e6:,.1f} M"
 
 
-def summary(entries: Sequence[ModelSpec], classes: int) -> dict[str, dict[str, int]]:
+def summary(specs: Sequence[ModelSpec], classes: int) -> dict[str, dict[str, int]]:
     """Return size in pixels, features, parameters and multiply-adds by the model's name."""
-    return {
-        entry.name: {"size": entry.size, "features": entry.width, **vars(cost(entry, classes))} for entry in entries
-    }
+    return {spec.name: {"size": spec.size, "features": spec.width, **vars(get_stats(spec, classes))} for spec in specs}
 
 
-BODIES: dict[str, tuple[int, int]] = {  # parameters and multiply-adds of all layers but the last
+BACKBONES: dict[str, tuple[int, int]] = {  # parameters and multiply-adds of all layers but the last
     "simple": (1_276_128, 74_317_824),
     "larger": (2_056_272, 146_276_352),
     "cifar-resnet": (273_392, 40_812_544),
