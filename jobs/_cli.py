@@ -1,4 +1,4 @@
-"""What every job shares: logging, SIGTERM, exit codes, the JSON summary and a few options."""
+"""Shared by all jobs: logging, signals, exit codes, the JSON summary and common options."""
 
 import atexit
 import errno
@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from dogbreed.core.errors import DogbreedError, EnvironmentUnsupported, Retryabl
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# jobs talk to people: no TensorFlow banner, no MLflow usage statistics, no minutes of silent HTTP retries
+# no TensorFlow banner, no MLflow usage statistics, no minutes of silent HTTP retries
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -27,18 +27,18 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # through the server; otherwise it names an address of its object store that clients may not be able to reach
+    # through the server: clients may not be able to reach the address of its object store
     "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
     "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
-# the interpreter ends by looking for garbage among all that TensorFlow and MLflow have made: 1 to 2 s for nothing
+# at exit the interpreter would look for garbage among all objects of TensorFlow and MLflow: 1 to 2 s
 atexit.register(gc.freeze)
 
 
 class Job(click.Command):
-    """A command whose function returns the summary, and whose errors become exit codes."""
+    """A command that prints the summary that its function returns, and exits with the code of its error."""
 
     def __init__(self, name: str, **attributes: Any) -> None:
         settings = {
@@ -50,7 +50,7 @@ class Job(click.Command):
         super().__init__(name, context_settings=settings, **attributes)
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run the job; its last line on stdout is the summary as one JSON object."""
+        """Run the job and print the summary as one JSON object, the last line of stdout."""
         log.configure(str(self.name))
         signals.install_handlers()
         for name, value in ENVIRONMENT.items():
@@ -66,9 +66,9 @@ class Job(click.Command):
 
 @contextmanager
 def no_gc() -> Iterator[None]:
-    """Pause Python's garbage collection, which walks over modules and lists of photos again and again, for 1 s.
+    """Pause garbage collection, which takes 1 s while modules and lists of images are loaded.
 
-    What was made meanwhile stays out of it for good.
+    Objects created meanwhile are excluded from it permanently.
     """
     gc.disable()
     try:
@@ -80,22 +80,22 @@ def no_gc() -> Iterator[None]:
 
 def _from_os(error: OSError) -> DogbreedError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RetryableError(f"{error}; make room and run the same command again")
-    return EnvironmentUnsupported(f"{error}; choose a place that this user can read and write")
+        return RetryableError(f"{error}; free space and run the same command again")
+    return EnvironmentUnsupported(f"{error}; choose a location that this user can read and write")
 
 
-def job(name: str) -> Callable[[Callable[..., dict[str, Any]]], Job]:
-    """Make a function that returns a summary into the job `name`."""
+def job(name: str) -> Callable[[Callable[..., Mapping[str, object]]], Job]:
+    """Return a decorator that makes a function, which returns a summary, the job `name`."""
     return lambda function: click.command(name, cls=Job)(function)
 
 
-SEED = click.IntRange(0, 2**32 - 1)  # what NumPy's generators take
+SEED = click.IntRange(0, 2**32 - 1)  # the range of NumPy's generators
 
 
 def name_of_job(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
-    """Check a job key: it becomes part of tags, filters and object names."""
+    """Validate a job key: it becomes part of tags, filters and object names."""
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise click.BadParameter(f"{name!r} is not made of 1 to 100 letters, digits, dots, dashes and underscores")
+        raise click.BadParameter(f"{name!r} must be 1 to 100 letters, digits, dots, dashes and underscores")
     return name
 
 
@@ -104,21 +104,21 @@ gpus_option = click.option(
 )
 
 
-def standalone_flag(context: click.Context, option: click.Parameter, asked: bool) -> bool:
-    """Let an eager flag that needs no other option do without those that are required otherwise."""
-    context.resilient_parsing = context.resilient_parsing or asked
-    return asked
+def standalone_flag(context: click.Context, option: click.Parameter, given: bool) -> bool:
+    """Make required options optional if an eager flag is given that needs none of them."""
+    context.resilient_parsing = context.resilient_parsing or given
+    return given
 
 
 def uri_option(flag: str, help: str, **attributes: Any) -> Callable[[F], F]:
-    """Return an option that takes folder/, file:///folder or s3://bucket/prefix."""
+    """Return an option for a URI: folder/, file:///folder or s3://bucket/prefix."""
     return click.option(
         flag, metavar="URI", help=f"{help} (folder, file:///folder or s3://bucket/prefix)", **attributes
     )
 
 
 def field_option(config: type, field: str, choices: tuple[str, ...] = (), *, help: str) -> Callable[[F], F]:
-    """Return an option for a field of a dataclass, with the default and the type that stand there."""
+    """Return an option for a field of a dataclass, with the field's default and type."""
     value = config.__dataclass_fields__[field].default  # type: ignore[attr-defined]
     kind: Any = click.Choice(choices) if choices else SEED if field == "seed" else type(value)
     return click.option(f"--{field.replace('_', '-')}", type=kind, default=value, help=help)

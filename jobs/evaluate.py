@@ -1,18 +1,12 @@
 """Evaluate a model on a named split."""
 
-import logging
-import tempfile
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from dogbreed.core.storage import open_store, read_uri
 from dogbreed.data.config import TTA
 from jobs._cli import gpus_option, job, uri_option
-
-log = logging.getLogger(__name__)
 
 
 @job("evaluate")
@@ -43,62 +37,12 @@ log = logging.getLogger(__name__)
 @click.option("--batch-size", type=click.IntRange(1), default=64, help="Images at a time.")
 @gpus_option
 @click.option("--restart", is_flag=True, help="Evaluate again although this model's run on this split is finished.")
-def main(**options: Any) -> dict[str, Any]:
+def main(promote: bool, force: bool, **options: Any) -> Mapping[str, object]:
     """Evaluate a model on a split and log metrics, figures and a report to MLflow. Idempotent."""
-    from dogbreed.tracking import model_card, promotion
+    from dogbreed.workflows import evaluate
 
-    if not options["promote"]:
-        summary = _evaluate(options)
-    else:
-        promotion.check_asked(options["model"], options["split"])
-        with promotion.damage_recorded(options["model"]):
-            summary = _evaluate(options)
-        store = open_store(options["data"])
-        again = partial(promotion.top1_again, summary["model"], store, options["batch_size"], options["tta"])
-        summary |= promotion.promote(summary["run_id"], again, options["force"])
-    model_card.describe(summary["model"])
-    return summary
-
-
-def _evaluate(options: dict[str, Any]) -> dict[str, Any]:
-    """Evaluate, or find the run that has done so, and return the summary."""
-    from dogbreed.data.input_pipeline import InputPipeline
-    from dogbreed.data.manifest import load_manifest
-    from dogbreed.data.near_duplicates import parse_image_list
-    from dogbreed.evaluation.result import EvalTarget
-    from dogbreed.serving import classifier
-    from dogbreed.tracking import lineage, runs
-    from dogbreed.workflows import evaluate, preflight, summaries
-
-    store, split = open_store(options["data"]), options["split"]
-    preflight.before_job(store, gpus=options["gpus"], tracked=False)
-    manifest = load_manifest(store)
-    manifest.require_nonempty(split)
-    names = parse_image_list(read_uri(options["pretraining_list"])) if options["pretraining_list"] else frozenset()
-    uri = runs.resolve(options["model"])
-    beside = {name: options[name] for name in ("tta", "compare_with", "imagenet_baseline")}
-    key = summaries.evaluation_key(uri, manifest, split, beside, names)
-    tags = {"dogbreed.split": split, runs.EVALUATION: key}
-    done = summaries.finished_evaluation(uri, key)
-    if done and not options["restart"]:
-        log.info("done already in run %s; --restart evaluates again", done.info.run_id)
-        return summaries.evaluation_summary(done, manifest)
-    with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
-        scratch = Path(folder)
-        downloaded = runs.download(uri, scratch / "model")
-        model, metadata = classifier.load(downloaded)
-        summaries.check_classes_match(metadata, manifest)
-        asked = {"model": uri, "split": split, **beside}
-        params = {**asked, "model_dataset": metadata.dataset_digest, "data": manifest.config}
-        seen = (store, metadata.view, options["batch_size"], scratch / "cache")
-        target = EvalTarget(model, manifest, InputPipeline(manifest, *seen), split, options["tta"])
-        against = evaluate.open_comparison(options["compare_with"], manifest, *seen)
-        floor = evaluate.zero_shot_baseline(options["imagenet_baseline"], model.name, metadata, scratch)
-        with runs.start_run("evaluate", f"{model.name}-{split}", params, tags) as run:
-            runs.log_input(manifest, store, split)
-            found = evaluate.evaluate(target, names, floor, against)
-            evaluate.log_evaluation(run, target, found, lineage.load(downloaded, scratch))
-    return summaries.evaluation_summary(runs.get_run(run.id), manifest)
+    chosen = evaluate.EvalOptions(**options)
+    return evaluate.evaluate_and_promote(chosen, force) if promote else evaluate.evaluate(chosen)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """Check what the jobs need before they are submitted: store, MLflow, clock, scratch, memory, GPUs."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import click
 
-from dogbreed.core.storage import open_store
 from jobs._cli import gpus_option, job, uri_option
 
 
@@ -12,12 +11,11 @@ from jobs._cli import gpus_option, job, uri_option
 @uri_option("--store", "A prefix that the jobs will write to", required=True)
 @gpus_option
 @click.option("--memory", type=click.FloatRange(0), default=2.0, help="Memory that the jobs will need, in GiB.")
-def main(**options: Any) -> dict[str, Any]:
-    """Check everything, show a table, and end with the code of the first thing that is wrong."""
+def main(store: str, gpus: int | None, memory: float) -> Mapping[str, object]:
+    """Run all checks, print a table, and exit with the code of the first check that failed."""
     from dogbreed.workflows import preflight
 
-    checks = preflight.all_checks(open_store(options["store"]), options["gpus"], options["memory"])
-    results = preflight.run_checks(checks)
+    results = preflight.check_all(store, gpus, memory)
     for result in results:
         state, color = ("ok", "green") if result.error is None else (f"exit {result.error.exit_code}", "red")
         click.echo(f"{result.check:<8} {click.style(f'{state:<8}', color)} {result.found}", err=True)

@@ -1,13 +1,10 @@
 """Train a recipe on a preprocessed dataset and register the model."""
 
-import tempfile
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from dogbreed.core import rendezvous
-from dogbreed.core.storage import open_store
 from jobs._cli import SEED, gpus_option, job, name_of_job, standalone_flag, uri_option
 
 CLASSES = 120  # for which --list-models counts: the breeds of Stanford Dogs
@@ -90,52 +87,28 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
     callback=standalone_flag,
     help="Only show every model that a recipe can name, its parameters, multiply-adds and source.",
 )
-def main(**options: Any) -> dict[str, Any]:
+def main(**options: Any) -> Mapping[str, object]:
     """Train a recipe on a preprocessed dataset and register the model as `candidate`."""
     if options["list_models"]:
         return _list_models()
-    import tensorflow as tf
+    from dogbreed.workflows import train, train_job
 
-    from dogbreed.data.manifest import load_manifest
-    from dogbreed.tracking import runs
-    from dogbreed.training.checkpoint import CheckpointInterval
-    from dogbreed.training.distributed import resolve_strategy
-    from dogbreed.training.recipe import apply_overrides
-    from dogbreed.training.recipes import recipe_for_weights
-    from dogbreed.workflows import preflight, summaries, train
-
-    if options["deterministic"]:
-        tf.config.experimental.enable_op_determinism()
-    recipe = apply_overrides(recipe_for_weights(options["recipe"], options["weights"]), _settings(options))
-    distribution = resolve_strategy(options["strategy"], rendezvous.cluster_from_env(), recipe)
-    distribution.check(recipe, one_seed=not options["seeds"])
-    every = CheckpointInterval.from_text(options["checkpoint_every"])
-    checkpoints = (options["checkpoints"] or _beside(options["data"])).rstrip("/")
-    store = open_store(options["data"])
-    manifest = load_manifest(store)
-    preflight.before_job(store, gpus=options["gpus"], tracked=False, single_process=distribution.num_processes == 1)
-    with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
-        scratch = Path(folder)
-        begin = summaries.resolve_weights(recipe, scratch)
-        work = train.TrainJob(
-            recipe,
-            begin,
-            manifest,
-            store,
-            scratch,
-            checkpoints,
-            every,
-            options["log_every"],
-            options["restart"],
-            distribution,
-        )
-        if options["seeds"]:
-            summary = train.run_seeds(work, options["seeds"], options["name"])
-        else:
-            summary = train.train(work, options["seed"], options["name"])
-    if distribution.is_chief:
-        runs.set_candidate_alias(summary["model_version"])  # also when it was done: another may have been the last one
-    return summary
+    seeds, name = options["seeds"], options["name"]
+    with train_job.prepare(
+        data=options["data"],
+        recipe=options["recipe"],
+        initial_weights=options["weights"],
+        settings=_settings(options),
+        strategy=options["strategy"],
+        gpus=options["gpus"],
+        checkpoints=(options["checkpoints"] or _default_checkpoints(options["data"])).rstrip("/"),
+        checkpoint_every=options["checkpoint_every"],
+        log_every=options["log_every"],
+        restart=options["restart"],
+        deterministic=options["deterministic"],
+        one_seed=not seeds,
+    ) as job:
+        return train.run_seeds(job, seeds, name) if seeds else train.train(job, options["seed"], name)
 
 
 def _list_models() -> dict[str, Any]:
@@ -148,8 +121,8 @@ def _list_models() -> dict[str, Any]:
     return {"models": stats_table.summary(specs, CLASSES)}
 
 
-def _beside(data: str) -> str:
-    """Return the default of --checkpoints."""
+def _default_checkpoints(data: str) -> str:
+    """Return the default of --checkpoints: `checkpoints` beside the dataset."""
     parent, slash, _ = data.rstrip("/").rpartition("/")
     if parent.endswith(":/"):  # a bucket without a prefix
         return f"{data.rstrip('/')}/checkpoints"
@@ -157,9 +130,9 @@ def _beside(data: str) -> str:
 
 
 def _settings(options: dict[str, Any]) -> list[str]:
-    """Return --epochs, --batch-size, --precision and --cache as the settings that they abbreviate, then --set."""
-    abbreviated = ("epochs", "batch_size", "precision", "cache")
-    short = [f"{key}={options[key]}" for key in abbreviated if options[key] is not None]
+    """Return --epochs, --batch-size, --precision and --cache as settings, then those of --set."""
+    own_options = ("epochs", "batch_size", "precision", "cache")
+    short = [f"{key}={options[key]}" for key in own_options if options[key] is not None]
     return [*short, *options["settings"]]
 
 

@@ -1,15 +1,18 @@
-"""What a classifier of ImageNet's 1,000 classes says of the breeds, without any training here: a floor."""
+"""Baselines of an evaluation: the most frequent classes, and the ImageNet classifier of the same architecture."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from dogbreed.core.errors import DataError, ServiceUnavailable
 from dogbreed.core.storage import read_uri
+from dogbreed.evaluation.metrics import Labels
+from dogbreed.evaluation.score_groups import Scores
 from dogbreed.models import common, keras_applications, registry, weights
 
-# WordNet ids of the dogs among ILSVRC's classes, which Keras numbers in the order of these ids
+# WordNet ids of the dogs among ILSVRC's classes; Keras numbers the classes in the order of these ids
 DOGS = """
     02085620 02085782 02085936 02086079 02086240 02086646 02086910 02087046 02087394 02088094
     02088238 02088364 02088466 02088632 02089078 02089867 02089973 02090379 02090622 02090721
@@ -24,42 +27,61 @@ DOGS = """
     02110627 02110806 02110958 02111129 02111277 02111500 02111889 02112018 02112137 02112350
     02112706 02113023 02113186 02113624 02113712 02113799 02113978 02115641 02115913 02116738
 """
-# 251 is the Dalmatian, which Stanford Dogs leaves out; 269 to 272 are wolves
-DOG_CLASS_INDICES = [place for place in range(151, 276) if place not in (251, *range(269, 273))]
+# 251 is the Dalmatian, which is not in Stanford Dogs; 269 to 272 are wolves
+DOG_CLASS_INDICES = [index for index in range(151, 276) if index not in (251, *range(269, 273))]
 INDEX_BY_WORDNET_ID = dict(zip(DOGS.split(), DOG_CLASS_INDICES, strict=True))
 
 
+def majority_baseline(labels: Labels, num_classes: int) -> Scores:
+    """Return the scores of a constant prediction that knows how frequent each class is.
+
+    top1 and top5 are those of the most frequent classes; loss is the entropy of the class frequencies (nats).
+    """
+    frequencies = np.sort(np.bincount(labels, minlength=num_classes) / len(labels))[::-1]
+    nonzero = frequencies[frequencies > 0]
+    loss = -(nonzero * np.log(nonzero)).sum()
+    return {"top1": float(frequencies[0]), "top5": float(frequencies[:5].sum()), "loss": float(loss)}
+
+
 def class_indices(classes: Sequence[str]) -> list[int]:
-    """Return each class's place among ImageNet's 1,000; DataError for one that is none of its dogs."""
+    """Return the index of each class among ImageNet's 1,000; DataError for a class that is not one of its dogs."""
     ids = [name.partition("-")[0].removeprefix("n") for name in classes]
     if unknown := [name for name, wordnet in zip(classes, ids, strict=True) if wordnet not in INDEX_BY_WORDNET_ID]:
         raise DataError(
-            f"{len(unknown)} breeds are no dogs of ImageNet, for example {unknown[0]}; leave out --imagenet-baseline"
+            f"{len(unknown)} classes are not dogs of ImageNet, for example {unknown[0]}; leave out --imagenet-baseline"
         )
     return [INDEX_BY_WORDNET_ID[wordnet] for wordnet in ids]
 
 
 def zero_shot_classifier(model: str, size: int, classes: Sequence[str], weights_uri: str, folder: Path) -> keras.Model:
-    """Return Keras' `model` with its 1,000 classes, of which `classes` are kept: uint8 photos in, probabilities out.
+    """Return the ImageNet classifier of an architecture, restricted to some classes: uint8 images to probabilities.
 
-    weights_uri: "imagenet" downloads the weights; otherwise the URI of a file of them. DataError when they are
-    another model's, UsageError when Keras has none of `model`, ServiceUnavailable without a network.
+    Args:
+        model: name in the registry.
+        weights_uri: `imagenet` to download Keras' weights, otherwise the URI of a file of them.
+        folder: for the file.
+
+    Raises:
+        UsageError: Keras has no ImageNet weights of the model.
+        DataError: the file holds weights of another model, or a class is not in ImageNet.
+        ServiceUnavailable: the download failed.
     """
     weights.require_published(model)
     builder = registry.get(model).builder.partition(":")[2]
     family, _, name = builder.partition(".")
     whole = keras_applications.application(name, size, top=True)
     if weights_uri == weights.IMAGENET:
-        whole.set_weights(_downloaded(model, name).get_weights())
+        whole.set_weights(_download(model, name).get_weights())
     else:
         _load_file(whole, weights_uri, folder)
     keras_applications.fill_normalization(whole)
-    photo = common.image_input(size)
-    kept = keras.ops.take(whole(keras_applications.RESCALED[family](photo)), class_indices(classes), axis=-1)
-    return keras.Model(photo, kept / keras.ops.sum(kept, axis=-1, keepdims=True), name=f"{model}-untrained")
+    image = common.image_input(size)
+    probabilities = whole(keras_applications.RESCALED[family](image))
+    kept = keras.ops.take(probabilities, class_indices(classes), axis=-1)
+    return keras.Model(image, kept / keras.ops.sum(kept, axis=-1, keepdims=True), name=f"{model}-zero-shot")
 
 
-def _downloaded(model: str, name: str) -> keras.Model:
+def _download(model: str, name: str) -> keras.Model:
     try:
         return keras_applications.application(name, registry.get(model).size, weights.IMAGENET, top=True)
     except Exception as error:

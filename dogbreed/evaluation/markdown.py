@@ -1,4 +1,4 @@
-"""Markdown from Jinja templates, which write fractions as percentages."""
+"""Markdown from Jinja templates, with filters for percentages."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ from jinja2 import Environment, StrictUndefined
 
 
 def render(template: str, **values: Any) -> str:
-    """Return the text of a template; its names beside `values` are `percent` and `interval`. Nothing is escaped."""
+    """Return the text of a template, which may also call `percent` and `interval`. Nothing is escaped."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     return environment.from_string(template).render(values, percent=percent, interval=interval)
 
@@ -18,6 +18,6 @@ def percent(fraction: float) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Return both ends as percentages, nothing where one is not known (None or nan)."""
+    """Return both ends as percentages, an empty string if one is unknown (None or NaN)."""
     known = [end for end in (low, high) if end is not None and not math.isnan(end)]
     return " to ".join(map(percent, known)) if len(known) == 2 else ""

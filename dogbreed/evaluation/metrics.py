@@ -1,4 +1,4 @@
-"""Metrics of a classifier from its labels and probabilities: numbers for MLflow and a table by breed."""
+"""Metrics of a classifier from labels and probabilities: scores of a split and a table of its classes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dogbreed.data.class_names import breed_name as breed_name
+from dogbreed.data.class_names import breed_name
 
 Labels = npt.NDArray[np.integer[Any]]
 Probabilities = npt.NDArray[np.float32]
@@ -16,8 +16,14 @@ Probabilities = npt.NDArray[np.float32]
 def compute_metrics(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
     """Return top1, top5, macro_f1 (fractions 0-1) and loss (mean negative log likelihood, nats).
 
-    labels: int [N] in 0..C-1; probabilities: [N, C], rows that sum to 1. macro_f1 is the mean over all
-    C classes, 0 for one without photos. ValueError: no photos, or what `validate` finds.
+    macro_f1 is the mean over all C classes, 0 for a class without images.
+
+    Args:
+        labels: int [N] in 0..C-1.
+        probabilities: [N, C], rows that sum to 1.
+
+    Raises:
+        ValueError: no images, or see `validate`.
     """
     means = per_example(labels, probabilities).mean()
     f1 = macro_f1(labels, probabilities.argmax(axis=1), probabilities.shape[1])
@@ -25,9 +31,9 @@ def compute_metrics(labels: Labels, probabilities: Probabilities) -> dict[str, f
 
 
 def per_example(labels: Labels, probabilities: Probabilities) -> pd.DataFrame:
-    """Return one row a photo: top1, top5 (0.0 or 1.0) and loss (nats), whose means are the scores.
+    """Return one row per example: top1, top5 (0.0 or 1.0) and loss (nats), whose means are the scores.
 
-    Of equal probabilities the first class ranks first, as in argmax. ValueError: as in `compute_metrics`.
+    Of equal probabilities the first class ranks first, as in argmax. Raises as `compute_metrics`.
     """
     labels, probabilities = _require_nonempty(*validate(labels, probabilities))
     # Not top_k_accuracy_score: it breaks ties from the last class on, so that top5 could fall below top1.
@@ -40,35 +46,35 @@ def per_example(labels: Labels, probabilities: Probabilities) -> pd.DataFrame:
 
 
 def macro_f1(labels: Labels, predicted: Labels, classes: int) -> float:
-    """Return the mean F1 of all classes, 0 for one that is neither there nor predicted."""
+    """Return the mean F1 of all classes, 0 for a class that has neither examples nor predictions."""
     hits = np.bincount(labels[labels == predicted], minlength=classes)
     both = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
     return float(np.mean(2 * hits / np.maximum(both, 1)))
 
 
 def per_class(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> pd.DataFrame:
-    """Return one row a class, in class order, of how well its photos (argmax of the row) are recognised.
+    """Return one row per class, in class order, of how well its images are recognised.
 
-    Columns: breed (str), photos (int), precision, recall, f1 (fractions 0-1; 0 where undefined),
-    most_confused_with (the breed its photos are most often mistaken for, or ""), confused (int, how many).
-    ValueError: no photos, or what `validate` finds.
+    Columns: class (name), images (int), precision, recall, f1 (fractions 0-1; 0 if undefined), most_confused_with
+    (name of the class that its images are most often mistaken for, or ""), confused (int, how many of them).
+    Raises as `compute_metrics`.
     """
-    from sklearn.metrics import precision_recall_fscore_support  # takes a second, which jobs without scores spare
+    from sklearn.metrics import precision_recall_fscore_support  # takes a second, which jobs without scores save
 
     labels, probabilities = _require_nonempty(*validate(labels, probabilities, classes))
     predicted = probabilities.argmax(axis=1)
     every_class = np.arange(len(classes))
-    precision, recall, f1, photos = precision_recall_fscore_support(
+    precision, recall, f1, images = precision_recall_fscore_support(
         labels, predicted, labels=every_class, zero_division=0
     )
     mistakes = confusion_counts(labels, predicted, len(classes))
     np.fill_diagonal(mistakes, 0)
     confused = mistakes.max(axis=1)
-    breeds = [breed_name(name) for name in classes]
+    names = [breed_name(name) for name in classes]
     mistaken_for = [
-        breeds[other] if times else "" for other, times in zip(mistakes.argmax(axis=1), confused, strict=True)
+        names[other] if times else "" for other, times in zip(mistakes.argmax(axis=1), confused, strict=True)
     ]
-    columns = {"breed": breeds, "photos": photos, "precision": precision, "recall": recall, "f1": f1}
+    columns = {"class": names, "images": images, "precision": precision, "recall": recall, "f1": f1}
     return pd.DataFrame({**columns, "most_confused_with": mistaken_for, "confused": confused})
 
 
@@ -87,8 +93,9 @@ def validate(
 ) -> tuple[Labels, Probabilities]:
     """Return labels as int64 [N] and probabilities as float32 [N, C].
 
-    ValueError: shapes that do not belong together, fewer than two classes, a label outside 0..C-1,
-    a value that is not finite or not in 0-1, or a number of class names other than C.
+    Raises:
+        ValueError: shapes that do not match, fewer than two classes, a label outside 0..C-1, a value that is not
+            finite or not in 0-1, or a number of class names other than C.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float32)
     if labels.ndim != 1 or probabilities.ndim != 2 or len(labels) != len(probabilities):
@@ -106,5 +113,5 @@ def validate(
 
 def _require_nonempty(labels: Labels, probabilities: Probabilities) -> tuple[Labels, Probabilities]:
     if not len(labels):
-        raise ValueError("found no photos to score; evaluate a split that has some")
+        raise ValueError("found no images to score; evaluate a split that has some")
     return labels, probabilities

@@ -1,4 +1,4 @@
-"""One HTML page about an evaluation: everything inside, so that it opens without a network, on a phone too."""
+"""The report of an evaluation: one self-contained HTML page."""
 
 import base64
 from collections.abc import Mapping
@@ -14,24 +14,24 @@ from PIL import Image, ImageOps
 from dogbreed.data.manifest import Manifest
 from dogbreed.evaluation import calibration, metrics, predictions
 from dogbreed.evaluation.intervals import RESAMPLES
-from dogbreed.evaluation.result import EvalResult, EvalTarget
+from dogbreed.evaluation.result import EvalResult, EvalTarget, TrainingLineage
+from dogbreed.evaluation.score_groups import Scores
 from dogbreed.models import stats
-from dogbreed.tracking.lineage import TrainingLineage
 
-IN_REPORT = 2 / 3  # of the size in MLflow: the names of 120 breeds can still be read
+FIGURE_SCALE = 2 / 3  # of the size in MLflow: the names of 120 classes are still readable
 SCORES = {"top1": "Top-1", "top5": "Top-5", "macro_f1": "Macro F1", "loss": "Log loss"}
-BOX = "the dog's box with {:.0%} around it"
-CROPS = {"box": BOX, "defer": f"{BOX}, cut out of the whole photo late", "none": "the whole photo"}
-RECIPE = {  # parameters of a training's run, and what they are called here
+BOX = "bounding box with a margin of {:.0%}"
+CROPS = {"box": BOX, "defer": f"{BOX}, cropped when images are read", "none": "none, whole images"}
+RECIPE = {  # parameters of a training's run -> their row in the report
     "name": "recipe",
     "model": "model",
-    "size": "side of the square, px",
-    "resize_mode": "an image becomes one by",
-    "weights": "began with",
-    "head.epochs": "epochs of the head alone",
-    "trainable_fraction": "fraction of the body that learns",
-    "epochs": "epochs at most",
-    "batch_size": "photos a step",
+    "size": "input size, px",
+    "resize_mode": "resize mode",
+    "weights": "initial weights",
+    "head.epochs": "epochs of the head only",
+    "trainable_fraction": "trainable fraction of the backbone",
+    "epochs": "maximum epochs",
+    "batch_size": "batch size",
     "learning_rate": "learning rate",
     "weight_decay": "weight decay",
     "label_smoothing": "label smoothing",
@@ -40,51 +40,53 @@ RECIPE = {  # parameters of a training's run, and what they are called here
     "seed": "seed",
 }
 
-Rows = list[tuple[str, str]]  # what, and what it is
+Rows = list[tuple[str, str]]  # name and value
 
 
-def to_data_uri(picture: Image.Image) -> str:
-    """Return a picture, made smaller, as the value of an image's `src` (RFC 2397)."""
-    ImageOps.scale(picture, IN_REPORT).save(data := BytesIO(), format="webp", quality=80)
-    return _uri("webp", data.getvalue())
+def to_data_uri(figure: Image.Image) -> str:
+    """Return a figure at a smaller scale as a data URI (RFC 2397)."""
+    ImageOps.scale(figure, FIGURE_SCALE).save(data := BytesIO(), format="webp", quality=80)
+    return _data_uri("webp", data.getvalue())
 
 
-def _uri(kind: str, data: bytes) -> str:
+def _data_uri(kind: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def render(
-    run_id: str, target: EvalTarget, found: EvalResult, lineage: TrainingLineage | None, pictures: Mapping[str, str]
+    run_id: str, target: EvalTarget, result: EvalResult, lineage: TrainingLineage | None, figures: Mapping[str, str]
 ) -> str:
-    """Return the page; `pictures` has the data URI of each of the evaluation's pictures."""
-    here = Environment(
+    """Return the page; `figures` has the data URI of each figure of the evaluation."""
+    environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    here.filters |= {"share": _format_percent, "duration": _format_duration}
-    curves = _uri("png", lineage.curves) if lineage and lineage.curves else None
-    return here.get_template("report.html").render(
+    environment.filters |= {"percent": _format_percent, "duration": _format_duration}
+    curves = _data_uri("png", lineage.learning_curves) if lineage and lineage.learning_curves else None
+    return environment.get_template("report.html").render(
         run_id=run_id,
-        made=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
+        created=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
         target=target,
-        found=found,
+        result=result,
         lineage=lineage,
-        pictures={**pictures, "learning_curves": curves},
-        cards=_score_tiles(found),
-        ladder=_comparison_rows(found),
-        data=_data(target.manifest, target.split),
-        recipe=_recipe(lineage),
-        cost=_cost(target.model, found, lineage),
-        **_tables(found),
+        figures={**figures, "learning_curves": curves},
+        tiles=_score_tiles(result),
+        comparison_rows=_comparison_rows(result),
+        data=_data_rows(target.manifest, target.split),
+        recipe=_recipe_rows(lineage),
+        cost=_cost_rows(target.model, result, lineage),
+        **_tables(result),
     )
 
 
-def note(found: EvalResult, lineage: TrainingLineage | None) -> str:
-    """Return the description of the run, Markdown: what MLflow shows of it first."""
-    words = ", ".join(f"**{card['title']} {card['value']}** ({card['range']})" for card in _score_tiles(found)[:3])
-    photos = f"{len(found.predictions.labels):,} photos of {len(found.predictions.classes)} breeds"
-    begun = lineage.weights if lineage else "none"
-    caveat = "" if begun == "none" else f"\n\nThe training began with {begun}, which may have seen these photos."
-    return f"{words} on {photos}.{caveat}\n\nAll on one page: `report.html` among the artifacts."
+def note(result: EvalResult, lineage: TrainingLineage | None) -> str:
+    """Return the description of the run, Markdown."""
+    scores = ", ".join(f"**{tile['title']} {tile['value']}** ({tile['range']})" for tile in _score_tiles(result)[:3])
+    images = f"{len(result.predictions.labels):,} images of {len(result.predictions.classes)} classes"
+    weights = lineage.weights if lineage else "none"
+    caveat = ""
+    if weights != "none":
+        caveat = f"\n\nThe initial weights ({weights}) may have been trained on some of these images."
+    return f"{scores} on {images}.{caveat}\n\nThe full report is the artifact `report.html`."
 
 
 def _format_percent(value: float) -> str:
@@ -102,92 +104,86 @@ def _format_score(name: str, value: float) -> str:
     return f"{value:.3f}" if name in ("loss", "macro_f1") else _format_percent(value)
 
 
-def _score_tiles(found: EvalResult) -> list[dict[str, str]]:
-    """Return the headline: each score with its interval, then the calibration error."""
-    cards = []
+def _score_tiles(result: EvalResult) -> list[dict[str, str]]:
+    """Return each score with its confidence interval, then the calibration error."""
+    tiles = []
     for name, title in SCORES.items():
-        ends = [_format_score(name, end) for end in found.intervals.get(name, ())]
-        cards.append({"title": title, "value": _format_score(name, found.scores[name]), "range": " to ".join(ends)})
-    error = _format_percent(found.calibration_error)
-    return [*cards, {"title": "Calibration error", "value": error, "range": f"{calibration.BINS} bins"}]
+        ends = [_format_score(name, end) for end in result.intervals.get(name, ())]
+        tiles.append({"title": title, "value": _format_score(name, result.scores[name]), "range": " to ".join(ends)})
+    error = _format_percent(result.calibration_error)
+    return [*tiles, {"title": "Calibration error", "value": error, "range": f"{calibration.BINS} bins"}]
 
 
-def _comparison_rows(found: EvalResult) -> list[dict[str, Any]]:
-    """Return what top-1 is to be measured by: the floors, the same photos otherwise, the parts; this model first."""
-    count = len(found.predictions.labels)
-    rows = [("this model", found.scores, count)]
-    if found.comparison:
-        rows.append((f"this model on {found.comparison.name}", found.comparison.scores, found.comparison.photos))
-    words = {
-        "majority_baseline": "answering the most frequent breed every time",
-        "imagenet_zero_shot": "ImageNet's own classifier, not trained here",
-        "seen": "photos that the pretraining has seen",
-        "unseen": "photos that it has not seen",
-        "with_duplicate": "photos with a copy among those for training",
-        "without_duplicate": "photos without such a copy",
-    }
-    for name, scores in {**found.subsets, **found.baselines}.items():
-        rows.append((words[name], scores, int(scores.get("images", count))))
+def _comparison_rows(result: EvalResult) -> list[dict[str, Any]]:
+    """Return the rows of the score table: this model, the other crop, subsets and baselines."""
+    count = len(result.predictions.labels)
+    rows: list[tuple[str, Scores, int]] = [("this model", result.scores, count)]
+    if result.comparison:
+        rows.append((f"this model on {result.comparison.name}", result.comparison.scores, result.comparison.images))
+    for group, scores in {**result.subsets, **result.baselines}.items():
+        rows.append((group.description, scores, int(scores.get("images", count))))
     return [
-        {"name": name, "top1": scores.get("top1"), "top5": scores.get("top5"), "photos": photos}
-        for name, scores, photos in rows
+        {"name": name, "top1": scores.get("top1"), "top5": scores.get("top5"), "images": images}
+        for name, scores, images in rows
     ]
 
 
-def _data(manifest: Manifest, split: str) -> Rows:
-    options = manifest.config
-    crop = CROPS[options["crop"]].format(options["margin"])
-    photos = ", ".join(f"{part.num_images:,} {name}" for name, part in manifest.splits.items())
-    dropped = ", ".join(f"{count:,} {reason}" for reason, count in manifest.excluded.items())
+def _data_rows(manifest: Manifest, split: str) -> Rows:
+    config = manifest.config
+    crop = CROPS[config["crop"]].format(config["margin"])
+    images = ", ".join(f"{part.num_images:,} {name}" for name, part in manifest.splits.items())
+    excluded = ", ".join(f"{count:,} {reason}" for reason, count in manifest.excluded.items())
     return [
-        ("evaluated on", f"{manifest.split(split).num_images:,} photos of the {split} split"),
-        ("photos", photos),
-        ("breeds", str(len(manifest.classes))),
-        ("split", f"{options['split']}; validation is carved from train"),
-        ("a photo is", f"{crop}, shorter side {options['size']} px"),
-        ("left out", f"{dropped or 'nothing'}; {len(manifest.quarantine):,} could not be used"),
-        ("copies", f"{len(manifest.duplicates):,} pairs among all photos"),
+        ("evaluated on", f"{manifest.split(split).num_images:,} images of the {split} split"),
+        ("images", images),
+        ("classes", str(len(manifest.classes))),
+        ("split", f"{config['split']}; validation is sampled from train"),
+        ("crop", crop),
+        ("stored size", f"shorter side {config['size']} px"),
+        ("excluded", excluded or "none"),
+        ("quarantined", f"{len(manifest.quarantine):,} images that could not be used"),
+        ("duplicates", f"{len(manifest.duplicates):,} pairs in the whole dataset"),
         ("digest", manifest.digest),
     ]
 
 
-def _recipe(lineage: TrainingLineage | None) -> Rows:
+def _recipe_rows(lineage: TrainingLineage | None) -> Rows:
     if lineage is None:
         return []
     params = lineage.params
     rows = [(title, params[name]) for name, title in RECIPE.items() if name in params]
     augment = [f"{name.removeprefix('augment.')} {value}" for name, value in params.items() if "augment." in name]
-    return [*rows, ("augmentation", ", ".join(augment)), ("run of the training", lineage.run_id)]
+    return [*rows, ("augmentation", ", ".join(augment)), ("training run", lineage.run_id)]
 
 
-def _cost(model: keras.Model, found: EvalResult, lineage: TrainingLineage | None) -> Rows:
+def _cost_rows(model: keras.Model, result: EvalResult, lineage: TrainingLineage | None) -> Rows:
     rows = [
         ("parameters", f"{model.count_params():,}"),
-        ("multiply-adds a photo", f"{stats.macs(model) / 1e6:,.1f} million"),
-        ("this evaluation", f"{found.images_per_second:,.0f} photos/s"),
+        ("multiply-adds per image", f"{stats.macs(model) / 1e6:,.1f} million"),
+        ("this evaluation", f"{result.images_per_second:,.0f} images/s"),
     ]
     logged = lineage.metrics if lineage else {}
     forms = {
-        "train_seconds": ("training", _format_duration),
+        "train_seconds": ("training time", _format_duration),
         "gpu_hours": ("GPU hours", "{:.3f}".format),
         "cpu_hours": ("CPU core hours", "{:.3f}".format),
-        "peak_rss_mb": ("memory at its peak", "{:,.0f} MB".format),
+        "peak_rss_mb": ("peak memory", "{:,.0f} MB".format),
         "epochs": ("epochs", "{:.0f}".format),
         "best_epoch": ("best epoch", "{:.0f}".format),
     }
     return [*((title, form(logged[name])) for name, (title, form) in forms.items() if name in logged), *rows]
 
 
-def _tables(found: EvalResult) -> dict[str, Any]:
-    """Return the breeds, the worst first, and the pairs that are confused most."""
-    preds = found.predictions
-    breeds = metrics.per_class(preds.labels, preds.probabilities, preds.classes).sort_values(["f1", "breed"])
-    pairs = predictions.confusable_pairs(preds).head(20)
-    sure = preds.hits[preds.confidence >= 0.9]
+def _tables(result: EvalResult) -> dict[str, Any]:
+    """Return the classes, the lowest F1 first, the most confused pairs, and the accuracy at high confidence."""
+    found = result.predictions
+    classes = metrics.per_class(found.labels, found.probabilities, found.classes).sort_values(["f1", "class"])
+    pairs = predictions.confusable_pairs(found).head(20)
+    confident = found.correct[found.confidence >= 0.9]
     return {
-        "breeds": breeds.to_dict("records"),
+        "classes": classes.to_dict("records"),
         "pairs": pairs.to_dict("records"),
         "resamples": RESAMPLES,
         "bins": calibration.BINS,
-        "very_sure": {"photos": len(sure), "right": float(sure.mean())} if len(sure) else None,
+        "confident": {"images": len(confident), "accuracy": float(confident.mean())} if len(confident) else None,
     }

@@ -1,22 +1,37 @@
-"""What an evaluation has found, as numbers: scores, intervals, floors, parts, and another crop beside it."""
+"""An evaluation: what is evaluated, and its result as numbers and tables."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from dogbreed.core.errors import DataError
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import Manifest
-from dogbreed.data.near_duplicates import was_seen
 from dogbreed.evaluation import calibration, intervals, metrics, predictions
+from dogbreed.evaluation.baselines import majority_baseline
 from dogbreed.evaluation.intervals import Interval
 from dogbreed.evaluation.predictions import Predictions
+from dogbreed.evaluation.score_groups import ScoreGroup, Scores
+from dogbreed.evaluation.subsets import score_subsets
 
-Scores = dict[str, float]
+
+@dataclass(frozen=True)
+class TrainingLineage:
+    """The training run of a model: id, parameters, metrics, tags, and its learning curves as PNG if there are any."""
+
+    run_id: str
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    learning_curves: bytes | None
+
+    @property
+    def weights(self) -> str:
+        """The initial weights; "none" for random ones."""
+        return self.params.get("weights", "none")
 
 
 @dataclass(frozen=True)
@@ -27,35 +42,43 @@ class EvalTarget:
     manifest: Manifest
     pipeline: InputPipeline
     split: str
-    tta: str
+    tta: str  # test-time augmentation, see `predict`
 
     def predict(self, model: keras.Model | None = None, pipeline: InputPipeline | None = None) -> Predictions:
-        """Return the answers of this model, or another one, to the split of this dataset, or another one."""
-        chosen, seen = model or self.model, pipeline or self.pipeline
-        return predictions.predict_split(chosen, seen, self.manifest.classes, self.split, self.tta)
+        """Return the predictions on the split, of this model and dataset unless others are given."""
+        model, pipeline = model or self.model, pipeline or self.pipeline
+        return predictions.predict_split(model, pipeline, self.manifest.classes, self.split, self.tta)
+
+
+@dataclass(frozen=True)
+class OtherCrop:
+    """The same images in another dataset, cropped in another way."""
+
+    name: str  # for the report
+    pipeline: InputPipeline
 
 
 @dataclass(frozen=True)
 class CropComparison:
-    """The same photos of another dataset, cropped otherwise."""
+    """Scores of the same images with another crop."""
 
     name: str
-    photos: int  # that are in both
-    scores: Scores  # of the other dataset's
-    gain: float  # top-1 here less top-1 there, on the same photos
-    interval: Interval  # of the gain
+    images: int  # that are in both datasets
+    scores: Scores  # with the other crop
+    delta: float  # top-1 of this dataset minus top-1 with the other crop, on these images
+    interval: Interval  # of delta
 
 
 @dataclass(frozen=True)
 class EvalResult:
-    """Everything about one evaluation that is a number."""
+    """All numbers of an evaluation."""
 
     predictions: Predictions
     scores: Scores
     intervals: dict[str, Interval]
     reliability: pd.DataFrame
-    baselines: dict[str, Scores]  # majority_baseline and, where ImageNet's weights were given, imagenet_zero_shot
-    subsets: dict[str, Scores]  # images and, unless there are none, scores
+    baselines: dict[ScoreGroup, Scores]
+    subsets: dict[ScoreGroup, Scores]
     comparison: CropComparison | None
     images_per_second: float
 
@@ -75,45 +98,61 @@ class EvalResult:
         if self.comparison:
             yield from ((f"other_crop_{name}", value) for name, value in self.comparison.scores.items())
             low, high = self.comparison.interval
-            yield from (("other_crop_images", self.comparison.photos), ("delta_top1", self.comparison.gain))
+            yield from (("other_crop_images", self.comparison.images), ("delta_top1", self.comparison.delta))
             yield from (("delta_top1_ci95_low", low), ("delta_top1_ci95_high", high))
 
+    def to_tables(self) -> dict[str, pd.DataFrame]:
+        """Return the tables of the split by name."""
+        found = self.predictions
+        return {
+            "per_class": metrics.per_class(found.labels, found.probabilities, found.classes),
+            "predictions": predictions.per_example_table(found),
+            "confusable_pairs": predictions.confusable_pairs(found),
+            "by_box": predictions.accuracy_by_box_size(found),
+            "reliability": self.reliability,
+        }
 
-def score_subsets(found: Predictions, manifest: Manifest, names: frozenset[str]) -> dict[str, Scores]:
-    """Return the scores of parts of the photos: those that `names` lists (seen) and the others (unseen).
 
-    Where the dataset kept duplicates of test images in its other splits, also those with such a duplicate
-    (with_duplicate) and the others (without_duplicate). A part without photos has no scores.
+def evaluate(
+    target: EvalTarget,
+    pretraining_list: frozenset[str] = frozenset(),
+    baseline: keras.Model | None = None,
+    other_crop: OtherCrop | None = None,
+) -> EvalResult:
+    """Return the scores of a model with their confidence intervals, baselines, subsets and a comparison of crops.
+
+    Args:
+        pretraining_list: names of images that a pretraining may have seen, see `subsets.parse_image_list`.
+        baseline: the zero-shot classifier.
+        other_crop: the same images in another dataset.
     """
-    chosen: dict[str, npt.NDArray[np.bool_]] = {}
-    if names:
-        seen = np.array([was_seen(key, names) for key in found.keys])
-        chosen |= {"seen": seen, "unseen": ~seen}
-    if manifest.config.get("keep_duplicates"):
-        copied = _copied(found, manifest)
-        chosen |= {"with_duplicate": copied, "without_duplicate": ~copied}
-    return {name: _score_subset(found, where) for name, where in chosen.items()}
+    start_time = time.monotonic()
+    found = target.predict()
+    images_per_second = len(found.labels) / (time.monotonic() - start_time)
+    baselines = {ScoreGroup.MAJORITY_BASELINE: majority_baseline(found.labels, len(found.classes))}
+    if baseline:
+        zero_shot = target.predict(model=baseline)
+        baselines[ScoreGroup.IMAGENET_ZERO_SHOT] = metrics.compute_metrics(zero_shot.labels, zero_shot.probabilities)
+    comparison = None
+    if other_crop:
+        comparison = compare_crops(found, target.predict(pipeline=other_crop.pipeline), other_crop.name)
+    return EvalResult(
+        predictions=found,
+        scores=metrics.compute_metrics(found.labels, found.probabilities),
+        intervals=intervals.bootstrap_scores(found.labels, found.probabilities),
+        reliability=calibration.reliability_table(found.confidence, found.correct),
+        baselines=baselines,
+        subsets=score_subsets(found, target.manifest, pretraining_list),
+        comparison=comparison,
+        images_per_second=images_per_second,
+    )
 
 
-def _copied(found: Predictions, manifest: Manifest) -> npt.NDArray[np.bool_]:
-    """Return whether each photo has a copy outside its split, bool [n]."""
-    photos = [key.partition("#")[0] for key in found.keys]
-    inside = set(photos)
-    pairs = [(pair.source_id, pair.other) for pair in manifest.duplicates]
-    touched = {one for pair in pairs for one, other in (pair, pair[::-1]) if other not in inside}
-    return np.array([photo in touched for photo in photos])
-
-
-def _score_subset(found: Predictions, where: npt.NDArray[np.bool_]) -> Scores:
-    scores = metrics.compute_metrics(found.labels[where], found.probabilities[where]) if where.any() else {}
-    return {"images": float(where.sum()), **scores}
-
-
-def compare(found: Predictions, other: Predictions, name: str) -> CropComparison:
-    """Return how the same photos did in another dataset; DataError when no photo is in both."""
-    _, theirs = predictions.match_by_key(found, other)
+def compare_crops(found: Predictions, other: Predictions, name: str) -> CropComparison:
+    """Compare predictions on the images that both datasets have; DataError if there are none."""
+    _, theirs = predictions.match_by_source_id(found, other)
     if not len(theirs):
         raise DataError(f"--compare-with {name} holds none of these images; name a dataset of the same source")
-    gain = predictions.paired_gain(found, other)
+    delta = predictions.paired_delta(found, other)
     scores = metrics.compute_metrics(other.labels[theirs], other.probabilities[theirs])
-    return CropComparison(name, len(theirs), scores, float(gain.mean()), intervals.mean_interval(gain))
+    return CropComparison(name, len(theirs), scores, float(delta.mean()), intervals.mean_interval(delta))

@@ -1,4 +1,4 @@
-"""The model that people take away: encoded photos in, breeds out. MLflow loads it from this file (no pickle)."""
+"""The served model: encoded images to predictions. MLflow loads it from this file (models from code, no pickle)."""
 
 import base64
 import json
@@ -22,13 +22,12 @@ from mlflow.types.schema import Array, Object, Property
 
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import CorruptData, DataError
-from dogbreed.data import images
 from dogbreed.data.class_names import breed_name, wordnet_id
-from dogbreed.data.images import InvalidImage, Pixels
+from dogbreed.data.images import InvalidImage, Pixels, decode_with_exif_orientation
 from dogbreed.data.manifest import FORMAT, classes_from_list, classes_to_list
 from dogbreed.data.resize import ResizeSpec, crop_and_resize, fit_region
 
-REQUIREMENTS = (  # of this file and its imports, beside TensorFlow, whose package has another name in the CPU image
+REQUIREMENTS = (  # of this file and its imports; TensorFlow is added, its package has another name in the CPU image
     "keras",
     "mlflow-skinny",
     "numpy",
@@ -38,17 +37,17 @@ REQUIREMENTS = (  # of this file and its imports, beside TensorFlow, whose packa
     "opencv-python-headless",
     "defusedxml",
 )
-BATCH = 64  # photos that the model sees at a time, however many are asked about
-BEST = 5
+BATCH = 64  # images per forward pass, however many a request has
+TOP = 5
 OLD_METADATA = "card.json"  # of format 2
 _TOP5 = Array(Object([Property("class", "string"), Property("probability", "double")]))
 SIGNATURE = ModelSignature(
-    # A binary column would be decoded by MLflow's server, which refuses the whole batch for one row that is no base64.
+    # not a binary column: MLflow's server would decode it and refuse the whole batch for one row that is not base64
     inputs=Schema([ColSpec("string", "image")]),
     outputs=Schema(
         [
             ColSpec("string", "class", required=False),
-            ColSpec("string", "wordnet_id", required=False),  # photos of one's own have none
+            ColSpec("string", "wordnet_id", required=False),  # classes of other datasets have none
             ColSpec("double", "probability", required=False),
             ColSpec(_TOP5, "top5"),
             ColSpec("string", "error", required=False),
@@ -62,16 +61,16 @@ ResponseRow = dict[str, Any]  # column -> value
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What has to be known to use the weights: classes in label order, input size, and the data behind them."""
+    """What is needed to use the weights: classes in label order, input size, resize mode, and the dataset."""
 
     classes: tuple[str, ...]
-    size: int  # pixels a side
+    size: int  # side of the square input, pixels
     resize_mode: str
     dataset_digest: str
 
     @property
     def view(self) -> ResizeSpec:
-        """How a photo becomes the model's square."""
+        """How an image is resized to the model's input."""
         return ResizeSpec(self.size, self.resize_mode)
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,36 +85,36 @@ class ModelMetadata:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "ModelMetadata":
-        """Return what `to_dict` was made of; KeyError or TypeError for anything else."""
+        """Return the metadata of a `to_dict`; KeyError or TypeError for anything else."""
         classes = classes_from_list(content["classes"])
         return cls(classes, content["size"], content["resize_mode"], content["dataset_digest"])
 
 
 class Classifier(mlflow.pyfunc.PythonModel):
-    """Takes a column `image` of encoded photos, bytes or base64 text; gives a row for each (see `predict_rows`)."""
+    """Predict a column `image` of encoded images, bytes or base64 text; one row for each, see `predict_rows`."""
 
     def load_context(self, context: Any) -> None:
-        """Load the Keras model and its card from the logged artifacts."""
+        """Load the Keras model and its metadata from the logged artifacts."""
         self._model, self._metadata = _load(Path(context.artifacts["model"]), Path(context.artifacts["metadata"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Return one row a photo."""
-        photos = [preprocess(data, self._metadata.view) for data in model_input["image"]]
-        # objects: in a column of numbers None becomes NaN, which MLflow's server writes and JSON does not know
-        return pd.DataFrame(predict_rows(self._model, self._metadata, photos), columns=COLUMNS, dtype=object)
+        """Return one row per image."""
+        images = [preprocess(data, self._metadata.view) for data in model_input["image"]]
+        # dtype object: in a column of numbers None becomes NaN, which MLflow's server writes and JSON does not allow
+        return pd.DataFrame(predict_rows(self._model, self._metadata, images), columns=COLUMNS, dtype=object)
 
 
 def preprocess(data: object, view: ResizeSpec) -> Pixels | InvalidImage:
-    """Return a photo as uint8 [size, size, 3], as the model sees it, or why it cannot be used.
+    """Return an image as the model's input, uint8 [size, size, 3], or the reason why it cannot be used.
 
     data: the bytes of a JPEG or PNG, or those as base64 text, which may be a data: URI.
     """
     try:
-        photo = tf.constant(images.decode_with_exif_orientation(data if isinstance(data, bytes) else _from_text(data)))
+        image = tf.constant(decode_with_exif_orientation(data if isinstance(data, bytes) else _from_text(data)))
     except InvalidImage as error:
         return error
-    whole = tf.constant([0.0, 0.0, *map(float, photo.shape[:2])])
-    return np.asarray(crop_and_resize(photo, fit_region(whole, view.mode), view.size))
+    whole = tf.constant([0.0, 0.0, *map(float, image.shape[:2])])
+    return np.asarray(crop_and_resize(image, fit_region(whole, view.mode), view.size))
 
 
 def _from_text(text: object) -> bytes:
@@ -129,63 +128,63 @@ def _from_text(text: object) -> bytes:
 
 
 def predict_rows(
-    model: keras.Model, metadata: ModelMetadata, photos: Sequence[Pixels | InvalidImage]
+    model: keras.Model, metadata: ModelMetadata, images: Sequence[Pixels | InvalidImage]
 ) -> list[ResponseRow]:
-    """Return a row for each of `preprocess` photos: class, wordnet_id, probability, top5, error.
+    """Return a row for each `preprocess`ed image: class, wordnet_id, probability, top5, error.
 
-    probability is rounded to a millionth; top5 is a list of {class, probability}, the best first. Of a photo that
-    cannot be used `error` says why, and the other columns are empty.
+    probability is rounded to a millionth; top5 is a list of {class, probability}, the most probable first. For an
+    image that cannot be used, `error` is the reason and the other columns are empty.
     """
-    squares = [photo for photo in photos if not isinstance(photo, InvalidImage)]
-    batches = [np.stack(squares[start : start + BATCH]) for start in range(0, len(squares), BATCH)]
-    found = iter([row for batch in batches for row in model.predict_on_batch(batch)])
+    valid = [image for image in images if not isinstance(image, InvalidImage)]
+    batches = [np.stack(valid[start : start + BATCH]) for start in range(0, len(valid), BATCH)]
+    predicted = iter([row for batch in batches for row in model.predict_on_batch(batch)])
     return [
-        _error(str(photo)) if isinstance(photo, InvalidImage) else _response_row(metadata, next(found))
-        for photo in photos
+        _error_row(str(image)) if isinstance(image, InvalidImage) else _response_row(metadata, next(predicted))
+        for image in images
     ]
 
 
 def _response_row(metadata: ModelMetadata, probabilities: np.ndarray) -> ResponseRow:
     if not np.isfinite(probabilities).all():
-        return _error("the model's answer is no number")
-    ranked = np.argsort(-probabilities, kind="stable")[:BEST]
-    best = [(metadata.classes[label], round(float(probabilities[label]), 6)) for label in ranked]
-    name, probability = best[0]
-    top5 = [{"class": breed_name(name), "probability": probability} for name, probability in best]
-    known = {"class": breed_name(name), "wordnet_id": wordnet_id(name), "probability": probability}
-    return {**known, "top5": top5, "error": None}
+        return _error_row("the model's probabilities are not finite")
+    ranked = np.argsort(-probabilities, kind="stable")[:TOP]
+    top = [(metadata.classes[label], round(float(probabilities[label]), 6)) for label in ranked]
+    name, probability = top[0]
+    top5 = [{"class": breed_name(name), "probability": probability} for name, probability in top]
+    row = {"class": breed_name(name), "wordnet_id": wordnet_id(name), "probability": probability}
+    return {**row, "top5": top5, "error": None}
 
 
-def _error(text: str) -> ResponseRow:
-    return {"class": None, "wordnet_id": None, "probability": None, "top5": [], "error": text}
+def _error_row(reason: str) -> ResponseRow:
+    return {"class": None, "wordnet_id": None, "probability": None, "top5": [], "error": reason}
 
 
-def _load(model: Path, card: Path) -> tuple[keras.Model, ModelMetadata]:
-    content = ModelMetadata.from_dict(json.loads(card.read_text()))
+def _load(model: Path, metadata: Path) -> tuple[keras.Model, ModelMetadata]:
+    content = ModelMetadata.from_dict(json.loads(metadata.read_text()))
     return keras.models.load_model(model, compile=False, safe_mode=True), content
 
 
 def load(folder: Path) -> tuple[keras.Model, ModelMetadata]:
-    """Return the Keras model and the card inside a downloaded MLflow model, or where `save` put them.
+    """Return the Keras model and its metadata from a downloaded MLflow model or a folder of `save`.
 
-    DataError when they are not there or cannot be read.
+    DataError if they are missing, CorruptData if they cannot be read.
     """
-    model, card = _files(folder)
+    model, metadata = _files(folder)
     _check_format(folder)
-    if not (model.exists() and card.exists()):
-        raise DataError(f"{folder} holds no dogbreed model (artifacts/model.keras and metadata.json)")
+    if not (model.exists() and metadata.exists()):
+        raise DataError(f"{folder} has no dogbreed model (artifacts/model.keras and metadata.json)")
     try:
-        return _load(model, card)
-    except Exception as error:  # Keras raises whatever its parts do: zipfile, h5py, json, TypeError
+        return _load(model, metadata)
+    except Exception as error:  # Keras raises the errors of zipfile, h5py and json as they are
         raise CorruptData(f"the model at {folder} cannot be loaded ({error}); train it again") from error
 
 
 def _check_format(folder: Path) -> None:
-    """Raise DataError for a model that another format of this suite has written."""
+    """Raise DataError for a model of another format of this suite."""
     _, metadata = _files(folder)
     found: object = FORMAT
     if metadata.exists():
-        with suppress(ValueError, AttributeError):  # `load` says what is wrong with a damaged file
+        with suppress(ValueError, AttributeError):  # `load` reports a damaged file
             found = json.loads(metadata.read_text()).get("format")
     elif (metadata.parent / OLD_METADATA).exists():
         found = 2
@@ -197,25 +196,25 @@ def _check_format(folder: Path) -> None:
 
 
 def model_path(folder: Path) -> Path:
-    """Return the Keras model inside a downloaded MLflow model."""
+    """Return the path of the Keras model in a downloaded MLflow model; DataError if there is none."""
     model, _ = _files(folder)
     _check_format(folder)
     if not model.exists():
-        raise DataError(f"{folder} holds no dogbreed model (artifacts/model.keras)")
+        raise DataError(f"{folder} has no dogbreed model (artifacts/model.keras)")
     return model
 
 
 def save(model: keras.Model, metadata: ModelMetadata, folder: Path) -> tuple[Path, Path]:
-    """Write model and card below `folder`, as in a logged model, and return their paths."""
+    """Write model and metadata below `folder`, laid out as in a logged model, and return their paths."""
     weights, text = _files(folder)
     weights.parent.mkdir(parents=True, exist_ok=True)
-    keras.Model(model.input, model.output, name=model.name).save(weights)  # without optimizer and its moments
+    keras.Model(model.input, model.output, name=model.name).save(weights)  # without the optimizer
     text.write_text(json.dumps(metadata.to_dict(), indent=1))
     return weights, text
 
 
 def fingerprint(folder: Path) -> str:
-    """Return the SHA-256 of the model and the card in a downloaded MLflow model."""
+    """Return the SHA-256 of model and metadata in a downloaded MLflow model."""
     return sha256_hex(b"".join(path.read_bytes() for path in _files(folder)))
 
 
@@ -224,7 +223,7 @@ def _files(folder: Path) -> tuple[Path, Path]:
 
 
 def log_model(model: keras.Model, metadata: ModelMetadata, example: bytes) -> ModelInfo:
-    """Log the model to the active run; `example` is an encoded photo."""
+    """Log the model to the active run; `example` is an encoded image."""
     with tempfile.TemporaryDirectory() as folder:
         weights, text = save(model, metadata, Path(folder))
         info = mlflow.pyfunc.log_model(
@@ -239,4 +238,4 @@ def log_model(model: keras.Model, metadata: ModelMetadata, example: bytes) -> Mo
     return cast(ModelInfo, info)
 
 
-mlflow.models.set_model(Classifier())  # what MLflow looks for when it runs this file
+mlflow.models.set_model(Classifier())  # MLflow runs this file to load the model

@@ -1,4 +1,4 @@
-"""Evaluated models of one dataset side by side: how accurate, at what cost, by which command."""
+"""The leaderboard of a dataset: accuracy, training cost and the command of each evaluated model."""
 
 import io
 import re
@@ -14,16 +14,18 @@ from dogbreed.core.errors import DataError, UsageError
 from dogbreed.core.storage import Store
 from dogbreed.evaluation.figures import accuracy_vs_cost
 from dogbreed.evaluation.markdown import render
+from dogbreed.tracking import registry
 from dogbreed.tracking import runs as tracking
 from dogbreed.tracking.mlflow_errors import ABSENT, ping, translate
-from dogbreed.tracking.runs import DIGEST, MODEL
+from dogbreed.tracking.registry import MODEL
+from dogbreed.tracking.runs import DIGEST, SPLIT, MlflowRun
 from dogbreed.training.recipes import RECIPES, recipe_for_weights
 
 COLUMNS = (
     "recipe", "command", "seed", "init_weights", "tta", "top1", "top1_ci95_low", "top1_ci95_high", "top5", "macro_f1",
     "hours", "processor", "epochs", "model", "run",
 )  # fmt: skip
-UNSEEN = ("name", "seed", "policy", "weights")  # parameters of a training that are no settings of its recipe
+NOT_SETTINGS = ("name", "seed", "policy", "weights")  # parameters that --set does not change
 
 PAGE = """\
 | recipe | {{ split }} top-1 | 95 % CI | top-5 | macro F1 | hours | command |
@@ -39,66 +41,83 @@ PAGE = """\
 {% endfor %}
 """
 
-Run = mlflow.entities.Run
 
+def evaluations(split: str, digest: str | None, run_ids: Sequence[str]) -> list[MlflowRun]:
+    """Return the newest finished evaluation of each model and TTA on a split, or of the given runs; on one dataset.
 
-def evaluations(split: str, digest: str | None, runs: Sequence[str]) -> list[Run]:
-    """Return the newest finished evaluation of each model on a split, or the named ones; all on the same dataset.
+    Args:
+        digest: of the dataset, None for that of the runs.
 
-    digest: of the dataset, None for that of the runs. DataError when they are on another one, on several, or on
-    another split; UsageError when there are none.
+    Raises:
+        UsageError: there are none.
+        DataError: they are on another dataset, on several, or on another split.
     """
     ping()
     with translate():
-        found = [tracking.get_run(run) for run in runs] if runs else _finished(split, digest)
+        found = [tracking.get_run(run_id) for run_id in run_ids] if run_ids else _search(split, digest)
     if not found:
         raise UsageError(
             f"no finished evaluation on {split}{f' of {digest[:12]}' if digest else ''}; run jobs.evaluate"
         )
+    _check_split(found, split)
+    _check_one_dataset(found, digest)
+    return _newest_per_model(found)
+
+
+def _search(split: str, digest: str | None) -> list[MlflowRun]:
+    """Return all finished evaluations on a split, the newest first."""
+    query = f"tags.`{SPLIT}` = '{split}' and attributes.status = 'FINISHED'"
+    if digest:
+        query += f" and tags.`{DIGEST}` = '{digest}'"
+    found = mlflow.search_runs(
+        experiment_ids=[tracking.experiment("evaluate")], filter_string=query, output_format="list"
+    )
+    return list(found)
+
+
+def _check_split(found: Sequence[MlflowRun], split: str) -> None:
     for run in found:
-        if run.data.tags.get("dogbreed.split") != split:
-            raise DataError(f"run {run.info.run_id} is no evaluation on {split}; name others, or another --split")
+        if run.data.tags.get(SPLIT) != split:
+            raise DataError(f"run {run.info.run_id} is not an evaluation on {split}; name others, or another --split")
+
+
+def _check_one_dataset(found: Sequence[MlflowRun], digest: str | None) -> None:
     digests = Counter(run.data.tags.get(DIGEST, "none") for run in found)
-    if set(digests) != {digest or next(iter(digests))}:
-        counted = ", ".join(f"{name[:12]} ({count})" for name, count in digests.most_common())
-        asked = f"asked for {digest[:12]}, " if digest else ""
-        raise DataError(
-            f"{asked}found evaluations on dataset {counted}: scores on different photos cannot be compared; "
-            "name one dataset by --data, or --runs on the same one"
-        )
-    newest: dict[tuple[str, str], Run] = {}
+    if set(digests) == {digest or next(iter(digests))}:
+        return
+    counted = ", ".join(f"{name[:12]} ({count})" for name, count in digests.most_common())
+    wanted = f"--data is {digest[:12]}, " if digest else ""
+    raise DataError(
+        f"{wanted}found evaluations on dataset {counted}: scores on different images cannot be compared; "
+        "name one dataset by --data, or --runs on the same one"
+    )
+
+
+def _newest_per_model(found: Sequence[MlflowRun]) -> list[MlflowRun]:
+    """Return the first run of each model and TTA."""
+    newest: dict[tuple[str, str], MlflowRun] = {}
     for run in found:
         newest.setdefault((run.data.params["model"], _tta(run)), run)
     return list(newest.values())
 
 
-def _finished(split: str, digest: str | None) -> list[Run]:
-    asked = f"tags.`dogbreed.split` = '{split}' and attributes.status = 'FINISHED'"
-    if digest:
-        asked += f" and tags.`{DIGEST}` = '{digest}'"
-    found = mlflow.search_runs(
-        experiment_ids=[tracking.experiment("evaluate")], filter_string=asked, output_format="list"
-    )
-    return list(found)
-
-
-def _tta(run: Run) -> str:
+def _tta(run: MlflowRun) -> str:
     return str(run.data.params.get("tta", "none"))
 
 
-def table(evaluated: Sequence[Run]) -> pd.DataFrame:
-    """Return the columns of COLUMNS, a row an evaluation, the most accurate first.
+def table(evaluated: Sequence[MlflowRun]) -> pd.DataFrame:
+    """Return the columns of COLUMNS, one row per evaluation, the most accurate first.
 
-    top1 with the ends of its 95 % interval, top5 and macro_f1 are fractions; hours are of GPUs where the training had
-    some, of CPU cores elsewhere, without what went into weights that it began with.
+    top1 with its 95 % confidence interval, top5 and macro_f1 are fractions. hours are GPU hours if the training used
+    GPUs, otherwise CPU core hours; the training of initial weights is not included.
     """
-    rows = [_row(run, _training(run.data.params["model"])) for run in evaluated]
-    found = pd.DataFrame(rows, columns=list(COLUMNS))
-    return found.sort_values(["top1", "model"], ascending=[False, True], ignore_index=True)
+    rows = [_row(run, _training_run(run.data.params["model"])) for run in evaluated]
+    board = pd.DataFrame(rows, columns=list(COLUMNS))
+    return board.sort_values(["top1", "model"], ascending=[False, True], ignore_index=True)
 
 
-def _row(run: Run, trained: Run | None) -> dict[str, Any]:
-    split = run.data.tags["dogbreed.split"]
+def _row(run: MlflowRun, trained: MlflowRun | None) -> dict[str, Any]:
+    split = run.data.tags[SPLIT]
     names = ("top1", "top1_ci95_low", "top1_ci95_high", "top5", "macro_f1")
     scores = {name: run.data.metrics.get(f"{split}_{name}") for name in names}
     known = {"tta": _tta(run), "model": run.data.params["model"], "run": run.info.run_id}
@@ -109,7 +128,7 @@ def _row(run: Run, trained: Run | None) -> dict[str, Any]:
     return {
         **known,
         **scores,
-        "recipe": _recipe(params),
+        "recipe": _recipe_name(params),
         "command": reproduce_command(params),
         "seed": params["seed"],
         "init_weights": params.get("weights", "none"),
@@ -119,50 +138,50 @@ def _row(run: Run, trained: Run | None) -> dict[str, Any]:
     }
 
 
-def _training(model: str) -> Run | None:
-    """Return the run that has made a model, None for one that no run has made or whose run was deleted."""
-    version = re.fullmatch(rf"models:/{MODEL}/(\d+)", model)
-    named = re.match(r"runs:/([^/]+)/", model)
+def _training_run(model: str) -> MlflowRun | None:
+    """Return the training run of a model, None if there is none or it was deleted."""
+    version = registry.version_number(model)
+    of_run = re.match(r"runs:/([^/]+)/", model)
     try:
-        if version:
-            run_id = mlflow.MlflowClient().get_model_version(MODEL, version[1]).run_id
+        if version is not None:
+            run_id = mlflow.MlflowClient().get_model_version(MODEL, str(version)).run_id
             return mlflow.get_run(str(run_id))
-        return mlflow.get_run(named[1]) if named else None
+        return mlflow.get_run(of_run[1]) if of_run else None
     except mlflow.exceptions.MlflowException as error:
         if error.error_code in ABSENT:
             return None
         raise
 
 
-def _recipe(params: dict[str, str]) -> str:
-    """Return the recipe's name and, where --set chose another model than it names, that one's too."""
+def _recipe_name(params: dict[str, str]) -> str:
+    """Return the recipe's name and, if --set replaced its model, the name of that."""
     name, model = params["name"], params.get("model", "")
-    usual = RECIPES[name]().model if name in RECIPES else model
-    return name if model in ("", usual) else f"{name} ({model})"
+    default = RECIPES[name]().model if name in RECIPES else model
+    return name if model in ("", default) else f"{name} ({model})"
 
 
 def reproduce_command(params: dict[str, str]) -> str:
-    """Return the options of jobs.train, but for data and seed, that a training's parameters come from."""
+    """Return the options of jobs.train, without --data and --seed, that reproduce a training's parameters."""
     name, weights = params["name"], params.get("weights", "none")
     words = ["--recipe", name]
     if weights != "none":
         words += ["--weights", weights]
     if name in RECIPES:
-        usual = tracking.flatten_params(recipe_for_weights(name, weights).to_dict())
-        changed = [key for key, value in usual.items() if key in params and params[key] != str(value)]
-        words += [word for key in changed if key not in UNSEEN for word in ("--set", f"{key}={params[key]}")]
+        defaults = tracking.flatten_params(recipe_for_weights(name, weights).to_dict())
+        changed = [key for key, value in defaults.items() if key in params and params[key] != str(value)]
+        words += [word for key in changed if key not in NOT_SETTINGS for word in ("--set", f"{key}={params[key]}")]
     return shlex.join(words)
 
 
 def markdown(board: pd.DataFrame, split: str) -> str:
-    """Return the table for a page, seeds of one command in one row: their mean, lowest and highest top-1."""
+    """Return the leaderboard as Markdown; seeds of one command are one row: mean, minimum and maximum top-1."""
     numbers = dict.fromkeys(("top1", "top1_ci95_low", "top1_ci95_high", "top5", "macro_f1", "hours"), float)
     groups = board.fillna({"command": ""}).astype(numbers).groupby(["recipe", "command", "tta"], sort=False)
     rows = groups.agg(
         seeds=("top1", "size"),
         top1=("top1", "mean"),
-        lowest=("top1", "min"),
-        highest=("top1", "max"),
+        min_top1=("top1", "min"),
+        max_top1=("top1", "max"),
         low=("top1_ci95_low", "first"),
         high=("top1_ci95_high", "first"),
         top5=("top5", "mean"),
@@ -171,18 +190,18 @@ def markdown(board: pd.DataFrame, split: str) -> str:
         processor=("processor", "first"),
     )
     several = rows["seeds"] > 1
-    rows["low"] = rows["lowest"].where(several, rows["low"])
-    rows["high"] = rows["highest"].where(several, rows["high"])
+    rows["low"] = rows["min_top1"].where(several, rows["low"])
+    rows["high"] = rows["max_top1"].where(several, rows["high"])
     best_first = rows.reset_index().sort_values("top1", ascending=False, kind="stable")
     return render(PAGE, split=split, rows=best_first.to_dict("records"))
 
 
 def write(board: pd.DataFrame, text: str, split: str, out: Store) -> None:
-    """Write the leaderboard as Markdown, CSV and a picture over an earlier one."""
-    picture = io.BytesIO()
-    accuracy_vs_cost.accuracy_vs_cost(board, split).savefig(picture, format="png")
-    files = {"md": text.encode(), "csv": board.to_csv(index=False).encode(), "png": picture.getvalue()}
-    for ending, data in files.items():
-        key = f"leaderboard.{ending}"
-        out.delete(key)  # a view of what MLflow holds: the one thing that the suite overwrites
+    """Write the leaderboard as Markdown, CSV and a figure; replaces an earlier one."""
+    figure = io.BytesIO()
+    accuracy_vs_cost.accuracy_vs_cost(board, split).savefig(figure, format="png")
+    files = {"md": text.encode(), "csv": board.to_csv(index=False).encode(), "png": figure.getvalue()}
+    for suffix, data in files.items():
+        key = f"leaderboard.{suffix}"
+        out.delete(key)  # derived from MLflow: the only objects that the suite overwrites
         out.put(key, data)

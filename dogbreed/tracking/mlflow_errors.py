@@ -1,4 +1,4 @@
-"""What an MLflow server or database answers, and does not, as the suite's errors."""
+"""Errors of an MLflow server or database as the suite's own, each with its exit code."""
 
 import logging
 from collections.abc import Iterator
@@ -21,51 +21,52 @@ from dogbreed.core.errors import DataError, PermissionDenied, RetryableError, Se
 
 ERRORS = (MlflowException, requests.RequestException)
 ABSENT = {ErrorCode.Name(code) for code in (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE)}
-CONTRADICTED = {ErrorCode.Name(INVALID_STATE)}
-REFUSED = {ErrorCode.Name(code) for code in (PERMISSION_DENIED, UNAUTHENTICATED)}
-ANSWER_WITHIN = 5  # seconds
+CONFLICT = {ErrorCode.Name(INVALID_STATE)}
+FORBIDDEN = {ErrorCode.Name(code) for code in (PERMISSION_DENIED, UNAUTHENTICATED)}
+TIMEOUT = 5  # seconds
 
 log = logging.getLogger(__name__)
 
 
 def ping() -> None:
-    """Raise ServiceUnavailable when the server does not answer within 5 seconds, or the database not at all."""
+    """Raise ServiceUnavailable unless the server responds within 5 seconds, or the database can be opened."""
     uri = mlflow.get_tracking_uri()
     try:
         if uri.startswith("http"):
-            requests.get(f"{uri}/health", timeout=ANSWER_WITHIN).raise_for_status()
+            requests.get(f"{uri}/health", timeout=TIMEOUT).raise_for_status()
         else:
             mlflow.search_experiments(max_results=1)
     except Exception as error:  # SQLAlchemy's are raised as they are, and jobs run without SQLAlchemy
-        raise ServiceUnavailable(f"MLflow at {uri} does not answer ({error}); check MLFLOW_TRACKING_URI") from error
+        raise ServiceUnavailable(f"MLflow at {uri} does not respond ({error}); check MLFLOW_TRACKING_URI") from error
 
 
 @contextmanager
 def translate() -> Iterator[None]:
-    """Turn the errors of an MLflow server that was reached into the suite's: refused, contradicted or lost."""
+    """Raise MLflow's errors as PermissionDenied, DataError (deleted or conflicting) or, otherwise, RetryableError."""
     try:
         yield
     except ERRORS as error:
-        said, code = f"MLflow at {mlflow.get_tracking_uri()}: {error}", getattr(error, "error_code", None)
-        if code in REFUSED:
-            raise PermissionDenied(f"{said}; check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD") from error
-        if code in (*ABSENT, *CONTRADICTED):
-            raise DataError(f"{said}; restore what was deleted or choose another server") from error
-        raise RetryableError(f"{said}; run the same command again") from error
+        message = f"MLflow at {mlflow.get_tracking_uri()}: {error}"
+        code = getattr(error, "error_code", None)
+        if code in FORBIDDEN:
+            raise PermissionDenied(f"{message}; check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD") from error
+        if code in (*ABSENT, *CONFLICT):
+            raise DataError(f"{message}; restore what was deleted or choose another server") from error
+        raise RetryableError(f"{message}; run the same command again") from error
 
 
 @contextmanager
 def warn_on_failure(path: str) -> Iterator[None]:
-    """A picture that is lost is no reason to lose a training, whatever the artifact store raises."""
+    """Log a warning instead of failing when an artifact cannot be uploaded; the artifact store may raise anything."""
     try:
         yield
     except Exception as error:
-        log.warning("MLflow did not take %s: %s", path, error)
+        log.warning("MLflow did not accept %s: %s", path, error)
 
 
 @contextmanager
 def require_model(uri: str) -> Iterator[None]:
-    """Raise UsageError where MLflow answers that there is no such model."""
+    """Raise UsageError if MLflow reports that there is no such model."""
     try:
         yield
     except (MlflowException, OSError) as error:

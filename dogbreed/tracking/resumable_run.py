@@ -1,4 +1,4 @@
-"""The MLflow run of a training, which goes on whatever the server does: points are kept, and sent on a thread."""
+"""The MLflow run of a training: metrics are spooled and sent by a thread, so that an outage of MLflow stops nothing."""
 
 import logging
 import threading
@@ -24,91 +24,103 @@ from dogbreed.core.errors import (
 from dogbreed.tracking import runs as tracking
 from dogbreed.tracking.metric_spool import MetricSpool
 from dogbreed.tracking.mlflow_errors import ping, translate, warn_on_failure
-from dogbreed.tracking.runs import CONTENT, JOB_KEY, Run
+from dogbreed.tracking.runs import CONTENT, JOB_KEY, MlflowRun, Run
 
-ANSWER_WITHIN = 3.0  # seconds that a training waits for the server at its start
-END_WITHIN = 3.0  # seconds that a stopped job waits for it
-RETRY_EVERY = 5.0  # seconds
-PATIENCE = 90.0  # seconds that the delivery of a finished training is tried
-PARAMS_A_REQUEST = 100  # MLflow refuses more
+PARAMS_PER_REQUEST = 100  # MLflow refuses more
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Timeouts:
+    """How long a training waits for MLflow, seconds."""
+
+    start: float = 3.0  # before it starts without MLflow
+    retry_every: float = 5.0  # between two attempts to send while MLflow is unavailable
+    finish: float = 90.0  # for which `finish` retries
+    terminate: float = 3.0  # when it is stopped
+
+
+@dataclass(frozen=True)
 class Description:
-    """What the run of a training is found by, and what it says from the beginning."""
+    """Job key, parameters and tags of a training's run."""
 
     key: str  # job key
-    fingerprint: str  # hash of all that determines the training
+    fingerprint: str  # hash of recipe, weights, dataset and seed
     name: str
     params: Mapping[str, Any]
     tags: Mapping[str, str]
     data: DatasetInput
-    fresh: bool  # a new run, whatever runs of this key there are
+    fresh: bool  # create a new run even if this key has one
 
 
 class ResumableRun(Run):
-    """Observes a training (dogbreed.training.progress.MetricLogger); the same job key goes on with the same run."""
+    """The MetricLogger (dogbreed.training.progress) of a training; a restarted job continues the run of its job key."""
 
-    def __init__(self, description: Description) -> None:
+    def __init__(self, description: Description, timeouts: Timeouts = Timeouts()) -> None:
         super().__init__("")
-        self.done: mlflow.entities.Run | None = None  # a finished run of this job
-        self._described = description
+        self.done: MlflowRun | None = None  # the finished run of this job
+        self._description, self._timeouts = description, timeouts
         self._spool = MetricSpool()
-        self._client_lock = threading.Lock()  # one at a time talks to it
-        self._wake, self._answered, self._ended = threading.Event(), threading.Event(), threading.Event()
-        self._away = False
-        self._refusal: DogbreedError | None = None
+        self._client_lock = threading.Lock()  # one thread at a time uses the client
+        self._wake = threading.Event()  # there is something to send, or the thread must end
+        self._tried = threading.Event()  # the first attempt to reach the server is over
+        self._ended = threading.Event()
+        self._offline = False
+        self._refusal: DogbreedError | None = None  # the first error that waiting does not cure
         self._monitor: SystemMetricsMonitor | None = None
 
     def __enter__(self) -> "ResumableRun":
-        """Find the run or make it; without an answer within 3 seconds the training begins without one.
+        """Find or create the run; if MLflow does not respond in time, training starts without it.
 
-        DataError when the key names another training, PermissionDenied when the server refuses.
+        Raises:
+            DataError: the key belongs to another training.
+            PermissionDenied: the server refuses the credentials.
         """
         self._wake.set()
         threading.Thread(target=self._keep_sending, daemon=True, name="mlflow").start()
-        if not self._answered.wait(ANSWER_WITHIN):
-            log.warning("MLflow at %s is slow to answer; training begins, its metrics are kept", _uri())
+        if not self._tried.wait(self._timeouts.start):
+            log.warning("MLflow at %s is slow to respond; training starts, metrics are sent later", _uri())
         if self._refusal:
             self.__exit__(None, None, None)
             raise self._refusal
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """End what `finish` has not ended: KILLED by a signal, FAILED by any other error.
+        """End a run that is not finished: as KILLED after a signal, as FAILED after any other error.
 
-        Nothing is said of a run that another process goes on with.
+        After LeaseLost the run stays as it is: another process continues it.
         """
         self._ended.set()
         self._wake.set()
         if error and not self.done and not isinstance(error, LeaseLost):
-            self._end("KILLED" if isinstance(error, ShutdownRequested | KeyboardInterrupt) else "FAILED")
+            self._terminate("KILLED" if isinstance(error, ShutdownRequested | KeyboardInterrupt) else "FAILED")
 
     def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Keep the values of one step and have them sent."""
+        """Add the values of one step and wake the sending thread."""
         self._spool.add(step, values)
         self._wake.set()
 
     def state(self) -> bytes:
-        """Return all points since step 0."""
+        """Return all points since the first step."""
         return self._spool.state()
 
     def restore(self, state: bytes) -> None:
-        """Take back what `state` gave."""
+        """Replace all points by those of an earlier `state`."""
         self._spool.restore(state)
         self._wake.set()
 
-    def finish(self, log_outputs: Callable[[Run], None]) -> mlflow.entities.Run:
-        """Send all points, let `log_outputs` give the active run its model and pictures, and return it finished.
+    def finish(self, log_outputs: Callable[[Run], None]) -> MlflowRun:
+        """Send all points, call `log_outputs` with the run active, and return the finished run.
 
-        A server that is away is asked again for 90 seconds, then RetryableError. `log_outputs` may be called several
-        times.
+        Retries while MLflow is unavailable, so `log_outputs` may be called several times.
+
+        Raises:
+            RetryableError, ServiceUnavailable: MLflow stayed unavailable.
         """
         for attempt in tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((RetryableError, ServiceUnavailable)),
-            stop=tenacity.stop_after_delay(PATIENCE),
+            stop=tenacity.stop_after_delay(self._timeouts.finish),
             wait=tenacity.wait_exponential(max=8),
             before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
             reraise=True,
@@ -118,19 +130,19 @@ class ResumableRun(Run):
         self.done = finished
         return finished
 
-    def _end(self, status: str) -> None:
-        """Send what there is and end the run as `status`, if the server does both within 3 seconds."""
+    def _terminate(self, status: str) -> None:
+        """Send all points and set the run's status; gives up after a few seconds."""
 
-        def last() -> None:
+        def send_and_terminate() -> None:
             with warn_on_failure("the end of the run"):
                 self._synchronize()
                 self._client.set_terminated(self.id, status)
 
-        thread = threading.Thread(target=last, daemon=True)
+        thread = threading.Thread(target=send_and_terminate, daemon=True)
         thread.start()
-        thread.join(END_WITHIN)
+        thread.join(self._timeouts.terminate)
 
-    def _try_finish(self, log_outputs: Callable[[Run], None]) -> mlflow.entities.Run:
+    def _try_finish(self, log_outputs: Callable[[Run], None]) -> MlflowRun:
         with translate():
             self._synchronize()
             if self.done:
@@ -147,33 +159,36 @@ class ResumableRun(Run):
             return tracking.get_run(self.id)
 
     def _keep_sending(self) -> None:
-        """Send whenever there is something new, and try again while the server is away."""
+        """Send whenever there is something new, and every few seconds while the server is away."""
         while True:
-            self._wake.wait(RETRY_EVERY if self._away else None)
+            self._wake.wait(self._timeouts.retry_every if self._offline else None)
             self._wake.clear()
             if self._ended.is_set():
                 return
-            try:
-                self._synchronize()
-            except (PermissionDenied, DataError) as refusal:
-                self._refusal = self._refusal or refusal
-                self._warn_offline(refusal)
-            except Exception as error:  # whatever a tracking store raises: SQLAlchemy's errors come as they are
-                self._warn_offline(error)
-            else:
-                if self._away:
-                    log.info("MLflow answers again and has all metrics")
-                self._away = False
-            self._answered.set()
+            self._try_sending()
+            self._tried.set()
 
-    def _warn_offline(self, error: Exception) -> None:
-        if not self._away:
-            log.warning("MLflow did not take what was logged, the training goes on, all is kept: %s", error)
-        self._away = True
-        self._monitor = None  # it ends itself at the first failure
+    def _try_sending(self) -> None:
+        try:
+            self._synchronize()
+        except (PermissionDenied, DataError) as error:
+            self._refusal = self._refusal or error
+            self._set_offline(error)
+        except Exception as error:  # a tracking store may raise anything: SQLAlchemy's errors are not translated
+            self._set_offline(error)
+        else:
+            if self._offline:
+                log.info("MLflow responds again and has all metrics")
+            self._offline = False
+
+    def _set_offline(self, error: Exception) -> None:
+        if not self._offline:
+            log.warning("MLflow did not accept metrics, training continues and they are sent later: %s", error)
+        self._offline = True
+        self._monitor = None  # it stops itself at the first failure
 
     def _synchronize(self) -> None:
-        """Open the run if that was not possible before, and send all points."""
+        """Find or create the run unless that is done, and send all points."""
         with self._client_lock, translate():
             if not self.id and not self.done:
                 ping()
@@ -186,14 +201,14 @@ class ResumableRun(Run):
                 self._monitor.start()  # type: ignore[no-untyped-call]
 
     def _find_or_create(self) -> None:
-        """Find the finished run of this job, or the one to go on with, or make one."""
-        known, experiment = self._described, tracking.experiment("train")
+        """Find the finished run of this job or the one to continue, or create one."""
+        known, experiment = self._description, tracking.experiment("train")
         runs = mlflow.search_runs(
             experiment_ids=[experiment], filter_string=f"tags.`{JOB_KEY}` = '{known.key}'", output_format="list"
         )
         unfinished = [run for run in runs if run.info.status != "FINISHED"]
         if known.fresh:
-            for run in unfinished:  # nobody will go on with them
+            for run in unfinished:  # no process continues them
                 self._client.set_terminated(run.info.run_id, "KILLED")
             unfinished = []
         else:
@@ -203,18 +218,18 @@ class ResumableRun(Run):
         if not self.done:
             self._reopen(unfinished[0] if unfinished else self._create(experiment))
 
-    def _create(self, experiment: str) -> mlflow.entities.Run:
-        known = self._described
+    def _create(self, experiment: str) -> MlflowRun:
+        known = self._description
         tags = {**known.tags, JOB_KEY: known.key, CONTENT: known.fingerprint}
         return self._client.create_run(experiment, run_name=known.name, tags=resolve_tags(tags))
 
-    def _reopen(self, run: mlflow.entities.Run) -> None:
-        """Say that the run is running, and add what it does not say yet: an earlier start may have been cut off."""
-        run_id, known = run.info.run_id, self._described
+    def _reopen(self, run: MlflowRun) -> None:
+        """Set the status to RUNNING and log what an interrupted earlier start has not: parameters and inputs."""
+        run_id, known = run.info.run_id, self._description
         self._client.update_run(run_id, status="RUNNING")
         missing = [Param(key, str(value)) for key, value in known.params.items() if key not in run.data.params]
-        for start in range(0, len(missing), PARAMS_A_REQUEST):
-            self._client.log_batch(run_id, params=missing[start : start + PARAMS_A_REQUEST])
+        for start in range(0, len(missing), PARAMS_PER_REQUEST):
+            self._client.log_batch(run_id, params=missing[start : start + PARAMS_PER_REQUEST])
         if not (run.inputs and run.inputs.dataset_inputs):
             self._client.log_inputs(run_id, [known.data])
         self.id = run_id

@@ -1,179 +1,223 @@
-"""An evaluation, from a model's answers to everything that its run in MLflow holds."""
+"""jobs.evaluate: evaluate a model on a split, log metrics, tables, figures and a report, promote it, summarize."""
 
 import dataclasses
-import time
-from collections.abc import Iterator
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, NotRequired, TypedDict, cast
 
-import keras
-import mlflow
-import numpy as np
-from matplotlib.figure import Figure
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
-
+from dogbreed.core import canonical_json
 from dogbreed.core.errors import DataError
-from dogbreed.core.storage import Store, open_store
+from dogbreed.core.storage import Store, open_store, read_uri
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import Manifest, load_manifest
 from dogbreed.data.resize import ResizeSpec
-from dogbreed.evaluation import baselines, calibration, grad_cam, intervals, metrics, predictions, report, result
-from dogbreed.evaluation.figures import bars, confusion, image_grids
-from dogbreed.evaluation.figures.calibration import reliability_diagram
+from dogbreed.evaluation import baselines, metrics, report, result
+from dogbreed.evaluation.figures.evaluation import draw_figures
 from dogbreed.evaluation.figures.style import rasterize
-from dogbreed.evaluation.predictions import Indices
-from dogbreed.evaluation.result import EvalResult, EvalTarget
+from dogbreed.evaluation.predict import predict
+from dogbreed.evaluation.result import EvalResult, EvalTarget, OtherCrop, TrainingLineage
+from dogbreed.evaluation.subsets import parse_image_list
+from dogbreed.serving import classifier
 from dogbreed.serving.classifier import ModelMetadata
-from dogbreed.tracking.lineage import TrainingLineage
-from dogbreed.tracking.runs import Run
+from dogbreed.tracking import lineage, model_card, promotion, registry, runs
+from dogbreed.tracking.runs import MlflowRun, Run
+from dogbreed.workflows import preflight
 
-WHOLE = "whole"  # --compare-with: the whole photos of a dataset that was made with --crop defer
-SHOWN = 24  # photos a sheet
-EXPLAINED = 8  # right ones, and as many wrong ones
-PAIRS = 8
+WHOLE = "whole"  # --compare-with: the whole images of a dataset that was made with --crop defer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """Options of jobs.evaluate."""
+
+    model: str  # URI
+    data: str  # URI of the dataset
+    split: str
+    tta: str
+    compare_with: str | None  # URI of another dataset, or WHOLE
+    imagenet_baseline: str | None  # URI of weights, or `imagenet`
+    pretraining_list: str | None  # URI
+    batch_size: int
+    gpus: int | None
+    restart: bool  # evaluate again although there is a finished run
+
+    def scored_options(self) -> dict[str, Any]:
+        """Return the options that change the metrics, beside model, dataset, split and pretraining list."""
+        return {name: getattr(self, name) for name in ("tta", "compare_with", "imagenet_baseline")}
+
+
+class EvalSummary(TypedDict):
+    """Summary of jobs.evaluate; it also has each other metric of the split, see `EvalResult.to_metrics`."""
+
+    run_id: str
+    model: str
+    images: int
+    top1: float
+    top5: float
+    macro_f1: float
+    loss: float
+    ece: float
+    promoted: NotRequired[bool]  # with --promote
+    champion: NotRequired[int | None]
+    reason: NotRequired[str]
+
+
+def evaluate(options: EvalOptions) -> EvalSummary:
+    """Evaluate a model, or find the run that has, and update its model card."""
+    summary = _evaluate_once(options)
+    model_card.describe(summary["model"])
+    return summary
+
+
+def evaluate_and_promote(options: EvalOptions, force: bool) -> EvalSummary:
+    """Evaluate a registered version on test and make it champion if it is better, see `promotion.promote`."""
+    promotion.check_promotable(options.model, options.split)
+    with promotion.record_failure(options.model):
+        summary = _evaluate_once(options)
+    again = partial(evaluate_again, summary["model"], open_store(options.data), options.batch_size, options.tta)
+    outcome = promotion.promote(summary["run_id"], again, force)
+    model_card.describe(summary["model"])
+    return {**summary, **outcome}
+
+
+def _evaluate_once(options: EvalOptions) -> EvalSummary:
+    store = open_store(options.data)
+    preflight.before_job(store, gpus=options.gpus, tracked=False)
+    manifest = load_manifest(store)
+    manifest.require_nonempty(options.split)
+    listed = parse_image_list(read_uri(options.pretraining_list)) if options.pretraining_list else frozenset[str]()
+    model_uri = registry.resolve(options.model)
+    key = evaluation_key(model_uri, manifest, options.split, options.scored_options(), listed)
+    done = _find_finished(model_uri, key)
+    if done and not options.restart:
+        log.info("already evaluated in run %s; use --restart to evaluate again", done.info.run_id)
+        return _summarize(done, manifest)
+    with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch:
+        run_id = _evaluate_and_log(options, model_uri, manifest, store, listed, key, Path(scratch))
+    return _summarize(runs.get_run(run_id), manifest)
+
+
+def _evaluate_and_log(
+    options: EvalOptions,
+    model_uri: str,
+    manifest: Manifest,
+    store: Store,
+    pretraining_list: frozenset[str],
+    key: str,
+    scratch: Path,
+) -> str:
+    """Evaluate in a new run and return its id."""
+    folder = registry.download(model_uri, scratch / "model")
+    model, metadata = classifier.load(folder)
+    check_classes_match(metadata, manifest)
+    reading = (metadata.view, options.batch_size, scratch / "cache")
+    target = EvalTarget(model, manifest, InputPipeline(manifest, store, *reading), options.split, options.tta)
+    other_crop = open_comparison(options.compare_with, manifest, store, *reading)
+    baseline = None
+    if options.imagenet_baseline:
+        baseline = baselines.zero_shot_classifier(
+            model.name, metadata.size, metadata.classes, options.imagenet_baseline, scratch
+        )
+    params = {"model": model_uri, "split": options.split, **options.scored_options()}
+    params |= {"model_dataset": metadata.dataset_digest, "data": manifest.config}
+    tags = {runs.SPLIT: options.split, runs.EVALUATION: key}
+    with runs.start_run("evaluate", f"{model.name}-{options.split}", params, tags) as run:
+        runs.log_input(manifest, store, options.split)
+        found = result.evaluate(target, pretraining_list, baseline, other_crop)
+        log_outputs(run, target, found, lineage.load(folder, scratch))
+    return run.id
+
+
+def check_classes_match(metadata: ModelMetadata, manifest: Manifest) -> None:
+    """Raise DataError if model and dataset have different classes; log a warning if the dataset is another one."""
+    if metadata.classes != manifest.classes:
+        raise DataError(
+            f"the model has {len(metadata.classes)} classes, the dataset {len(manifest.classes)}, and they differ; "
+            "evaluate on a dataset with the same classes"
+        )
+    if metadata.dataset_digest != manifest.digest:
+        log.warning(
+            "the model was trained on dataset %s, this is %s: its splits may differ",
+            metadata.dataset_digest[:12],
+            manifest.digest[:12],
+        )
 
 
 def open_comparison(
-    uri: str | None, manifest: Manifest, store: Store, view: ResizeSpec, batch: int, cache: Path
-) -> tuple[str, InputPipeline] | None:
-    """Return the batches of another dataset, or of this one's whole photos, with what people call them.
-
-    DataError where there are no whole photos, or other breeds.
-    """
+    uri: str | None, manifest: Manifest, store: Store, view: ResizeSpec, batch_size: int, cache: Path
+) -> OtherCrop | None:
+    """Return the dataset of --compare-with; DataError if it has other classes or there are no whole images."""
     if uri is None:
         return None
     if uri == WHOLE:
         if manifest.config["crop"] != "defer":
             raise DataError(
-                "the dataset holds crops, not whole photos; give --compare-with a dataset made with --crop none, "
+                "the dataset holds crops, not whole images; give --compare-with a dataset made with --crop none, "
                 "or evaluate on one made with --crop defer"
             )
         whole = dataclasses.replace(manifest, config={**manifest.config, "crop": "none"})
-        return "whole photos", InputPipeline(whole, store, view, batch, cache)
-    other = open_store(uri)
-    found = load_manifest(other)
-    if found.classes != manifest.classes:
-        raise DataError(f"--compare-with {uri} has other classes than --data; preprocess the same ones")
-    return uri, InputPipeline(found, other, view, batch, cache)
+        return OtherCrop("whole images", InputPipeline(whole, store, view, batch_size, cache))
+    other_store = open_store(uri)
+    other = load_manifest(other_store)
+    if other.classes != manifest.classes:
+        raise DataError(f"--compare-with {uri} has other classes than --data; preprocess both with the same classes")
+    return OtherCrop(uri, InputPipeline(other, other_store, view, batch_size, cache))
 
 
-def zero_shot_baseline(
-    weights_uri: str | None, model: str, metadata: ModelMetadata, scratch: Path
-) -> keras.Model | None:
-    """Return the design of `model` with ImageNet's own head, as `baselines.zero_shot_classifier` does; None without a
-    head.
-    """
-    return (
-        baselines.zero_shot_classifier(model, metadata.size, metadata.classes, weights_uri, scratch)
-        if weights_uri
-        else None
-    )
-
-
-def evaluate(
-    target: EvalTarget,
-    names: frozenset[str] = frozenset(),
-    baseline: keras.Model | None = None,
-    other: tuple[str, InputPipeline] | None = None,
-) -> EvalResult:
-    """Ask the model, and whatever stands beside it, for its answers and return what they come to.
-
-    names: of photos that a pretraining may have seen; baseline: a model to beat; other: the same photos, cropped
-    otherwise, and what people call them.
-    """
-    start_time = time.monotonic()
-    found = target.predict()
-    rate = len(found.labels) / (time.monotonic() - start_time)
-    floors = {"majority_baseline": predictions.majority_baseline(found.labels, len(found.classes))}
-    if baseline:
-        preds = target.predict(model=baseline)
-        floors["imagenet_zero_shot"] = metrics.compute_metrics(preds.labels, preds.probabilities)
-    return EvalResult(
-        predictions=found,
-        scores=metrics.compute_metrics(found.labels, found.probabilities),
-        intervals=intervals.bootstrap_scores(found.labels, found.probabilities),
-        reliability=calibration.reliability_table(found.confidence, found.hits),
-        baselines=floors,
-        subsets=result.score_subsets(found, target.manifest, names),
-        comparison=result.compare(found, target.predict(pipeline=other[1]), other[0]) if other else None,
-        images_per_second=rate,
-    )
-
-
-def log_evaluation(run: Run, target: EvalTarget, found: EvalResult, lineage: TrainingLineage | None) -> None:
-    """Give the run every metric, table and picture, and the report that holds them all."""
+def log_outputs(run: Run, target: EvalTarget, found: EvalResult, trained: TrainingLineage | None) -> None:
+    """Log metrics, tables, figures, the description and the report to the active run."""
     split = target.split
     scores = {f"{split}_{name}": value for name, value in found.to_metrics()}
     run.log_metrics(0, {**scores, "images_per_second": found.images_per_second})
-    tables = {
-        "per_breed": metrics.per_class(
-            found.predictions.labels, found.predictions.probabilities, found.predictions.classes
-        ),
-        "predictions": predictions.per_example_table(found.predictions),
-        "confusable_pairs": predictions.confusable_pairs(found.predictions),
-        "by_box": predictions.accuracy_by_box_size(found.predictions),
-        "reliability": found.reliability,
-    }
-    for name, table in tables.items():
+    for name, table in found.to_tables().items():
         run.log_text(f"tables/{name}_{split}.csv", table.to_csv(index=False))
-    pictures = {}
-    for name, figure in _figures(target, found):
-        picture = rasterize(figure)
-        run.log_figure(f"{name}_{split}", picture)
-        pictures[name] = report.to_data_uri(picture)
-    mlflow.set_tag(MLFLOW_RUN_NOTE, report.note(found, lineage))
-    run.log_text("report.html", report.render(run.id, target, found, lineage, pictures))
+    data_uris = {}
+    for name, figure in draw_figures(target, found):
+        image = rasterize(figure)
+        run.log_figure(f"{name}_{split}", image)
+        data_uris[name] = report.to_data_uri(image)
+    runs.set_note(report.note(found, trained))
+    run.log_text("report.html", report.render(run.id, target, found, trained, data_uris))
 
 
-def _figures(target: EvalTarget, found: EvalResult) -> Iterator[tuple[str, Figure]]:
-    """Yield the name and the figure of each picture, one at a time: a confusion matrix takes 40 MB."""
-    preds = found.predictions
-    table = metrics.per_class(preds.labels, preds.probabilities, preds.classes)
-    yield "confusion_matrix", confusion.confusion_matrix(preds.labels, preds.probabilities, preds.classes)
-    yield "recall_by_breed", bars.recall_bars(table)
-    yield "reliability", reliability_diagram(found.reliability)
-    yield "by_box", bars.box_bars(predictions.accuracy_by_box_size(preds), found.scores["top1"])
-    hardest = preds.hardest(SHOWN)
-    title = f"The {len(hardest)} hardest of {len(preds.labels):,} photos"
-    yield "hardest_photos", _image_grid(target, found, hardest, title)
-    mixed = image_grids.sample(preds.labels, preds.probabilities, SHOWN)
-    right = int(preds.hits[mixed].sum())
-    title = f"{right} right, {len(mixed) - right} most confident errors, of {len(preds.labels):,} photos"
-    yield "sample_predictions", _image_grid(target, found, mixed, title)
-    yield "confusable_pairs", _confusion_pairs_grid(target, found)
-    yield "grad_cam", _grad_cam_grid(target, found)
+def evaluate_again(model_uri: str, data: Store, batch_size: int, tta: str) -> float:
+    """Return the top-1 on test of a newly downloaded copy of the model."""
+    with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
+        model, metadata = classifier.load(registry.download(model_uri, Path(folder) / "model"))
+        pipeline = InputPipeline(load_manifest(data), data, metadata.view, batch_size, Path(folder) / "cache")
+        labels, probabilities, _ = predict(model, pipeline, promotion.SPLIT, tta=tta)
+    return metrics.compute_metrics(labels, probabilities)["top1"]
 
 
-def _image_grid(target: EvalTarget, found: EvalResult, places: Indices, title: str) -> Figure:
-    preds, images = found.predictions, target.pipeline.images_at(target.split, places)
-    return image_grids.image_grid(images, preds.labels[places], preds.probabilities[places], preds.classes, title)
-
-
-def _grad_cam_grid(target: EvalTarget, found: EvalResult) -> Figure:
-    preds = found.predictions
-    places = image_grids.sample(preds.labels, preds.probabilities, 2 * EXPLAINED)
-    images = target.pipeline.images_at(target.split, places)
-    maps = grad_cam.grad_cam(target.model, images, preds.predicted[places])
-    return image_grids.grad_cam_grid(images, maps, preds.labels[places], preds.probabilities[places], preds.classes)
-
-
-def _confusion_pairs_grid(target: EvalTarget, found: EvalResult) -> Figure:
-    """Draw for each pair: a right one of the first breed, errors both ways, a right one of the other."""
-    preds = found.predictions
-    table = predictions.confusable_pairs(preds).head(PAIRS)
-    rows = []
-    for pair in table.to_dict("records"):
-        a, b = int(pair["label"]), int(pair["other_label"])
-        ways = ((a, a, 1), (a, b, 2), (b, a, 2), (b, b, 1))
-        rows.append([place for label, other, count in ways for place in _first(preds.confused_as(label, other), count)])
-    places = np.unique([place for row in rows for place in row if place is not None]).astype(np.int64)
-    position = {int(place): at for at, place in enumerate(places)}
-    shown = [[None if place is None else position[place] for place in row] for row in rows]
-    images = target.pipeline.images_at(target.split, places)
-    return image_grids.confusion_pairs_grid(
-        table, shown, images, preds.labels[places], preds.probabilities[places], preds.classes
+def evaluation_key(
+    model_uri: str, manifest: Manifest, split: str, options: Mapping[str, Any], pretraining_list: frozenset[str]
+) -> str:
+    """Return the hash of all that determines the metrics of an evaluation; options: `EvalOptions.scored_options`."""
+    return canonical_json.digest(
+        {
+            "model": model_uri,
+            "dataset_digest": manifest.digest,
+            "split": split,
+            "options": dict(options),
+            "pretraining_list": sorted(pretraining_list),
+        }
     )
 
 
-def _first(places: Indices, count: int) -> list[int | None]:
-    """Return the first places, and None for each that is missing."""
-    return [int(places[at]) if at < len(places) else None for at in range(count)]
+def _find_finished(model_uri: str, key: str) -> MlflowRun | None:
+    """Return the finished run of an evaluation; None for a model in a folder, which may have changed since."""
+    return runs.finished_run("evaluate", runs.EVALUATION, key) if registry.is_tracked(model_uri) else None
+
+
+def _summarize(run: MlflowRun, manifest: Manifest) -> EvalSummary:
+    split = run.data.tags[runs.SPLIT]
+    prefix = f"{split}_"
+    scores = {name.removeprefix(prefix): v for name, v in run.data.metrics.items() if name.startswith(prefix)}
+    known = {"run_id": run.info.run_id, "model": run.data.params["model"]}
+    return cast(EvalSummary, {**known, **scores, "images": manifest.split(split).num_images})

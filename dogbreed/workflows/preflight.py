@@ -1,4 +1,4 @@
-"""Is everything there that the jobs need: object store, MLflow, clock, scratch space, memory, GPUs?"""
+"""jobs.preflight: check object store, MLflow, clock, scratch space, memory and GPUs; a short form runs in each job."""
 
 import logging
 import uuid
@@ -6,31 +6,50 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import mlflow
-
 from dogbreed.core.errors import DataError, DogbreedError, EnvironmentUnsupported, ServiceUnavailable
 from dogbreed.core.resources import GIB, check_scratch, container_gpu_count, memory_limit
-from dogbreed.core.storage import Store
+from dogbreed.core.storage import Store, open_store
 from dogbreed.tracking import runs
-from dogbreed.tracking.mlflow_errors import ping, translate
+from dogbreed.tracking.mlflow_errors import ping
 
-SKEW = 300.0  # seconds; S3 refuses requests that are 15 minutes off, and TLS and logs suffer before that
-SCRATCH = 0.5  # GiB; a job that needs more, for example to copy a dataset, finds that out when it knows how much
+MAX_SKEW = 300.0  # seconds; S3 refuses requests that are 15 minutes off, TLS and logs have problems before that
+SCRATCH = 0.5  # GiB; a job that needs more, for example to copy a dataset, checks that when it knows how much
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found, or the error that it ended with."""
+    """Result of a check, or the error that it raised."""
 
     check: str
     found: str
     error: DogbreedError | None = None
 
 
+def check_all(store_uri: str, gpus: int | None, memory: float) -> list[CheckResult]:
+    """Run the full preflight, ordered so that an earlier failure explains later ones.
+
+    Args:
+        store_uri: a prefix that the jobs will write to.
+        gpus: how many TensorFlow must see, None for those of the container.
+        memory: GiB that the jobs will need.
+    """
+    store = open_store(store_uri)
+    return run_checks(
+        {
+            "clock": lambda: check_clock(store),
+            "store": lambda: check_store(store),
+            "mlflow": runs.check_round_trip,
+            "scratch": lambda: check_scratch(SCRATCH),
+            "memory": lambda: check_memory(memory),
+            "gpu": lambda: check_gpus(gpus),
+        }
+    )
+
+
 def run_checks(checks: Mapping[str, Callable[[], str]]) -> list[CheckResult]:
-    """Run every check, whatever the others find."""
+    """Run every check, also after one has failed."""
     results = []
     for name, check in checks.items():
         try:
@@ -42,26 +61,14 @@ def run_checks(checks: Mapping[str, Callable[[], str]]) -> list[CheckResult]:
     return results
 
 
-def all_checks(store: Store, gpus: int | None, memory: float) -> dict[str, Callable[[], str]]:
-    """Return the full preflight, in the order in which one thing explains the next.
-
-    `memory` is in GiB; `gpus` is how many TensorFlow must see, None for those that were given.
-    """
-    return {
-        "clock": lambda: check_clock(store),
-        "store": lambda: check_store(store),
-        "mlflow": check_mlflow,
-        "scratch": lambda: check_scratch(SCRATCH),
-        "memory": lambda: check_memory(memory),
-        "gpu": lambda: check_gpus(gpus),
-    }
-
-
 def before_job(*stores: Store, gpus: int | None = 0, tracked: bool = True, single_process: bool = True) -> None:
-    """Check what a job needs before it begins: its prefixes answer, scratch, and the GPUs where it uses them.
+    """Check what a job needs before it starts: its stores, scratch space and GPUs.
 
-    MLflow being down is a warning here. One of several workers, which is not `single_process`, only counts its GPUs:
-    TensorFlow must know all workers before it computes anything.
+    Args:
+        gpus: how many TensorFlow must see, None for those of the container, 0 to skip the check.
+        tracked: also ping MLflow; a failure is a warning.
+        single_process: False for one of several workers, which only counts its GPUs: TensorFlow must know all workers
+            before it computes anything.
     """
     for store in stores:
         next(iter(store.list()), None)
@@ -76,12 +83,12 @@ def before_job(*stores: Store, gpus: int | None = 0, tracked: bool = True, singl
 
 
 def check_store(store: Store) -> str:
-    """Put, get, list and delete a small object of our own."""
+    """Put, get, list and delete a small object."""
     key, data = f"_preflight/{uuid.uuid4()}", b"dogbreed"
     store.put(key, data)
     try:
         if store.read(key) != data or list(store.list(key)) != [key]:
-            raise DataError(f"{store.uri_of(key)} is not what was just written; choose another object store")
+            raise DataError(f"{store.uri_of(key)} differs from what was written; choose another object store")
     finally:
         store.delete(key)
     return f"{store.uri}: put, get, list, delete"
@@ -89,44 +96,31 @@ def check_store(store: Store) -> str:
 
 def check_clock(store: Store) -> str:
     """Compare this machine's clock with the store's."""
-    theirs = store.server_time()
-    if theirs is None:
-        return "the store is a folder: one clock"
-    skew = (datetime.now(UTC) - theirs).total_seconds()
-    if abs(skew) > SKEW:
+    server_time = store.server_time()
+    if server_time is None:
+        return "the store is a folder, with the same clock"
+    skew = (datetime.now(UTC) - server_time).total_seconds()
+    if abs(skew) > MAX_SKEW:
         raise EnvironmentUnsupported(
-            f"this clock is {skew:+,.0f} s off the store's, {SKEW:g} s are tolerated; set it by NTP"
+            f"this clock is {skew:+,.0f} s off the store's, at most {MAX_SKEW:g} s are allowed; set it by NTP"
         )
     return f"{skew:+.0f} s off the store's"
 
 
-def check_mlflow() -> str:
-    """Write a run with a metric and an artifact, read them back and delete the run."""
-    with runs.start_run("preflight", "preflight", {}, {}) as run:
-        run.log_metrics(0, {"probe": 1.0})
-        mlflow.log_text("dogbreed", "probe.txt")
-    with translate():
-        found = mlflow.get_run(run.id)
-        text = mlflow.artifacts.load_text(f"{found.info.artifact_uri}/probe.txt")
-        mlflow.delete_run(run.id)
-    if found.data.metrics != {"probe": 1.0} or text != "dogbreed":
-        raise DataError(f"run {run.id} is not what was just written; check the server's database and artifacts")
-    return f"{mlflow.get_tracking_uri()}: run, metric, artifact"
-
-
 def check_memory(needed: float) -> str:
-    """Compare what this process may use with `needed` GiB."""
+    """Raise EnvironmentUnsupported if this process may use less than `needed` GiB."""
     limit = memory_limit() / GIB
     if limit < needed:
         raise EnvironmentUnsupported(
-            f"{limit:.1f} GiB may be used, {needed:g} are needed; raise the container's memory limit"
+            f"{limit:.1f} GiB are available, {needed:g} are needed; raise the container's memory limit"
         )
-    return f"{limit:.1f} GiB may be used, {needed:g} are needed"
+    return f"{limit:.1f} GiB are available, {needed:g} are needed"
 
 
 def check_gpus(wanted: int | None, compute: bool = True) -> str:
-    """Multiply two matrices on each GPU that TensorFlow sees; EnvironmentUnsupported when it sees fewer than
-    `wanted`.
+    """Multiply two matrices on each GPU that TensorFlow sees; EnvironmentUnsupported if it sees fewer than `wanted`.
+
+    wanted: None for those of the container. compute: False to count only.
     """
     import tensorflow as tf
 
@@ -144,9 +138,9 @@ def check_gpus(wanted: int | None, compute: bool = True) -> str:
                 product = float(tf.reduce_sum(ones @ ones))
         except (tf.errors.OpError, RuntimeError) as error:
             raise EnvironmentUnsupported(
-                f"{device.name} cannot multiply: {error}; check its driver and who else uses it"
+                f"{device.name} cannot multiply: {error}; check its driver and the other processes that use it"
             ) from error
         if product != 256.0**3:
-            raise EnvironmentUnsupported(f"{device.name} multiplies wrongly; take this GPU out of service")
+            raise EnvironmentUnsupported(f"{device.name} returns a wrong product; take this GPU out of service")
     names = [tf.config.experimental.get_device_details(device).get("device_name", device.name) for device in seen]
-    return f"TensorFlow sees {len(seen)}: {', '.join(names)}" if seen else "none given, TensorFlow runs on the CPU"
+    return f"TensorFlow sees {len(seen)}: {', '.join(names)}" if seen else "none, TensorFlow runs on the CPU"

@@ -1,149 +1,165 @@
-"""A training from its lease to its registered model: whatever stops it, the same call goes on with it."""
+"""jobs.train: train a recipe with one or several seeds, resume after any interruption, register the model."""
 
 import dataclasses
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import keras
-import mlflow
 
 from dogbreed.core.canonical_json import short_id
-from dogbreed.core.errors import EnvironmentUnsupported, NotFound, RetryableError, ServiceUnavailable
+from dogbreed.core.errors import (
+    EnvironmentUnsupported,
+    NotFound,
+    RetryableError,
+    ServiceUnavailable,
+)
 from dogbreed.core.lease import Lease
 from dogbreed.core.log import configure
-from dogbreed.core.storage import Store, open_store
+from dogbreed.core.storage import open_store
 from dogbreed.data.input_pipeline import InputPipeline
-from dogbreed.data.manifest import Manifest
 from dogbreed.data.splits import VALIDATION
 from dogbreed.evaluation.predict import predict
-from dogbreed.models.weights import Weights
 from dogbreed.serving import classifier
-from dogbreed.tracking import model_card, runs
+from dogbreed.tracking import model_card, registry, runs, training_outputs
 from dogbreed.tracking.mlflow_errors import warn_on_failure
 from dogbreed.tracking.resumable_run import Description, ResumableRun
-from dogbreed.tracking.runs import Run
+from dogbreed.tracking.runs import MlflowRun, Run
 from dogbreed.training import trainer
 from dogbreed.training.build import resolve_precision
 from dogbreed.training.checkpoint import (
     AsyncCheckpointer,
     CheckpointId,
-    CheckpointInterval,
     CheckpointManager,
     Snapshot,
 )
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.progress import NullLogger
-from dogbreed.training.recipe import Recipe, job_key
 from dogbreed.training.trainer import TrainResult
-from dogbreed.workflows import summaries as results
+from dogbreed.workflows.train_job import TrainJob
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TrainJob:
-    """What trainings of several seeds share."""
+class TrainSummary(TypedDict):
+    """Summary of jobs.train with one seed."""
 
-    recipe: Recipe
-    init_weights: Weights | None  # None: the model begins with random weights
-    manifest: Manifest
-    store: Store  # of the dataset
-    scratch: Path
-    checkpoints: str  # URI
-    every: CheckpointInterval  # so often a checkpoint
-    log_every: int  # steps between two log points of `step_*` metrics, 0 for none
-    fresh: bool  # from the first step on, whatever was done before
-    distribution: DistributedContext  # over devices and workers, not yet joined
-
-    def fingerprint(self, seed: int) -> str:
-        """Return the hash of all that determines a training, its default job key."""
-        return job_key(self.recipe, self.init_weights.sha256 if self.init_weights else "", self.manifest.digest, seed)
-
-    def pipeline(self) -> InputPipeline:
-        """Return the batches of this worker."""
-        recipe = self.recipe
-        return InputPipeline(
-            self.manifest, self.store, recipe.view, recipe.batch_size, self.scratch, self.distribution.batch_shard
-        )
+    run_id: str
+    model_uri: str
+    model_version: int
+    val_top1: float
+    epochs: int
+    seconds: int
+    peak_rss_mb: int
+    weights_sha256: str  # of a worker that is not the chief: its own
+    optimizer_sha256: str
 
 
-def train(job: TrainJob, seed: int, name: str | None) -> dict[str, Any]:
-    """Train with one seed, going on where an earlier start stopped, and return the summary.
+class SeedsSummary(TypedDict):
+    """Summary of jobs.train --seeds; the model is that of the seed with the highest validation top-1."""
 
-    RetryableError while another process trains under the same job key, and when MLflow is away at the end.
+    run_id: str
+    child_runs: list[str]
+    model_uri: str
+    model_version: int
+    versions: list[int]
+    mean_val_top1: float
+    min_val_top1: float
+    max_val_top1: float
+
+
+def train(job: TrainJob, seed: int, name: str | None, candidate: bool = True) -> TrainSummary:
+    """Train with one seed, resuming an earlier attempt, and return the summary.
+
+    Every worker calls this with the same job. They join, compare fingerprints, start from the checkpoint that the
+    chief (worker 0) has chosen, and train. Only the chief holds the lease, writes checkpoints, logs to MLflow and
+    registers the model; the others wait for it at the barrier and take their summary from the run.
+
+    Args:
+        name: the job key; by default the fingerprint.
+        candidate: point the alias `candidate` at the model.
+
+    Raises:
+        RetryableError: another process trains under the same job key, a worker was lost, or MLflow is unavailable at
+            the end.
     """
-    fingerprint = job.fingerprint(seed)
+    fingerprint, distribution, is_chief = job.fingerprint(seed), job.distribution, job.distribution.is_chief
     key = name or fingerprint
     configure(f"train {key}")
-    store = open_store(f"{job.checkpoints}/{key}")
-    if not job.distribution.is_chief:
-        return run_worker(job, seed, fingerprint, key, store)
-    run = ResumableRun(_describe(job, seed, fingerprint, key))
-    with Lease(store, f"job {key}") as lease, run:
-        checkpoints = CheckpointManager(store, fingerprint, lease.number)
-        if job.fresh:
-            checkpoints.delete_all()
-        done = run.done
+    hashes: dict[str, str] = {}
+    with _open_session(job, seed, key, fingerprint) as session:
+        done = session.done
         if done:
-            log.info("done already in run %s; --restart trains again", done.info.run_id)
+            log.info("already trained in run %s; use --restart to train again", done.info.run_id)
         else:
-            checkpointer, pipeline = AsyncCheckpointer(checkpoints, job.every, lease), job.pipeline()
-            workers = job.distribution
-            with workers.translating_worker_loss():
-                workers.join()
-                workers.assert_same(fingerprint)
-                restored = checkpoints.restore_latest()
-                workers.broadcast(dataclasses.astuple(restored.id if restored else CheckpointId()))
+            with distribution.translating_worker_loss():
+                distribution.join()
+                distribution.assert_same(fingerprint)
+                pipeline, restored = job.pipeline(), _restore_same(distribution, session.checkpoints)
                 trained = trainer.train(
                     job.recipe,
                     job.manifest,
                     pipeline,
                     seed,
-                    run,
+                    session.run or NullLogger(),
                     job.init_weights,
-                    checkpointer,
+                    session.checkpointer,
                     restored,
-                    workers,
+                    distribution,
                     job.log_every,
                 )
-                done = _log_and_register(job, trained, pipeline, run, checkpointer)
-                workers.barrier()
-        checkpoints.delete_all()  # all is in MLflow
-    summary = results.training_summary(done)
-    model_card.describe(f"models:/{runs.MODEL}/{summary['model_version']}")
+                if session.run and session.checkpointer:
+                    done = _log_and_register(job, trained, pipeline, session.run, session.checkpointer)
+                distribution.barrier()
+            if not is_chief:
+                hashes = {"weights_sha256": trained.weights_sha256, "optimizer_sha256": trained.optimizer_sha256}
+        if is_chief:
+            session.checkpoints.delete_all()  # all is in MLflow
+    summary = _summarize(done or _require_finished(key, fingerprint), hashes)
+    if is_chief:
+        model_card.describe(registry.version_uri(summary["model_version"]))
+        if candidate:  # also if it was done already: another training may have moved the alias
+            registry.set_candidate_alias(summary["model_version"])
     return summary
 
 
-def run_worker(job: TrainJob, seed: int, fingerprint: str, key: str, store: Store) -> dict[str, Any]:
-    """Train as one of several workers that write nothing, and return the summary once the chief has delivered.
+@dataclass(frozen=True)
+class _Session:
+    """Where a worker reads and writes its progress; only the chief has a run and a checkpointer."""
 
-    Its hashes are those of this worker's own weights and optimizer.
-    """
-    done, own, workers, checkpoints = None, dict[str, str](), job.distribution, CheckpointManager(store, fingerprint, 0)
-    with warn_on_failure("the question whether this job is done"):  # a chief that is done does not come any more
-        done = None if job.fresh else runs.finished_training(key, fingerprint)
-    if done is None:
-        with workers.translating_worker_loss():
-            workers.join()
-            workers.assert_same(fingerprint)
-            restored = _restore_shared(checkpoints, CheckpointId(*workers.broadcast(count=3)))
-            trained = trainer.train(
-                job.recipe, job.manifest, job.pipeline(), seed, NullLogger(), job.init_weights, None, restored, workers
-            )
-            workers.barrier()
-        own = {"weights_sha256": trained.weights_sha256, "optimizer_sha256": trained.optimizer_sha256}
-        done = runs.finished_training(key, fingerprint)
-    if done is None:
-        raise RetryableError(
-            f"worker 0 has delivered, but MLflow shows no finished run of job {key}; run the same again"
-        )
-    return results.training_summary(done) | own
+    checkpoints: CheckpointManager
+    done: MlflowRun | None  # the finished run of this job
+    run: ResumableRun | None = None
+    checkpointer: AsyncCheckpointer | None = None
 
 
-def _restore_shared(checkpoints: CheckpointManager, chosen: CheckpointId) -> Snapshot | None:
-    """Return the checkpoint that the chief goes on with; EnvironmentUnsupported when only the chief can see it."""
+@contextmanager
+def _open_session(job: TrainJob, seed: int, key: str, fingerprint: str) -> Iterator[_Session]:
+    """Take the lease and open the run as chief; as another worker only look whether the job is done."""
+    store = open_store(f"{job.checkpoints}/{key}")
+    if not job.distribution.is_chief:
+        done = None
+        with warn_on_failure("the query for a finished run"):  # if the chief is done, it never joins
+            done = None if job.restart else runs.finished_training(key, fingerprint)
+        yield _Session(CheckpointManager(store, fingerprint, 0), done)
+        return
+    run = ResumableRun(_describe(job, seed, fingerprint, key))
+    with Lease(store, f"job {key}") as lease, run:
+        checkpoints = CheckpointManager(store, fingerprint, lease.number)
+        if job.restart:
+            checkpoints.delete_all()
+        yield _Session(checkpoints, run.done, run, AsyncCheckpointer(checkpoints, job.interval, lease))
+
+
+def _restore_same(distribution: DistributedContext, checkpoints: CheckpointManager) -> Snapshot | None:
+    """Return the chief's latest checkpoint, on every worker; EnvironmentUnsupported if only the chief can see it."""
+    if distribution.is_chief:
+        restored = checkpoints.restore_latest()
+        distribution.broadcast(dataclasses.astuple(restored.id if restored else CheckpointId()))
+        return restored
+    chosen = CheckpointId(*distribution.broadcast(count=len(dataclasses.fields(CheckpointId))))
     if chosen == CheckpointId():
         return None
     try:
@@ -154,27 +170,28 @@ def _restore_shared(checkpoints: CheckpointManager, chosen: CheckpointId) -> Sna
 
 def _log_and_register(
     job: TrainJob, trained: TrainResult, pipeline: InputPipeline, run: ResumableRun, checkpointer: AsyncCheckpointer
-) -> mlflow.entities.Run:
-    """Give MLflow the model, what is left of the metrics, and the pictures, and return the finished run."""
+) -> MlflowRun:
+    """Register the model, log the outputs, and return the finished run."""
     recipe, manifest = job.recipe, job.manifest
     validation, example = predict(trained.model, pipeline, VALIDATION), pipeline.first_jpeg()
     metadata = classifier.ModelMetadata(manifest.classes, recipe.size, recipe.resize_mode, manifest.digest)
 
-    def leave(run: Run) -> None:
-        results.register(trained, metadata, example)  # first: pictures may be lost, a model not
-        results.log_training(run, trained, validation, manifest)
+    def log_outputs(run: Run) -> None:
+        # first: a figure may be lost, the model may not
+        registry.register(lambda: str(classifier.log_model(trained.model, metadata, example).model_id))
+        training_outputs.log_training(run, trained, validation, manifest.classes)
 
     try:
-        return run.finish(leave)
+        return run.finish(log_outputs)
     except (RetryableError, ServiceUnavailable) as error:
         raise RetryableError(f"{error}; {checkpointer.status()}") from error
 
 
 def _describe(job: TrainJob, seed: int, fingerprint: str, key: str) -> Description:
-    """Return what the training's run in MLflow says from its beginning."""
-    recipe = job.recipe
-    computed = {"policy": resolve_precision(recipe.precision), "seed": seed, "data": job.manifest.config}
-    computed |= {"strategy": job.distribution.name, "workers": job.distribution.num_processes}
+    """Return what the run has from its start."""
+    recipe, distribution = job.recipe, job.distribution
+    params = {**recipe.to_dict(), "policy": resolve_precision(recipe.precision), "seed": seed}
+    params |= {"data": job.manifest.config, "strategy": distribution.name, "workers": distribution.num_processes}
     tags = {runs.DIGEST: job.manifest.digest}
     if job.init_weights:
         tags["dogbreed.init_weights_sha256"] = job.init_weights.sha256
@@ -182,28 +199,68 @@ def _describe(job: TrainJob, seed: int, fingerprint: str, key: str) -> Descripti
         key=key,
         fingerprint=fingerprint,
         name=f"{recipe.name}-{key[:8]}",
-        params=runs.flatten_params({**recipe.to_dict(), **computed}),
+        params=runs.flatten_params(params),
         tags=tags,
         data=runs.dataset_input(job.manifest, job.store, "training"),
-        fresh=job.fresh,
+        fresh=job.restart,
     )
 
 
-def run_seeds(job: TrainJob, seeds: tuple[int, ...], name: str | None) -> dict[str, Any]:
-    """Train with each seed in a run of its own, then put one with their mean and range above them."""
+def _require_finished(key: str, fingerprint: str) -> MlflowRun:
+    done = runs.finished_training(key, fingerprint)
+    if done is None:
+        raise RetryableError(f"worker 0 is done, but MLflow has no finished run of job {key}; run the same again")
+    return done
+
+
+def _summarize(run: MlflowRun, hashes: dict[str, str]) -> TrainSummary:
+    """Return the summary of a finished run; `hashes` replace those of the chief."""
+    tags, metrics = {name.removeprefix("dogbreed."): value for name, value in run.data.tags.items()}, run.data.metrics
+    return {
+        "run_id": run.info.run_id,
+        "model_uri": tags["model_uri"],
+        "model_version": int(tags["model_version"]),
+        "val_top1": metrics[training_outputs.BEST_TOP1],
+        "epochs": int(metrics["epochs"]),
+        "seconds": round((run.info.end_time - run.info.start_time) / 1000),
+        "peak_rss_mb": round(metrics["peak_rss_mb"]),
+        "weights_sha256": hashes.get("weights_sha256", tags["weights_sha256"]),
+        "optimizer_sha256": hashes.get("optimizer_sha256", tags["optimizer_sha256"]),
+    }
+
+
+def run_seeds(job: TrainJob, seeds: Sequence[int], name: str | None) -> SeedsSummary:
+    """Train with each seed in a run of its own, then create their parent run with the mean and the range."""
     fingerprint = short_id([job.fingerprint(seed) for seed in seeds])
     key = name or fingerprint
-    summaries = []
+    children = []
     for seed in seeds:
-        keras.utils.clear_session()  # the model before this one is in MLflow
-        summaries.append(train(job, seed, f"{name}-{seed}" if name else None))
+        keras.utils.clear_session()  # the previous model is in MLflow
+        children.append(train(job, seed, f"{name}-{seed}" if name else None, candidate=False))
     configure(f"train {key}")
     done = runs.finished_training(key, fingerprint)
-    if done and not job.fresh:
-        log.info("done already in run %s; --restart trains again", done.info.run_id)
-        return results.seeds_summary(done)
-    tags = {runs.JOB_KEY: key, runs.CONTENT: fingerprint}
-    params = {**job.recipe.to_dict(), "seeds": list(seeds), "data": job.manifest.config}
-    with runs.start_run("train", f"{job.recipe.name}-{len(seeds)}-seeds", params, tags) as run:
-        results.log_seeds(run, summaries)
-    return results.seeds_summary(runs.get_run(run.id))
+    if done and not job.restart:
+        log.info("already trained in run %s; use --restart to train again", done.info.run_id)
+    else:
+        tags = {runs.JOB_KEY: key, runs.CONTENT: fingerprint}
+        params = {**job.recipe.to_dict(), "seeds": list(seeds), "data": job.manifest.config}
+        with runs.start_run("train", f"{job.recipe.name}-{len(seeds)}-seeds", params, tags) as run:
+            training_outputs.log_seeds(run, [runs.get_run(child["run_id"]) for child in children])
+        done = runs.get_run(run.id)
+    summary = _summarize_seeds(done)
+    registry.set_candidate_alias(summary["model_version"])
+    return summary
+
+
+def _summarize_seeds(run: MlflowRun) -> SeedsSummary:
+    tags, metrics = run.data.tags, run.data.metrics
+    return {
+        "run_id": run.info.run_id,
+        "child_runs": tags["dogbreed.child_runs"].split(","),
+        "model_uri": tags["dogbreed.model_uri"],
+        "model_version": int(tags["dogbreed.model_version"]),
+        "versions": [int(version) for version in tags["dogbreed.model_versions"].split(",")],
+        "mean_val_top1": metrics["mean_val_top1"],
+        "min_val_top1": metrics["min_val_top1"],
+        "max_val_top1": metrics["max_val_top1"],
+    }

@@ -1,4 +1,4 @@
-"""The breeds among ImageNet's 1,000 classes, and the floor that an untrained slice of its classifier is."""
+"""The dogs among ImageNet's 1,000 classes, and both baselines."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from dogbreed.models import keras_applications
 MODEL = "mobilenet-0.25"
 
 
-def test_breeds_have_the_places_that_keras_gives_them() -> None:
+def test_classes_have_the_indices_of_keras() -> None:
     known = {  # from the class list of ILSVRC 2012
         "n02085620-Chihuahua": 151,
         "n02088364-beagle": 162,
@@ -30,12 +30,12 @@ def test_breeds_have_the_places_that_keras_gives_them() -> None:
     assert baselines.class_indices(list(known)) == list(known.values())
 
 
-def test_there_are_120_breeds_in_120_places() -> None:
+def test_120_classes_have_120_indices() -> None:
     assert len(baselines.INDEX_BY_WORDNET_ID) == len(set(baselines.INDEX_BY_WORDNET_ID.values())) == 120
 
 
-def test_a_breed_that_imagenet_does_not_know_contradicts() -> None:
-    with pytest.raises(DataError, match="1 breeds are no dogs of ImageNet, for example n90000001-Drawn"):
+def test_a_class_that_is_not_in_imagenet_is_a_data_error() -> None:
+    with pytest.raises(DataError, match="n90000001-Drawn"):
         baselines.class_indices(["n02110958-pug", "n90000001-Drawn"])
 
 
@@ -49,14 +49,16 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path]:
     return whole, path
 
 
-def test_the_floor_is_the_slice_of_imagenets_classifier(head: tuple[keras.Model, Path], tmp_path: Path) -> None:
+def test_the_zero_shot_baseline_is_the_restricted_imagenet_classifier(
+    head: tuple[keras.Model, Path], tmp_path: Path
+) -> None:
     whole, path = head
-    breeds = ["n02110958-pug", "n02085620-Chihuahua"]
-    floor = baselines.zero_shot_classifier(MODEL, 64, breeds, str(path), tmp_path)
-    photos = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    answers = whole.predict_on_batch(photos / 127.5 - 1)[:, [254, 151]]
-    wanted = answers / answers.sum(axis=1, keepdims=True)
-    assert floor.predict_on_batch(photos) == pytest.approx(wanted, rel=1e-4)
+    classes = ["n02110958-pug", "n02085620-Chihuahua"]
+    baseline = baselines.zero_shot_classifier(MODEL, 64, classes, str(path), tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    probabilities = whole.predict_on_batch(images / 127.5 - 1)[:, [254, 151]]
+    expected = probabilities / probabilities.sum(axis=1, keepdims=True)
+    assert baseline.predict_on_batch(images) == pytest.approx(expected, rel=1e-4)
 
 
 def test_weights_without_the_head_are_refused(tmp_path: Path) -> None:
@@ -66,6 +68,12 @@ def test_weights_without_the_head_are_refused(tmp_path: Path) -> None:
         baselines.zero_shot_classifier(MODEL, 64, ["n02110958-pug"], str(body), tmp_path)
 
 
-def test_a_design_that_keras_does_not_publish_has_no_such_head(tmp_path: Path) -> None:
+def test_a_model_without_imagenet_weights_has_no_zero_shot_baseline(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Keras has no ImageNet weights of simple"):
         baselines.zero_shot_classifier("simple", 64, ["n02110958-pug"], "imagenet", tmp_path)
+
+
+def test_the_majority_baseline_always_predicts_the_most_frequent_classes() -> None:
+    scores = baselines.majority_baseline(np.array([0, 0, 0, 1]), 8)
+    assert (scores["top1"], scores["top5"]) == (0.75, 1.0)
+    assert scores["loss"] == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))

@@ -8,14 +8,14 @@ from dogbreed.evaluation.calibration import BINS, expected_calibration_error, re
 
 def test_the_error_is_the_mean_distance_of_confidence_and_accuracy() -> None:
     table = reliability_table(np.array([0.95, 0.95, 0.55, 0.55]), np.array([True, True, True, False]))
-    filled = table[table["photos"] > 0]
-    assert filled["photos"].tolist() == [2, 2]
+    filled = table[table["images"] > 0]
+    assert filled["images"].tolist() == [2, 2]
     assert filled["confidence"].tolist() == pytest.approx([0.55, 0.95])
     assert filled["accuracy"].tolist() == [0.5, 1.0]
     assert expected_calibration_error(table) == pytest.approx((2 * 0.05 + 2 * 0.05) / 4)
 
 
-def test_bins_count_by_their_photos() -> None:
+def test_bins_are_weighted_by_their_images() -> None:
     table = reliability_table(np.array([1.0, 1.0, 1.0, 0.5]), np.array([True, True, True, False]))
     assert expected_calibration_error(table) == pytest.approx(0.5 / 4)
 
@@ -23,16 +23,16 @@ def test_bins_count_by_their_photos() -> None:
 def test_every_confidence_has_a_bin_and_the_bins_cover_0_to_1() -> None:
     confidence = np.linspace(0, 1, 1001, dtype=np.float32)
     table = reliability_table(confidence, confidence > 0.5)
-    assert (len(table), table["photos"].sum()) == (BINS, 1001)
+    assert (len(table), table["images"].sum()) == (BINS, 1001)
     assert (table["low"].iloc[0], table["high"].iloc[-1]) == (0, 1)
     assert table["high"].iloc[:-1].tolist() == table["low"].iloc[1:].tolist()
 
 
-def test_a_model_that_is_as_often_right_as_it_says_has_hardly_an_error() -> None:
+def test_a_calibrated_model_has_hardly_an_error() -> None:
     random = np.random.default_rng(0)
     confidence = random.random(20_000)
-    right = random.random(20_000) < confidence
-    assert expected_calibration_error(reliability_table(confidence, right)) < 0.02
+    correct = random.random(20_000) < confidence
+    assert expected_calibration_error(reliability_table(confidence, correct)) < 0.02
     assert expected_calibration_error(reliability_table(confidence, random.random(20_000) < confidence**2)) > 0.1
 
 

@@ -5,7 +5,8 @@ from math import log
 import numpy as np
 import pytest
 
-from dogbreed.evaluation.metrics import breed_name, compute_metrics, confusion_counts, per_class, validate
+from dogbreed.data.class_names import breed_name
+from dogbreed.evaluation.metrics import compute_metrics, confusion_counts, per_class, validate
 
 CLASSES = ["n02085620-Chihuahua", "n02088466-black-and-tan_coonhound", "n02110958-pug"]
 LABELS = np.array([0, 0, 1, 2])
@@ -37,7 +38,7 @@ def test_equal_probabilities_rank_the_first_classes_first_in_top1_and_in_top5() 
     assert (found["top1"], found["top5"]) == (0.1, 0.5)
 
 
-def test_a_uniform_guess_over_120_breeds_loses_log_120_nats() -> None:
+def test_a_uniform_guess_over_120_classes_costs_log_120_nats() -> None:
     uniform = np.full((3, 120), 1 / 120, dtype=np.float32)
     assert compute_metrics(np.array([0, 60, 119]), uniform)["loss"] == pytest.approx(log(120), rel=1e-5)
 
@@ -47,7 +48,7 @@ def test_a_certain_error_costs_a_finite_loss() -> None:
     assert loss == pytest.approx(-log(np.finfo(np.float32).eps), rel=1e-5)
 
 
-def test_macro_f1_counts_a_class_without_photos_as_zero() -> None:
+def test_macro_f1_counts_a_class_without_images_as_zero() -> None:
     perfect = np.eye(4, dtype=np.float32)[[0, 1]]
     assert compute_metrics(np.array([0, 1]), perfect)["macro_f1"] == 0.5
 
@@ -72,7 +73,7 @@ def test_two_classes_score_like_any_other_number() -> None:
         ([2], [[0.5, 0.5]], r"integers in 0\.\.1"),
         ([-1], [[0.5, 0.5]], r"integers in 0\.\.1"),
         ([0.5], [[0.5, 0.5]], r"integers in 0\.\.1"),
-        (np.zeros(0, int), np.zeros((0, 2)), "no photos"),
+        (np.zeros(0, int), np.zeros((0, 2)), "no images"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(labels: object, probabilities: object, message: str) -> None:
@@ -85,16 +86,16 @@ def test_another_number_of_class_names_is_refused() -> None:
         per_class(LABELS, PROBABILITIES, CLASSES[:2])
 
 
-def test_checked_returns_int64_and_float32() -> None:
+def test_validate_returns_int64_and_float32() -> None:
     labels, probabilities = validate(LABELS.astype(np.uint8), PROBABILITIES.astype(np.float64))
     assert (labels.dtype.name, probabilities.dtype.name) == ("int64", "float32")
 
 
-def test_the_table_has_a_row_a_class_in_class_order() -> None:
+def test_the_table_has_one_row_per_class_in_class_order() -> None:
     table = per_class(LABELS, PROBABILITIES, CLASSES)
     assert table.drop(columns="f1").to_dict("list") == {
-        "breed": ["Chihuahua", "black-and-tan coonhound", "pug"],
-        "photos": [2, 1, 1],
+        "class": ["Chihuahua", "black-and-tan coonhound", "pug"],
+        "images": [2, 1, 1],
         "precision": [1.0, 0.5, 1.0],
         "recall": [0.5, 1.0, 1.0],
         "most_confused_with": ["black-and-tan coonhound", "", ""],
@@ -103,13 +104,13 @@ def test_the_table_has_a_row_a_class_in_class_order() -> None:
     assert table["f1"].tolist() == pytest.approx([2 / 3, 2 / 3, 1])
 
 
-def test_the_breed_most_confused_with_is_the_one_most_often_predicted_instead() -> None:
+def test_the_class_most_confused_with_is_the_one_most_often_predicted_instead() -> None:
     predicted = np.eye(3, dtype=np.float32)[[1, 2, 2, 0]]
     table = per_class(np.zeros(4, int), predicted, CLASSES)
     assert (table["most_confused_with"][0], table["confused"][0]) == ("pug", 2)
 
 
-def test_a_class_without_photos_and_without_predictions_has_zeros() -> None:
+def test_a_class_without_images_and_without_predictions_has_zeros() -> None:
     table = per_class(np.array([0]), np.array([[1, 0, 0]], dtype=np.float32), CLASSES)
     assert table.iloc[2].to_list() == ["pug", 0, 0.0, 0.0, 0.0, "", 0]
 
@@ -118,7 +119,7 @@ def test_confusion_counts_have_true_classes_in_rows() -> None:
     assert confusion_counts(np.array([0, 0, 1]), np.array([1, 1, 1]), 2).tolist() == [[0, 2], [0, 1]]
 
 
-def test_confusion_counts_of_no_photos_are_zeros() -> None:
+def test_confusion_counts_of_no_images_are_zeros() -> None:
     assert confusion_counts(np.zeros(0, int), np.zeros(0, int), 2).tolist() == [[0, 0], [0, 0]]
 
 

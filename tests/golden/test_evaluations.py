@@ -1,13 +1,16 @@
-"""The names of all metrics that an evaluation can leave, whatever it was asked to compare with."""
+"""The names of all metrics that an evaluation can log."""
 
 import dataclasses
 
 import numpy as np
 
 from dogbreed.data.manifest import DuplicatePair, Manifest
-from dogbreed.evaluation import calibration, intervals, metrics, predictions, result
+from dogbreed.evaluation import calibration, intervals, metrics, result
+from dogbreed.evaluation.baselines import majority_baseline
 from dogbreed.evaluation.predictions import Predictions
 from dogbreed.evaluation.result import EvalResult
+from dogbreed.evaluation.score_groups import ScoreGroup
+from dogbreed.evaluation.subsets import score_subsets
 from dogbreed.tracking.leaderboard import reproduce_command
 from dogbreed.tracking.runs import flatten_params
 from dogbreed.training.recipes import recipe_for_weights
@@ -15,7 +18,7 @@ from tests.golden.literals import assert_json, assert_text, read_literal
 
 KEYS = tuple(f"n02085620-Chihuahua/n02085620_{number}" for number in range(4))
 PROBABILITIES = np.array([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5], [0.125, 0.875]], np.float32)
-ANSWERS = Predictions(
+PREDICTIONS = Predictions(
     ("n02085620-Chihuahua", "n02110958-pug"),
     np.array([0, 1, 1, 1]),
     PROBABILITIES,
@@ -29,15 +32,18 @@ def test_metrics_of_an_evaluation() -> None:
     manifest = Manifest.from_json(read_literal("manifest.json"))
     copies = (DuplicatePair(KEYS[0], "n02110958-pug/n02110958_3", "near"),)
     leaky = dataclasses.replace(manifest, duplicates=copies, config={**manifest.config, "keep_duplicates": True})
-    scores = metrics.compute_metrics(ANSWERS.labels, ANSWERS.probabilities)
+    scores = metrics.compute_metrics(PREDICTIONS.labels, PREDICTIONS.probabilities)
     found = EvalResult(
-        predictions=ANSWERS,
+        predictions=PREDICTIONS,
         scores=scores,
-        intervals=intervals.bootstrap_scores(ANSWERS.labels, ANSWERS.probabilities),
-        reliability=calibration.reliability_table(ANSWERS.confidence, ANSWERS.hits),
-        baselines={"majority_baseline": predictions.majority_baseline(ANSWERS.labels, 2), "imagenet_zero_shot": scores},
-        subsets=result.score_subsets(ANSWERS, leaky, frozenset({"n02085620_1"})),
-        comparison=result.compare(ANSWERS, ANSWERS, "whole photos"),
+        intervals=intervals.bootstrap_scores(PREDICTIONS.labels, PREDICTIONS.probabilities),
+        reliability=calibration.reliability_table(PREDICTIONS.confidence, PREDICTIONS.correct),
+        baselines={
+            ScoreGroup.MAJORITY_BASELINE: majority_baseline(PREDICTIONS.labels, 2),
+            ScoreGroup.IMAGENET_ZERO_SHOT: scores,
+        },
+        subsets=score_subsets(PREDICTIONS, leaky, frozenset({"n02085620_1"})),
+        comparison=result.compare_crops(PREDICTIONS, PREDICTIONS, "whole images"),
         images_per_second=1.0,
     )
     assert_json("evaluation-metrics.json", sorted(name for name, _ in found.to_metrics()))

@@ -17,7 +17,7 @@ from dogbreed.serving import batch_predict, classifier
 from dogbreed.serving.batch_predict import BatchPredictPlan
 from dogbreed.serving.classifier import COLUMNS, REQUIREMENTS, SIGNATURE, ModelMetadata
 from dogbreed.serving.row_writers import WRITERS
-from dogbreed.workflows import summaries
+from dogbreed.workflows.evaluate import evaluation_key
 from tests.golden.images import BLOCKS
 from tests.golden.literals import assert_json, assert_text, read_literal
 
@@ -104,7 +104,7 @@ def test_parquet_holds_the_rows_of_the_other_kinds(tmp_path: Path) -> None:
 
 def evaluation(beside: dict[str, object], names: frozenset[str] = frozenset()) -> str:
     manifest = Manifest.from_json(read_literal("manifest.json"))
-    return summaries.evaluation_key("models:/dogbreed/3", manifest, "test", beside, names)
+    return evaluation_key("models:/dogbreed/3", manifest, "test", beside, names)
 
 
 def test_hashes(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_a_model_that_answers_with_no_number_says_so_in_every_row() -> None:
     model.set_weights([weights * np.nan for weights in model.get_weights()])
     card = ModelMetadata(CLASSES, 8, "squash", "digest")
     (row,) = classifier.predict_rows(model, card, [classifier.preprocess(GOOD, card.view)])
-    assert (row["class"], row["error"]) == (None, "the model's answer is no number")
+    assert (row["class"], row["error"]) == (None, "the model's probabilities are not finite")
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "card"])

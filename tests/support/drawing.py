@@ -1,4 +1,4 @@
-"""What the tests of pictures share."""
+"""Helpers for the tests of figures."""
 
 from io import BytesIO
 from typing import Any
@@ -13,7 +13,7 @@ from dogbreed.evaluation.metrics import Labels, Probabilities
 
 
 def drawn(figure: Figure) -> Figure:
-    """Return the figure after it was saved as a picture of its size, without a warning (pytest's setting)."""
+    """Return the figure after saving it, without a warning (pytest's setting), as an image of its size."""
     figure.savefig(file := BytesIO(), dpi=20)
     width, height = figure.get_size_inches()
     assert Image.open(file).size == (int(width * 20), int(height * 20))
@@ -25,10 +25,10 @@ def certain(predicted: list[int], classes: int) -> Probabilities:
     return probabilities
 
 
-def guesses(photos: int, classes: int) -> tuple[Labels, Probabilities]:
+def guesses(count: int, classes: int) -> tuple[Labels, Probabilities]:
     random = np.random.default_rng(0)
-    probabilities = random.dirichlet(np.ones(classes), photos).astype(np.float32)
-    return random.integers(0, classes, photos), probabilities
+    probabilities = random.dirichlet(np.ones(classes), count).astype(np.float32)
+    return random.integers(0, classes, count), probabilities
 
 
 def texts(axes: Axes) -> list[str]:

@@ -1,4 +1,4 @@
-"""The leaderboard: one dataset, the best first, seeds together, and a command behind each row."""
+"""The leaderboard: one dataset, the best first, seeds in one row, and the command of each row."""
 
 import io
 from pathlib import Path
@@ -87,17 +87,17 @@ def test_a_page_shows_mean_and_range_of_seeds_and_commands_that_repeat_each_row(
 
 
 def test_runs_on_different_data_are_refused(runs: dict[str, str]) -> None:
-    with pytest.raises(DataError, match=r"dataset a{12} \(5\), b{12} \(1\): .* cannot be compared; name one"):
+    with pytest.raises(DataError, match=r"dataset a{12} \(5\), b{12} \(1\): .* cannot be compared"):
         leaderboard.evaluations("test", None, ())
     with pytest.raises(DataError, match="cannot be compared"):
         leaderboard.evaluations("test", None, [runs["first"], runs["elsewhere"]])
-    with pytest.raises(DataError, match=r"asked for a{12}, found evaluations on dataset b{12} \(1\)"):
+    with pytest.raises(DataError, match=r"a{12}, found evaluations on dataset b{12} \(1\)"):
         leaderboard.evaluations("test", A, [runs["elsewhere"]])
 
 
-def test_a_run_that_is_no_evaluation_on_that_split_is_refused(runs: dict[str, str]) -> None:
+def test_a_run_that_is_not_an_evaluation_on_that_split_is_refused(runs: dict[str, str]) -> None:
     for split, run in (("validation", runs["first"]), ("test", runs["training"])):
-        with pytest.raises(DataError, match=f"run {run} is no evaluation on {split}"):
+        with pytest.raises(DataError, match=f"run {run} is not an evaluation on {split}"):
             leaderboard.evaluations(split, None, [run])
 
 
@@ -106,14 +106,14 @@ def test_chosen_runs_are_compared_with_one_another_only(runs: dict[str, str]) ->
     assert leaderboard.table(chosen)["run"].tolist() == [runs["first"], runs["short"]]
 
 
-def test_nothing_to_compare_is_said() -> None:
+def test_nothing_to_compare_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match=r"no finished evaluation on validation; run jobs\.evaluate"):
         leaderboard.evaluations("validation", None, ())
     with pytest.raises(UsageError, match=r"no finished evaluation on test of c{12}"):
         leaderboard.evaluations("test", "c" * 64, ())
 
 
-def test_the_files_are_written_anew_each_time(board: pd.DataFrame, tmp_path: Path) -> None:
+def test_the_files_are_replaced_each_time(board: pd.DataFrame, tmp_path: Path) -> None:
     out = LocalStore(tmp_path / "out")
     for shown in (board, board.head(2)):
         leaderboard.write(shown, leaderboard.markdown(shown, "test"), "test", out)
@@ -123,7 +123,7 @@ def test_the_files_are_written_anew_each_time(board: pd.DataFrame, tmp_path: Pat
     assert Image.open(io.BytesIO(out.read("leaderboard.png"))).size == (1500, 810)
 
 
-def test_the_picture_has_a_point_with_its_interval_for_each_model_and_lists_them_all(board: pd.DataFrame) -> None:
+def test_the_figure_has_a_point_with_its_interval_for_each_model_and_lists_them_all(board: pd.DataFrame) -> None:
     board.loc[3, "hours"] = np.nan
     figure = accuracy_vs_cost.accuracy_vs_cost(board, "test")
     points, beside = figure.axes

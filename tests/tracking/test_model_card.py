@@ -1,4 +1,4 @@
-"""The model card: what it says follows from the runs that MLflow has."""
+"""The model card: its content follows from the runs in MLflow."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def card(version: int) -> str:
-    """Describe a version and return what its page and its run then say."""
+    """Describe a version and return the card that its page and its run then have."""
     model_card.describe(f"models:/dogbreed/{version}")
     client = mlflow.MlflowClient()
     found = client.get_model_version("dogbreed", str(version))
@@ -27,7 +27,7 @@ def card(version: int) -> str:
     return str(found.description)
 
 
-def test_a_card_tells_data_scores_with_intervals_limits_and_licence(dataset: Path) -> None:
+def test_a_card_has_data_scores_with_intervals_limitations_and_licence(dataset: Path) -> None:
     manifest = load_manifest(LocalStore(dataset))
     version = register(dataset)
     before = card(version)
@@ -36,11 +36,17 @@ def test_a_card_tells_data_scores_with_intervals_limits_and_licence(dataset: Pat
     assert "split official" in before
     assert f"| validation | `{manifest.digest[:12]}` | 50.0% | 25.0% to 75.0% | 100.0% | 0.400 |" in before
     assert "| test |" not in before
-    for said in ("## Limits", "no photos but those", "## Licence", "research and education only", "margin of 0.1"):
-        assert said in before
+    for words in (
+        "## Limitations",
+        "no images but those",
+        "## Licence",
+        "research and education only",
+        "margin of 0.1",
+    ):
+        assert words in before
 
 
-def test_each_evaluation_adds_its_row_and_a_newer_one_takes_its_place(dataset: Path) -> None:
+def test_each_evaluation_adds_its_row_and_a_newer_one_replaces_it(dataset: Path) -> None:
     version = register(dataset)
     evaluate(version, "a" * 64, hits=20)
     evaluate(version, "a" * 64, hits=40)
@@ -55,18 +61,18 @@ def test_each_evaluation_adds_its_row_and_a_newer_one_takes_its_place(dataset: P
     assert card(version) == card(version)
 
 
-def test_weights_from_elsewhere_are_said(dataset: Path) -> None:
+def test_pretrained_weights_are_named(dataset: Path) -> None:
     text = card(register(dataset, weights="imagenet"))
-    assert "begun with `imagenet`" in text
-    assert "the table is optimistic" in text
+    assert "initialized with `imagenet`" in text
+    assert "may be optimistic" in text
 
 
-def test_what_is_no_registered_version_has_no_card(caplog: pytest.LogCaptureFixture) -> None:
+def test_other_models_than_registered_versions_have_no_card(caplog: pytest.LogCaptureFixture) -> None:
     for model in ("runs:/1/model", "folder"):
         model_card.describe(model)
     assert caplog.text == ""
 
 
-def test_a_card_that_mlflow_does_not_take_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_card_that_mlflow_refuses_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     model_card.describe("models:/dogbreed/7")
-    assert "MLflow did not take the model card" in caplog.text
+    assert "MLflow did not accept the model card" in caplog.text

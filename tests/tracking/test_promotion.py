@@ -1,4 +1,4 @@
-"""The alias `champion`: where it is after each kind of evaluation, and what is recorded as the reason."""
+"""The alias `champion`: where it is after each kind of evaluation, and the recorded reason."""
 
 import re
 import shutil
@@ -13,6 +13,7 @@ from dogbreed.core.storage import LocalStore
 from dogbreed.data.manifest import load_manifest
 from dogbreed.tracking import promotion, runs
 from dogbreed.tracking.promotion import REASON, EvalScore, champion, decide, promote
+from dogbreed.workflows.evaluate import evaluate_again
 from tests.support.registry import evaluate, register, tag, tiny
 
 CHALLENGER = 2  # the version
@@ -20,13 +21,13 @@ CHALLENGER = 2  # the version
 
 @pytest.fixture(scope="module")
 def template(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with a champion that recognises 50 of 100 test photos of dataset A, 40 to 60 %, and a challenger."""
+    """A database with a champion with top-1 50 % on dataset A (40 to 60 %), and a challenger."""
     path = tmp_path_factory.mktemp("registry") / "mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
         assert champion() is None
         versions = register(dataset), register(dataset, tiny(1))
-        promote(evaluate(versions[0], "A", hits=50), says(0.5), force=False)
+        promote(evaluate(versions[0], "A", hits=50), returns(0.5), force=False)
         assert (champion(), versions) == (1, (1, CHALLENGER))
     return path
 
@@ -38,7 +39,7 @@ def database(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
 
 
-def says(score: float) -> Callable[[], float]:
+def returns(score: float) -> Callable[[], float]:
     return lambda: score
 
 
@@ -47,16 +48,19 @@ def never() -> float:
 
 
 def test_the_first_model_becomes_champion() -> None:
-    reason = "promoted: version 1 has top-1 50.00% (95 % interval 40.00% to 60.00%); there was no champion"
+    reason = "promoted: version 1 has top-1 50.00% (95 % CI 40.00% to 60.00%); there was no champion"
     assert tag(1, REASON) == reason
 
 
-VERSUS = r"champion 1 50.00% \(95 % interval 40.00% to 60.00%\)"
-ELSEWHERE = "not promoted: champion 1 has not been evaluated like this on dataset B; run jobs.evaluate --model"
+VERSUS = r"champion 1 50.00% \(95 % CI 40.00% to 60.00%\)"
+ELSEWHERE = (
+    "not promoted: champion 1 has not been evaluated with the same options on dataset B; run jobs.evaluate --model"
+)
+NO_DIFFERENCE = "no significant difference"
 TABLE = {
     "better": ("A", 61, False, True, f"promoted: version 2 has top-1 61.00%, {VERSUS}$"),
-    "hardly better": ("A", 60, False, False, f"not promoted: version 2 has top-1 60.00%, {VERSUS}: no sure difference"),
-    "equal": ("A", 50, False, False, f"not promoted: version 2 has top-1 50.00%, {VERSUS}: no sure difference"),
+    "in the interval": ("A", 60, False, False, f"not promoted: version 2 has top-1 60.00%, {VERSUS}: {NO_DIFFERENCE}"),
+    "equal": ("A", 50, False, False, f"not promoted: version 2 has top-1 50.00%, {VERSUS}: {NO_DIFFERENCE}"),
     "worse": ("A", 39, False, False, f"not promoted: version 2 has top-1 39.00%, {VERSUS}: worse"),
     "worse, by force": ("A", 39, True, True, f"promoted by force, otherwise not promoted: version 2 .*{VERSUS}: worse"),
     "other data": ("B", 99, False, False, ELSEWHERE),
@@ -65,12 +69,12 @@ TABLE = {
 
 
 @pytest.mark.parametrize("case", TABLE)
-def test_the_alias_moves_to_what_is_better_on_the_same_photos_and_the_reason_is_recorded(
+def test_the_alias_moves_to_a_better_model_on_the_same_images_and_the_reason_is_recorded(
     case: str,
 ) -> None:
     digest, hits, force, moves, reason = TABLE[case]
     run_id = evaluate(CHALLENGER, digest, hits)
-    summary = promote(run_id, says(hits / 100) if moves else never, force)
+    summary = promote(run_id, returns(hits / 100) if moves else never, force)
     assert champion() == summary["champion"] == (CHALLENGER if moves else 1)
     assert summary["promoted"] is moves
     recorded = tag(CHALLENGER, REASON)
@@ -83,22 +87,22 @@ def test_the_alias_moves_to_what_is_better_on_the_same_photos_and_the_reason_is_
 
 def test_mirror_images_are_compared_with_mirror_images() -> None:
     summary = promote(evaluate(CHALLENGER, "A", hits=99, tta="flip"), never, force=False)
-    assert "has not been evaluated like this" in str(summary["reason"])
+    assert "has not been evaluated with the same options" in str(summary["reason"])
     evaluate(1, "A", hits=60, tta="flip")
-    assert promote(evaluate(CHALLENGER, "A", hits=99, tta="flip"), says(0.99), force=False)["champion"] == CHALLENGER
+    assert promote(evaluate(CHALLENGER, "A", hits=99, tta="flip"), returns(0.99), force=False)["champion"] == CHALLENGER
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_model_that_does_worse_when_it_is_loaded_again_never_becomes_champion(force: bool) -> None:
+def test_a_model_with_another_score_when_it_is_loaded_again_never_becomes_champion(force: bool) -> None:
     with pytest.raises(CorruptData, match=r"had top-1 90.00% and has 25.00% when it is loaded again"):
-        promote(evaluate(CHALLENGER, "A", hits=90), says(0.25), force)
+        promote(evaluate(CHALLENGER, "A", hits=90), returns(0.25), force)
     assert champion() == 1
     assert str(tag(CHALLENGER, REASON)).startswith("not promoted: the model of run ")
 
 
 @pytest.fixture
 def file_of_challenger() -> Iterator[Path]:
-    """The challenger's Keras file in the artifact store, which is mended after the test."""
+    """The challenger's Keras file in the artifact store, restored after the test."""
     client = mlflow.MlflowClient()
     model = client.get_model_version("dogbreed", str(CHALLENGER)).source.removeprefix("models:/")
     file = Path(client.get_logged_model(model).artifact_location.removeprefix("file://"), "artifacts", "model.keras")
@@ -113,12 +117,12 @@ def test_a_model_whose_file_is_damaged_never_becomes_champion(
 ) -> None:
     store, uri = LocalStore(dataset), f"models:/dogbreed/{CHALLENGER}"
     digest = load_manifest(store).digest
-    assert promotion.top1_again(uri, store, 64, tta="none") == 0.25  # one breed of four
+    assert evaluate_again(uri, store, 64, tta="none") == 0.25  # one breed of four
     evaluate(1, digest, hits=10)
     run_id = evaluate(CHALLENGER, digest, hits=25)
     file_of_challenger.write_bytes(file_of_challenger.read_bytes()[:1000])
     with pytest.raises(CorruptData, match="cannot be loaded"):
-        promote(run_id, lambda: promotion.top1_again(uri, store, 64, tta="none"), force)
+        promote(run_id, lambda: evaluate_again(uri, store, 64, tta="none"), force)
     assert champion() == 1
     assert str(tag(CHALLENGER, REASON)).startswith("not promoted: the model at ")
     assert runs.get_run(run_id).data.tags[REASON] == tag(CHALLENGER, REASON)
@@ -127,8 +131,8 @@ def test_a_model_whose_file_is_damaged_never_becomes_champion(
 def test_a_model_that_cannot_even_be_evaluated_has_the_reason_recorded(file_of_challenger: Path, dataset: Path) -> None:
     uri = f"models:/dogbreed/{CHALLENGER}"
     file_of_challenger.write_bytes(b"")
-    with pytest.raises(CorruptData), promotion.damage_recorded(uri):
-        promotion.top1_again(uri, LocalStore(dataset), 64, tta="none")
+    with pytest.raises(CorruptData), promotion.record_failure(uri):
+        evaluate_again(uri, LocalStore(dataset), 64, tta="none")
     assert champion() == 1
     assert str(tag(CHALLENGER, REASON)).startswith("not promoted: the model at ")
 
@@ -139,7 +143,7 @@ def test_the_interval_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "split", "said"),
+    ("model", "split", "message"),
     [
         ("runs:/1/model", "test", "needs a registered version"),
         ("folder", "test", "needs a registered version"),
@@ -147,6 +151,6 @@ def test_the_interval_decides() -> None:
         ("models:/dogbreed@candidate", "validation", "compares on the test split"),
     ],
 )
-def test_only_registered_versions_on_test_can_be_promoted(model: str, split: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        promotion.check_asked(model, split)
+def test_only_registered_versions_on_test_can_be_promoted(model: str, split: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        promotion.check_promotable(model, split)

@@ -1,4 +1,4 @@
-"""The run of a training on a real SQLite store: found again, filled without gap or double, ended truthfully."""
+"""The run of a training on a real SQLite store: continued without gaps or duplicates, with the right status."""
 
 import contextlib
 import time
@@ -12,29 +12,30 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.exceptions import MlflowException
 
 from dogbreed.core.errors import DataError, LeaseLost, RetryableError, ServiceUnavailable, ShutdownRequested
-from dogbreed.tracking import resumable_run
 from dogbreed.tracking.metric_spool import MetricSpool
-from dogbreed.tracking.resumable_run import Description, ResumableRun
+from dogbreed.tracking.resumable_run import Description, ResumableRun, Timeouts
 from dogbreed.tracking.runs import Run
 
 
 @pytest.fixture(autouse=True)
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setattr(resumable_run, "ANSWER_WITHIN", 60.0)  # the tables are made at the first answer
-    monkeypatch.setattr(resumable_run, "END_WITHIN", 60.0)
-    monkeypatch.setattr(resumable_run, "RETRY_EVERY", 0.1)
 
 
+PATIENT = Timeouts(start=60.0, retry_every=0.1, terminate=60.0)  # the tables are created by the first request
 DATA = DatasetInput(Dataset("dogs", "digest", "local", "{}"), [InputTag("mlflow.data.context", "training")])
 JOB = Description("key", "content", "simple-key", {f"p{n}": n for n in range(120)}, {"tag": "x"}, DATA, fresh=False)
 
 
 def train(
-    job: Description, steps: range, state: bytes | None = None, error: type[BaseException] | None = None
+    job: Description,
+    steps: range,
+    state: bytes | None = None,
+    error: type[BaseException] | None = None,
+    timeouts: Timeouts = PATIENT,
 ) -> ResumableRun:
-    """Log `steps`, after `state` where it is given, and deliver or fail."""
-    with contextlib.suppress(*[error] if error else []), ResumableRun(job) as run:
+    """Log `steps`, after restoring `state` if it is given, and finish or fail."""
+    with contextlib.suppress(*[error] if error else []), ResumableRun(job, timeouts) as run:
         if state is not None:
             run.restore(state)
         for step in steps:
@@ -54,7 +55,7 @@ def points(run_id: str, metric: str = "loss") -> list[tuple[int, float]]:
     return sorted((point.step, point.value) for point in history)
 
 
-def test_a_training_that_was_stopped_goes_on_in_the_same_run_without_gap_or_double() -> None:
+def test_a_stopped_training_continues_its_run_without_gaps_or_duplicates() -> None:
     first = train(JOB, range(1, 4), error=ShutdownRequested)
     assert [run.info.status for run in runs()] == ["KILLED"]
     spool = MetricSpool()
@@ -69,7 +70,7 @@ def test_a_training_that_was_stopped_goes_on_in_the_same_run_without_gap_or_doub
     assert [given.dataset.name for given in run.inputs.dataset_inputs] == ["dogs"]
 
 
-def test_a_run_that_the_server_has_lost_is_made_again_with_all_points() -> None:
+def test_a_run_that_the_server_has_lost_is_created_again_with_all_points() -> None:
     first = train(JOB, range(1, 4), error=ShutdownRequested)
     mlflow.delete_run(first.id)
     second = train(JOB, range(4, 5), state=first.state())
@@ -80,14 +81,14 @@ def test_a_run_that_the_server_has_lost_is_made_again_with_all_points() -> None:
 @pytest.mark.parametrize(
     ("error", "status"), [(ShutdownRequested, "KILLED"), (ValueError, "FAILED"), (LeaseLost, "RUNNING")]
 )
-def test_the_status_is_what_happened(error: type[BaseException], status: str) -> None:
+def test_the_status_follows_from_the_error(error: type[BaseException], status: str) -> None:
     train(JOB, range(1, 2), error=error)
     assert [run.info.status for run in runs()] == [status]
 
 
-def test_a_finished_job_is_left_as_it_is_and_fresh_begins_another() -> None:
+def test_a_finished_job_is_not_changed_and_fresh_creates_another_run() -> None:
     first = train(JOB, range(1, 2))
-    with ResumableRun(JOB) as again:
+    with ResumableRun(JOB, PATIENT) as again:
         assert again.done is not None
         assert again.done.info.run_id == first.id
     train(replace(JOB, fresh=True), range(1, 2), error=LeaseLost)  # as after a SIGKILL
@@ -96,22 +97,22 @@ def test_a_finished_job_is_left_as_it_is_and_fresh_begins_another() -> None:
     assert sorted(run.info.status for run in runs()) == ["FINISHED", "FINISHED", "KILLED"]
 
 
-def test_the_key_of_another_training_contradicts() -> None:
+def test_the_key_of_another_training_is_a_data_error() -> None:
     train(JOB, range(1, 2), error=ShutdownRequested)
     with pytest.raises(DataError, match="choose another --name"):
-        ResumableRun(replace(JOB, fingerprint="other")).__enter__()
+        ResumableRun(replace(JOB, fingerprint="other"), PATIENT).__enter__()
 
 
-def test_after_its_end_it_asks_no_server_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_its_end_it_sends_no_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(JOB, range(1, 2), error=ShutdownRequested)
     with pytest.raises(DataError):
-        ResumableRun(replace(JOB, fingerprint="other")).__enter__()
+        ResumableRun(replace(JOB, fingerprint="other"), PATIENT).__enter__()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/next.db")
-    time.sleep(5 * resumable_run.RETRY_EVERY)
+    time.sleep(5 * PATIENT.retry_every)
     assert not (tmp_path / "next.db").exists()
 
 
-def test_what_was_not_taken_is_sent_again_and_what_was_is_not_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_points_are_sent_again_only_if_the_server_does_not_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
     log_batch, lost = mlflow.MlflowClient.log_batch, list[int]()
 
     def lossy(client: mlflow.MlflowClient, run_id: str, metrics: tuple[Metric, ...] = (), **others: Any) -> None:
@@ -126,30 +127,29 @@ def test_what_was_not_taken_is_sent_again_and_what_was_is_not_doubled(monkeypatc
     assert [step for step, _ in points(run.id)] == list(range(1, 1500))
 
 
-def test_a_delivery_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finish_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Run] = []
 
-    def leave(run: Run) -> None:
+    def log_outputs(run: Run) -> None:
         asked.append(run)
         if len(asked) < 3:
             raise RetryableError("the artifact store is away")
 
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
-    with ResumableRun(JOB) as run:
-        run.finish(leave)
+    with ResumableRun(JOB, PATIENT) as run:
+        run.finish(log_outputs)
     assert len(asked) == 3
     assert [run.info.status for run in runs()] == ["FINISHED"]
 
 
 @pytest.mark.parametrize("away", ["http://127.0.0.1:9", "sqlite:////proc/none/mlflow.db"])
-def test_without_a_server_a_training_begins_and_only_its_delivery_fails(
+def test_without_a_server_a_training_starts_and_only_finish_fails(
     away: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", away)
-    monkeypatch.setattr(resumable_run, "PATIENCE", 0.0)
     with pytest.raises(ServiceUnavailable, match="check MLFLOW_TRACKING_URI"):
-        train(JOB, range(1, 2))
-    assert "the training goes on, all is kept" in caplog.text
+        train(JOB, range(1, 2), timeouts=replace(PATIENT, finish=0.0))
+    assert "training continues" in caplog.text
 
 
 def test_a_spool_restores_what_it_held_bit_for_bit() -> None:

@@ -152,7 +152,7 @@ def test_without_a_validation_photo_there_is_nothing_to_choose_by(
 def test_a_model_whose_answer_is_no_number_is_not_evaluated(dataset: Path) -> None:
     model = registry.build(SHORT.model, SHORT.size, 4, SHORT.dropout)
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
-    with pytest.raises(DataError, match="probabilities that are no numbers on test"):
+    with pytest.raises(DataError, match="not finite"):
         predict(model, open_small(dataset, SHORT), "test")
 
 

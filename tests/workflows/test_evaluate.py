@@ -1,4 +1,4 @@
-"""An evaluation on drawn dogs with a real tracking store: what its run and its report hold."""
+"""An evaluation on synthetic dogs with a real tracking store: the content of its run and its report."""
 
 import base64
 import dataclasses
@@ -21,21 +21,23 @@ from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import DuplicatePair, Manifest, load_manifest
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
 from dogbreed.data.resize import ResizeSpec
-from dogbreed.evaluation import report, result
-from dogbreed.evaluation.result import EvalResult, EvalTarget
+from dogbreed.evaluation import report
+from dogbreed.evaluation.result import EvalResult, EvalTarget, TrainingLineage, compare_crops
+from dogbreed.evaluation.result import evaluate as evaluate_target
+from dogbreed.evaluation.subsets import score_subsets
 from dogbreed.models import registry
+from dogbreed.serving.classifier import ModelMetadata
 from dogbreed.tracking import runs
-from dogbreed.tracking.lineage import TrainingLineage
 from dogbreed.workflows import evaluate
 
-pytestmark = pytest.mark.timeout(900)  # a tracking store is made and eight pictures are drawn, beside other tests
+pytestmark = pytest.mark.timeout(900)  # creates a tracking store and draws eight figures, beside other tests
 
 Preprocess = Callable[..., Manifest | None]
 VIEW = ResizeSpec(32)
 PARAMS = {"name": "<b>own</b>", "weights": "imagenet", "seed": "0"}
-ORIGIN = TrainingLineage("0" * 32, PARAMS, {"train_seconds": 270.0}, {}, None)
-TABLES = ("per_breed", "predictions", "confusable_pairs", "by_box", "reliability")
-PICTURES = (*TABLES[2:], "confusion_matrix", "recall_by_breed", "hardest_photos", "sample_predictions", "grad_cam")
+LINEAGE = TrainingLineage("0" * 32, PARAMS, {"train_seconds": 270.0}, {}, None)
+TABLES = ("per_class", "predictions", "confusable_pairs", "by_box", "reliability")
+FIGURES = (*TABLES[2:], "confusion_matrix", "recall_by_class", "hardest_images", "sample_predictions", "grad_cam")
 
 
 @pytest.fixture(scope="module")
@@ -44,19 +46,19 @@ def model() -> keras.Model:
     return registry.build("cifar-resnet", 32, 4, 0.0)
 
 
-def subject(model: keras.Model, folder: Path, split: str = "test") -> EvalTarget:
+def open_target(model: keras.Model, folder: Path, split: str = "test") -> EvalTarget:
     store = LocalStore(folder)
     manifest = load_manifest(store)
-    return EvalTarget(model, manifest, InputPipeline(manifest, store, VIEW, 8, folder / "unused"), split, False)
+    return EvalTarget(model, manifest, InputPipeline(manifest, store, VIEW, 8, folder / "unused"), split, "none")
 
 
 @pytest.fixture(scope="module")
 def found(model: keras.Model, dataset: Path) -> EvalResult:
-    return evaluate.evaluate(subject(model, dataset), frozenset({"n90000001"}), baseline=model)
+    return evaluate_target(open_target(model, dataset), frozenset({"n90000001"}), baseline=model)
 
 
 class Page(HTMLParser):
-    """What a page consists of."""
+    """Tags and text of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -74,38 +76,38 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def test_the_run_holds_scores_with_intervals_floors_and_parts_tables_pictures_and_a_report(
+def test_the_run_has_scores_with_intervals_baselines_and_subsets_tables_figures_and_a_report(
     model: keras.Model, dataset: Path, found: EvalResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     with runs.start_run("evaluate", "test", {}, {}) as run:
-        evaluate.log_evaluation(run, subject(model, dataset), found, ORIGIN)
+        evaluate.log_outputs(run, open_target(model, dataset), found, LINEAGE)
     logged = runs.get_run(run.id).data.metrics
     assert logged["test_top1_ci95_low"] <= logged["test_top1"] <= logged["test_top1_ci95_high"]
     assert (logged["test_majority_baseline_top1"], logged["test_majority_baseline_top5"]) == (0.25, 1.0)
-    assert logged["test_imagenet_zero_shot_loss"] == logged["test_loss"]  # the floor is the model itself here
-    assert (logged["test_seen_images"], logged["test_unseen_photos"]) == (4, 12)
+    assert logged["test_imagenet_zero_shot_loss"] == logged["test_loss"]  # the baseline is the model itself here
+    assert (logged["test_seen_images"], logged["test_unseen_images"]) == (4, 12)
     assert 0 < logged["test_ece"] < 1
     assert runs.get_run(run.id).data.tags["mlflow.note.content"].startswith("**Top-1 25.0 %** (6.2 % to ")
     client = mlflow.MlflowClient()
-    names = {entry.path for folder in ("", "pictures", "tables") for entry in client.list_artifacts(run.id, folder)}
+    names = {entry.path for folder in ("", "figures", "tables") for entry in client.list_artifacts(run.id, folder)}
     assert names == {
-        "pictures",
+        "figures",
         "tables",
         "report.html",
-        *(f"pictures/{name}_test.png" for name in PICTURES),
+        *(f"figures/{name}_test.png" for name in FIGURES),
         *(f"tables/{name}_test.csv" for name in TABLES),
     }
     page = Page(mlflow.artifacts.load_text(f"runs:/{run.id}/report.html"))
     assert len(page.all("img")) == 8
 
 
-def rendered(model: keras.Model, dataset: Path, found: EvalResult, origin: TrainingLineage | None = ORIGIN) -> str:
-    pictures = dict.fromkeys(PICTURES, report.to_data_uri(Image.new("RGB", (30, 30), "red")))
-    return report.render("1" * 32, subject(model, dataset), found, origin, pictures)
+def rendered(model: keras.Model, dataset: Path, found: EvalResult, lineage: TrainingLineage | None = LINEAGE) -> str:
+    figures = dict.fromkeys(FIGURES, report.to_data_uri(Image.new("RGB", (30, 30), "red")))
+    return report.render("1" * 32, open_target(model, dataset), found, lineage, figures)
 
 
-def test_the_report_needs_nothing_from_anywhere(model: keras.Model, dataset: Path, found: EvalResult) -> None:
+def test_the_report_is_self_contained(model: keras.Model, dataset: Path, found: EvalResult) -> None:
     text = rendered(model, dataset, found)
     page = Page(text)
     assert not page.all("script")
@@ -123,88 +125,103 @@ def test_the_report_needs_nothing_from_anywhere(model: keras.Model, dataset: Pat
     assert [link["href"][1:] for link in page.all("a")] == titles
 
 
-def test_the_report_answers_the_questions_of_a_reviewer(model: keras.Model, dataset: Path, found: EvalResult) -> None:
+def test_the_report_has_scores_caveat_dataset_recipe_and_cost(
+    model: keras.Model, dataset: Path, found: EvalResult
+) -> None:
     text = " ".join(Page(rendered(model, dataset, found)).text.split())
     assert f"{100 * found.scores['top1']:.1f} %" in text
     low, high = found.intervals["top1"]
     assert f"{100 * low:.1f} % to {100 * high:.1f} %" in text
-    assert "answering the most frequent breed every time 25.0 % 100.0 % 16" in text
-    assert "photos that the pretraining has seen" in text
-    assert (
-        "These figures may be too good. The training began with weights that had learned elsewhere (imagenet)" in text
-    )
+    assert "baseline: always the most frequent classes 25.0 % 100.0 % 16" in text
+    assert "images in the pretraining list" in text
+    assert "These scores may be optimistic. The model was fine-tuned from pretrained weights (imagenet)" in text
     assert load_manifest(LocalStore(dataset)).digest in text
-    assert "recipe <b>own</b>" in text  # as text: a name is no markup
-    assert "the dog's box with 10% around it, shorter side 32 px" in text
-    assert "training 4.5 min" in text
+    assert "recipe <b>own</b>" in text  # escaped: a name is not markup
+    assert "bounding box with a margin of 10% stored size shorter side 32 px" in text
+    assert "training time 4.5 min" in text
 
 
 def test_a_training_from_scratch_needs_no_caveat(model: keras.Model, dataset: Path, found: EvalResult) -> None:
-    scratch = dataclasses.replace(ORIGIN, params={"weights": "none"})
-    assert "too good" not in rendered(model, dataset, found, scratch)
+    scratch = dataclasses.replace(LINEAGE, params={"weights": "none"})
+    assert "optimistic" not in rendered(model, dataset, found, scratch)
 
 
-def test_a_model_of_unknown_origin_is_said_to_be_one(model: keras.Model, dataset: Path, found: EvalResult) -> None:
+def test_a_model_without_a_training_run_has_a_caveat(model: keras.Model, dataset: Path, found: EvalResult) -> None:
     text = Page(rendered(model, dataset, found, None)).text
-    assert "The training behind this model is not in this MLflow" in text
+    assert "The training run of this model is not in this MLflow" in text
 
 
-def test_whole_photos_stand_beside_the_crops_of_a_deferred_dataset(
+def test_a_deferred_dataset_can_be_compared_with_its_whole_images(
     model: keras.Model, source: StanfordDogs, preprocess: Preprocess, tmp_path: Path
 ) -> None:
     assert preprocess(source, LocalStore(tmp_path / "late"), crop="defer") is not None
     assert preprocess(source, LocalStore(tmp_path / "none"), crop="none") is not None
-    late, store = subject(model, tmp_path / "late"), LocalStore(tmp_path / "late")
+    late, store = open_target(model, tmp_path / "late"), LocalStore(tmp_path / "late")
     whole, other = (
-        evaluate.evaluate(late, other=evaluate.open_comparison(name, late.manifest, store, VIEW, 8, tmp_path / "cache"))
+        evaluate_target(
+            late, other_crop=evaluate.open_comparison(name, late.manifest, store, VIEW, 8, tmp_path / "cache")
+        )
         for name in ("whole", str(tmp_path / "none"))
     )
     assert whole.comparison is not None
     assert other.comparison is not None
-    assert (whole.comparison.name, whole.comparison.photos, other.comparison.photos) == ("whole photos", 16, 16)
-    assert whole.comparison.gain == pytest.approx(whole.scores["top1"] - whole.comparison.scores["top1"])
-    # the same whole photos, kept at another size and resized twice
+    assert (whole.comparison.name, whole.comparison.images, other.comparison.images) == ("whole images", 16, 16)
+    assert whole.comparison.delta == pytest.approx(whole.scores["top1"] - whole.comparison.scores["top1"])
+    # the same whole images, stored at another size and resized twice
     assert whole.comparison.scores["loss"] == pytest.approx(other.comparison.scores["loss"], abs=0.1)
-    assert dict(whole.to_metrics())["delta_top1"] == whole.comparison.gain
+    assert dict(whole.to_metrics())["delta_top1"] == whole.comparison.delta
 
 
-def test_crops_have_no_whole_photos_and_other_breeds_are_no_comparison(
+def test_crops_have_no_whole_images_and_other_classes_cannot_be_compared(
     dataset: Path, source: StanfordDogs, preprocess: Preprocess, tmp_path: Path
 ) -> None:
     store = LocalStore(dataset)
     manifest = load_manifest(store)
-    with pytest.raises(DataError, match="holds crops, not whole photos"):
+    with pytest.raises(DataError, match="holds crops"):
         evaluate.open_comparison("whole", manifest, store, VIEW, 8, tmp_path)
     assert preprocess(source, LocalStore(tmp_path / "two"), classes=manifest.classes[:2]) is not None
-    with pytest.raises(DataError, match="--data"):
+    with pytest.raises(DataError, match="other classes"):
         evaluate.open_comparison(str(tmp_path / "two"), manifest, store, VIEW, 8, tmp_path)
     assert evaluate.open_comparison(None, manifest, store, VIEW, 8, tmp_path) is None
 
 
-def test_photos_with_a_copy_in_training_are_scored_apart_where_copies_were_kept(
-    found: EvalResult, dataset: Path
-) -> None:
-    manifest, keys = load_manifest(LocalStore(dataset)), found.predictions.keys
-    copies = (
-        DuplicatePair(keys[0], "n/train_1", "near"),
-        DuplicatePair("n/train_2", keys[1], "file"),
-        DuplicatePair(keys[2], keys[3], "near"),
+def test_images_with_a_duplicate_in_training_are_scored_separately(found: EvalResult, dataset: Path) -> None:
+    manifest, source_ids = load_manifest(LocalStore(dataset)), found.predictions.source_ids
+    duplicates = (
+        DuplicatePair(source_ids[0], "n/train_1", "near"),
+        DuplicatePair("n/train_2", source_ids[1], "file"),
+        DuplicatePair(source_ids[2], source_ids[3], "near"),
     )
-    kept = dataclasses.replace(manifest, duplicates=copies, config={**manifest.config, "keep_duplicates": True})
-    parts = result.score_subsets(found.predictions, kept, frozenset())
-    assert {name: part["images"] for name, part in parts.items()} == {"with_duplicate": 2, "without_duplicate": 14}
-    assert parts["with_duplicate"]["top1"] == np.mean(found.predictions.hits[:2])
-    assert result.score_subsets(found.predictions, manifest, frozenset()) == {}
+    kept = dataclasses.replace(manifest, duplicates=duplicates, config={**manifest.config, "keep_duplicates": True})
+    subsets = score_subsets(found.predictions, kept, frozenset())
+    assert {name: scores["images"] for name, scores in subsets.items()} == {
+        "with_duplicate": 2,
+        "without_duplicate": 14,
+    }
+    assert subsets["with_duplicate"]["top1"] == np.mean(found.predictions.correct[:2])
+    assert score_subsets(found.predictions, manifest, frozenset()) == {}
 
 
-def test_a_part_without_photos_has_no_scores(found: EvalResult, dataset: Path) -> None:
+def test_a_subset_without_images_has_no_scores(found: EvalResult, dataset: Path) -> None:
     manifest = load_manifest(LocalStore(dataset))
-    parts = result.score_subsets(found.predictions, manifest, frozenset({"n99999999"}))
-    assert parts["seen"] == {"images": 0}
-    assert parts["unseen"]["top1"] == found.scores["top1"]
+    subsets = score_subsets(found.predictions, manifest, frozenset({"n99999999"}))
+    assert subsets["seen"] == {"images": 0}
+    assert subsets["unseen"]["top1"] == found.scores["top1"]
 
 
-def test_datasets_without_a_common_photo_cannot_be_compared(found: EvalResult) -> None:
-    strange = dataclasses.replace(found.predictions, keys=tuple(f"other/{n}" for n in range(16)))
+def test_datasets_without_a_common_image_cannot_be_compared(found: EvalResult) -> None:
+    strange = dataclasses.replace(found.predictions, source_ids=tuple(f"other/{n}" for n in range(16)))
     with pytest.raises(DataError, match="none of these"):
-        result.compare(found.predictions, strange, "elsewhere")
+        compare_crops(found.predictions, strange, "elsewhere")
+
+
+def test_a_model_of_other_classes_is_a_data_error_and_of_other_data_a_warning(
+    dataset: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = load_manifest(LocalStore(dataset))
+    with pytest.raises(DataError, match="has 1 classes"):
+        evaluate.check_classes_match(ModelMetadata(("a",), 32, "squash", manifest.digest), manifest)
+    evaluate.check_classes_match(ModelMetadata(manifest.classes, 32, "squash", manifest.digest), manifest)
+    assert caplog.text == ""
+    evaluate.check_classes_match(ModelMetadata(manifest.classes, 32, "squash", "other"), manifest)
+    assert "trained on dataset other, this is" in caplog.text

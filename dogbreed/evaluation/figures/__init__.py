@@ -1,1 +1,1 @@
-"""Pictures in one style, for MLflow's thumbnails and at full size; a module a kind."""
+"""Figures in one style, readable as MLflow's thumbnails and at full size; one module per kind."""

@@ -1,4 +1,4 @@
-"""The picture of a leaderboard: accuracy against the cost of training."""
+"""The figure of a leaderboard: accuracy against training cost."""
 
 import pandas as pd
 from matplotlib import rc_context
@@ -8,24 +8,26 @@ from matplotlib.ticker import FuncFormatter, LogLocator, PercentFormatter
 
 from dogbreed.evaluation.figures.style import BLUE, GREY, STYLE, VERMILLION, new_figure, pluralize, truncate
 
-SHOWN = 15  # rows; more numbers beside the picture cannot be read
+MAX_ROWS = 15  # more text beside the plot is unreadable
 
 
 @rc_context(STYLE)
 def accuracy_vs_cost(board: pd.DataFrame, split: str) -> Figure:
-    """Return a point a model: hours of training, on a logarithmic scale, and top-1 with its 95 % interval.
+    """Return one point per model: training hours (logarithmic) and top-1 with its 95 % confidence interval.
 
-    board: as `leaderboard.table` makes it. Numbers are ranks, listed at the right; models without a known cost are in
-    the list only.
+    Points are numbered by rank and listed at the right; models of unknown cost are in the list only.
+
+    Args:
+        board: see `leaderboard.table`.
     """
-    figure = new_figure(10, 5.4, f"{pluralize(len(board), 'model')} on {split}: accuracy against cost")
-    axes, beside = figure.subplots(1, 2, width_ratios=(3, 2))
-    shown = board.head(SHOWN)
-    for place, row in reversed(list(enumerate(shown.to_dict("records")))):  # the best is drawn on top
+    figure = new_figure(10, 5.4, f"{pluralize(len(board), 'model')} on {split}: accuracy and cost")
+    axes, legend = figure.subplots(1, 2, width_ratios=(3, 2))
+    shown = board.head(MAX_ROWS)
+    for index, row in reversed(list(enumerate(shown.to_dict("records")))):  # the best is drawn last, on top
         if pd.notna(row["hours"]):
             _point(
                 axes,
-                place + 1,
+                index + 1,
                 row["hours"],
                 row["top1"],
                 (row["top1_ci95_low"], row["top1_ci95_high"]),
@@ -38,10 +40,10 @@ def accuracy_vs_cost(board: pd.DataFrame, split: str) -> Figure:
     axes.margins(0.12, 0.15)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     processors = "/".join(sorted(set(board["processor"].dropna()))) or "CPU"
-    axes.set_xlabel(f"{processors} hours of training", fontsize=12)
+    axes.set_xlabel(f"training, {processors} hours", fontsize=12)
     axes.set_ylabel(f"{split} top-1", fontsize=12)
     axes.grid()
-    _listed(beside, shown, len(board))
+    _list_models(legend, shown, len(board))
     return figure
 
 
@@ -59,15 +61,15 @@ def _point(
     axes.text(hours, top1, str(rank), color="white", ha="center", va="center", fontsize=9, weight="bold", zorder=3)
 
 
-def _listed(axes: Axes, shown: pd.DataFrame, models: int) -> None:
+def _list_models(axes: Axes, shown: pd.DataFrame, num_models: int) -> None:
     axes.axis("off")
-    for place, row in enumerate(shown.to_dict("records")):
+    for index, row in enumerate(shown.to_dict("records")):
         seed = "" if pd.isna(row["seed"]) else f", seed {row['seed']}"
         tta = f", TTA {row['tta']}" if row["tta"] != "none" else ""
-        text = f"{place + 1}  {row['top1']:.1%}  {truncate(str(row['recipe']), 40)}{seed}{tta}"
-        axes.text(0, 0.98 - place * 0.056, text, transform=axes.transAxes, va="top", fontsize=10)
+        text = f"{index + 1}  {row['top1']:.1%}  {truncate(str(row['recipe']), 40)}{seed}{tta}"
+        axes.text(0, 0.98 - index * 0.056, text, transform=axes.transAxes, va="top", fontsize=10)
     below = 0.98 - len(shown) * 0.056
-    if models > len(shown):
-        axes.text(0, below, f"and {models - len(shown)} more", transform=axes.transAxes, va="top", fontsize=10)
+    if num_models > len(shown):
+        axes.text(0, below, f"and {num_models - len(shown)} more", transform=axes.transAxes, va="top", fontsize=10)
     for line, (colour, text) in enumerate(((BLUE, "from scratch"), (VERMILLION, "fine-tuned"))):
         axes.text(0, 0.06 - line * 0.06, f"● {text}", color=colour, transform=axes.transAxes, va="top", fontsize=10)

@@ -1,4 +1,4 @@
-"""How sure a model says it is, against how often it is right."""
+"""Reliability diagram: accuracy against confidence."""
 
 import pandas as pd
 from matplotlib import rc_context
@@ -12,35 +12,35 @@ from dogbreed.evaluation.figures.style import BLUE, GREY, STYLE, VERMILLION, new
 
 @rc_context(STYLE)
 def reliability_diagram(table: pd.DataFrame) -> Figure:
-    """Return accuracy by confidence, with its gap to the diagonal, above the number of photos in each bin.
+    """Return accuracy by confidence with the gap to the diagonal, above the number of images in each bin.
 
-    table: as `calibration.reliability_table` makes it.
+    Args:
+        table: see `calibration.reliability_table`.
     """
     figure = new_figure(
         6.4, 7.2, f"Calibration error (ECE) {expected_calibration_error(table):.1%}, {_tendency(table)}"
     )
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    found = table[table["photos"] > 0]
+    found = table[table["images"] > 0]
     _accuracy(above, found)
-    below.bar(table["low"], table["photos"], 1 / BINS, align="edge", color=GREY, edgecolor="white")
-    below.set_ylabel("photos", fontsize=12)
-    below.set_xlabel("probability of the predicted breed", fontsize=12)
+    below.bar(table["low"], table["images"], 1 / BINS, align="edge", color=GREY, edgecolor="white")
+    below.set_ylabel("images", fontsize=12)
+    below.set_xlabel("confidence (probability of the predicted class)", fontsize=12)
     below.xaxis.set_major_formatter(PercentFormatter(1))
     below.set_xlim(0, 1)
     return figure
 
 
 def _tendency(table: pd.DataFrame) -> str:
-    photos = table["photos"].sum()
-    confidence, accuracy = ((table[name] * table["photos"]).sum() / photos for name in ("confidence", "accuracy"))
-    return (
-        f"{'too sure' if confidence > accuracy else 'not sure enough'} by {100 * abs(confidence - accuracy):.1f} points"
-    )
+    images = table["images"].sum()
+    confidence, accuracy = ((table[name] * table["images"]).sum() / images for name in ("confidence", "accuracy"))
+    tendency = "overconfident" if confidence > accuracy else "underconfident"
+    return f"{tendency} by {100 * abs(confidence - accuracy):.1f} points"
 
 
 def _accuracy(axes: Axes, found: pd.DataFrame) -> None:
     width, middle = 1 / BINS, found["low"] + 0.5 / BINS
-    axes.bar(middle, found["accuracy"], width, color=BLUE, edgecolor="white", label="found right")
+    axes.bar(middle, found["accuracy"], width, color=BLUE, edgecolor="white", label="accuracy")
     gap = found["confidence"] - found["accuracy"]
     axes.bar(
         middle,
@@ -48,10 +48,10 @@ def _accuracy(axes: Axes, found: pd.DataFrame) -> None:
         width * 0.4,
         bottom=found["accuracy"],
         color=VERMILLION,
-        label="gap to what was said",
+        label="gap to confidence",
     )
-    axes.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1.2, label="as sure as right")
-    axes.set_ylabel("share that is right", fontsize=12)
+    axes.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1.2, label="perfectly calibrated")
+    axes.set_ylabel("accuracy", fontsize=12)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_ylim(0, 1)
     axes.grid(axis="y")

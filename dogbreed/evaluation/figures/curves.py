@@ -1,4 +1,4 @@
-"""How a training went, epoch by epoch."""
+"""Learning curves: loss and accuracy by epoch."""
 
 import numpy as np
 import pandas as pd
@@ -12,11 +12,11 @@ from dogbreed.evaluation.figures.style import BLUE, GREY, STYLE, VERMILLION, new
 
 @rc_context(STYLE)
 def learning_curves(history: pd.DataFrame, head_epochs: int = 0) -> Figure:
-    """Return loss and top-1 accuracy by epoch, training and validation, and mark the best epoch.
+    """Return loss and top-1 accuracy by epoch, training and validation; each panel marks its own best epoch.
 
-    history: one row an epoch, columns epoch, loss, val_loss (nats), top1, val_top1 (fractions 0-1).
-    Each panel marks its own best epoch: the lowest loss need not be where accuracy peaks.
-    head_epochs: so many epochs trained the head alone; a line says where the body joined.
+    Args:
+        history: one row per epoch, columns epoch, loss, val_loss (nats), top1, val_top1 (fractions 0-1).
+        head_epochs: number of epochs in which only the head was trained; a line marks their end.
     """
     figure = new_figure(10, 4.8, f"Learning curves, {pluralize(len(history), 'epoch')}")
     loss, top1 = figure.subplots(1, 2)
@@ -29,13 +29,13 @@ def learning_curves(history: pd.DataFrame, head_epochs: int = 0) -> Figure:
         for panel in (loss, top1):
             panel.axvline(head_epochs + 0.5, color=GREY, linewidth=1, linestyle=":")
         loss.text(
-            head_epochs + 0.5, 1, "body joins ", transform=loss.get_xaxis_transform(), ha="right", va="top", color=GREY
+            head_epochs + 0.5, 1, "head only ", transform=loss.get_xaxis_transform(), ha="right", va="top", color=GREY
         )
     return figure
 
 
 def _curve(axes: Axes, history: pd.DataFrame, metric: str, title: str) -> None:
-    # A line through one epoch is invisible; dots show it, and would hide the lines of many epochs.
+    # a line through one epoch is invisible; dots would hide the lines of many epochs
     dot = "o" if len(history) <= 30 else ""
     axes.plot(history["epoch"], history[metric], color=GREY, linestyle="--", marker=dot, label="training")
     axes.plot(history["epoch"], history[f"val_{metric}"], color=BLUE, lw=2, marker=dot, label="validation")
@@ -45,7 +45,7 @@ def _curve(axes: Axes, history: pd.DataFrame, metric: str, title: str) -> None:
     if len(history):
         axes.set_xlim(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5)
     highest = history[[metric, f"val_{metric}"]].max().max()
-    if 0 < highest < np.inf:  # not before the first epoch, nor where all diverged
+    if 0 < highest < np.inf:  # neither before the first epoch nor if all diverged
         axes.set_ylim(0, 1.08 * highest)
     axes.grid()
 
@@ -55,6 +55,6 @@ def _mark_best(axes: Axes, history: pd.DataFrame, metric: str, best: float, form
     if len(found):
         label = f"best {form.format(best)} at epoch {found.iloc[0]}"
         axes.plot(found.iloc[0], best, color=VERMILLION, marker="*", markersize=16, linestyle="", label=label)
-    # Below the panel: inside, it hid the only point of a training of one epoch.
+    # below the panel: inside, it hid the only point of a training of one epoch
     below = (0.5, -0.12)
     axes.legend(loc="upper center", bbox_to_anchor=below, ncols=3, fontsize=9, frameon=False)

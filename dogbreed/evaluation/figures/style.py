@@ -1,4 +1,4 @@
-"""The one style of all pictures: colours, fonts, titles, words."""
+"""The style of all figures: colours, fonts, titles, labels."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from PIL import Image
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#999999"
 STYLE: dict[Any, Any] = {  # matplotlib types the keys as a Literal of 300 names
     "figure.dpi": 150,
-    "font.family": "DejaVu Sans",  # comes with matplotlib and has the two signs, a system's font may not
-    "text.parse_math": False,  # "$" in the name of a class is no formula
+    "font.family": "DejaVu Sans",  # comes with matplotlib and has ✓ and ✗, which a system font may not have
+    "text.parse_math": False,  # "$" in a class name is not a formula
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
@@ -30,17 +30,19 @@ def new_figure(width: float, height: float, title: str) -> Figure:
 
 
 def rasterize(figure: Figure) -> Image.Image:
-    """Return a figure as a picture of its size in inches times its dots per inch."""
+    """Return a figure as an image of its size in inches times its dots per inch."""
     canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def truncate(name: str, letters: int = 30) -> str:
-    """Return a name that fits beside a bar: the longest of the 120 breeds has 30 letters."""
+    """Return a name that fits beside a bar: the longest of the 120 classes of Stanford Dogs has 30 letters."""
     return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
 def pluralize(count: int, noun: str) -> str:
-    """Return `3 photos`, `1 photo`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    """Return `3 images`, `1 image`, `0 classes`."""
+    if count == 1:
+        return f"{count:,} {noun}"
+    return f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"

@@ -1,4 +1,4 @@
-"""What the pictures hold, and that they are drawn for the smallest and the oddest inputs."""
+"""The content of the figures, also for the smallest and the oddest inputs."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ def test_confusion_matrix_of_ten_classes_has_percentages_in_its_cells() -> None:
     predicted = [9, *labels.tolist()[1:]]
     axes, bar = drawn(confusion.confusion_matrix(labels, certain(predicted, 10), list("abcdefghij"))).axes
     assert sorted(texts(axes)) == sorted(["100"] * 9 + ["75", "25"])
-    assert bar.get_ylabel() == "share of the true breed's photos"
+    assert bar.get_ylabel() == "fraction of the true class"
 
 
 def test_confusion_matrix_puts_confused_classes_side_by_side() -> None:
@@ -59,8 +59,8 @@ def test_confusion_matrix_puts_confused_classes_side_by_side() -> None:
     names = labels_of(axes.get_yticklabels())
     assert {frozenset(names[:2]), frozenset(names[2:])} == {frozenset({"a", "c"}), frozenset({"b", "d e"})}
     assert labels_of(axes.get_xticklabels()) == names
-    shares = np.asarray(axes.images[0].get_array())
-    assert shares.tolist() == np.kron(np.eye(2), np.full((2, 2), 0.5)).tolist()
+    rates = np.asarray(axes.images[0].get_array())
+    assert rates.tolist() == np.kron(np.eye(2), np.full((2, 2), 0.5)).tolist()
 
 
 def test_confusion_matrix_of_120_classes_names_each_and_keeps_the_labels_apart() -> None:
@@ -72,39 +72,39 @@ def test_confusion_matrix_of_120_classes_names_each_and_keeps_the_labels_apart()
     assert not first.overlaps(second)
 
 
-def test_confusion_matrix_has_the_photos_and_the_accuracy_in_its_title() -> None:
+def test_confusion_matrix_has_the_number_of_images_and_the_accuracy_in_its_title() -> None:
     figure = drawn(confusion.confusion_matrix(np.array([0, 1, 1]), certain([0, 1, 0], 2), ["a", "b"]))
-    assert figure.get_suptitle() == "Confusion of 2 breeds: 3 photos, top-1 66.7%"
+    assert figure.get_suptitle() == "Confusion of 2 classes: 3 images, top-1 66.7%"
 
 
-def test_confusion_matrix_leaves_the_row_of_a_class_without_photos_undefined() -> None:
+def test_confusion_matrix_has_an_undefined_row_for_a_class_without_images() -> None:
     axes = drawn(confusion.confusion_matrix(np.array([0, 1]), certain([0, 1], 3), ["a", "b", "c"])).axes[0]
     masked: Any = axes.images[0].get_array()
     empty = labels_of(axes.get_yticklabels()).index("c")
     assert masked.mask.all(axis=1).tolist() == [row == empty for row in range(3)]
 
 
-def test_confusion_matrix_of_no_photos_is_drawn() -> None:
+def test_confusion_matrix_of_no_images_is_drawn() -> None:
     figure = drawn(confusion.confusion_matrix(np.zeros(0, int), certain([], 2), ["a", "b"]))
-    assert figure.get_suptitle() == "Confusion of 2 breeds: 0 photos, top-1 undefined"
+    assert figure.get_suptitle() == "Confusion of 2 classes: 0 images, top-1 undefined"
 
 
-def test_recall_bars_are_sorted_with_breeds_without_photos_last() -> None:
+def test_recall_bars_are_sorted_with_classes_without_images_last() -> None:
     table = per_class(np.array([0, 0, 1]), certain([2, 0, 1], 3), ["half", "full", "no_dog"])
     (axes,) = drawn(bars.recall_bars(table)).axes
     assert labels_of(axes.get_yticklabels()) == ["full", "half", "no dog"]
     assert [bar.get_width() for bar in axes.patches] == [1.0, 0.5, 0.0]  # type: ignore[attr-defined]
-    assert texts(axes)[1:] == ["100%", "50%  no dog ×1", "no photos"]
+    assert texts(axes)[1:] == ["100%", "50%  no dog ×1", "no images"]
 
 
-def test_recall_bars_take_their_macro_mean_over_breeds_with_photos() -> None:
+def test_recall_bars_take_their_macro_mean_over_classes_with_images() -> None:
     table = per_class(np.array([0, 0, 1]), certain([2, 0, 1], 3), ["a", "b", "c"])
     figure = bars.recall_bars(table)
-    assert figure.get_suptitle() == "Recall of 3 breeds, macro mean 75.0%"
+    assert figure.get_suptitle() == "Recall of 3 classes, macro mean 75.0%"
     assert figure.axes[0].lines[0].get_xdata() == [0.75, 0.75]
 
 
-def test_recall_bars_of_120_breeds_stand_in_two_panels() -> None:
+def test_recall_bars_of_120_classes_have_two_panels() -> None:
     table = per_class(*guesses(240, 120), [f"breed {i}" for i in range(120)])
     panels = drawn(bars.recall_bars(table)).axes
     assert [len(axes.patches) for axes in panels] == [60, 60]
@@ -113,12 +113,12 @@ def test_recall_bars_of_120_breeds_stand_in_two_panels() -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 2])
-def test_recall_bars_without_any_photo_are_drawn(rows: int) -> None:
-    table = per_class(np.array([0]), certain([0], 2), ["a", "b"]).assign(photos=0).iloc[:rows]
-    assert drawn(bars.recall_bars(table)).get_suptitle() == f"Recall of {rows} breeds, no photos"
+def test_recall_bars_without_any_image_are_drawn(rows: int) -> None:
+    table = per_class(np.array([0]), certain([0], 2), ["a", "b"]).assign(images=0).iloc[:rows]
+    assert drawn(bars.recall_bars(table)).get_suptitle() == f"Recall of {rows} classes, no images"
 
 
-def test_sample_takes_half_right_ones_over_the_split_and_half_the_most_confident_errors() -> None:
+def test_sample_is_half_correct_ones_over_the_split_and_half_the_most_confident_errors() -> None:
     probabilities = certain([0] * 8, 2) * 0.2 + 0.4
     probabilities[4:] = [[0.6, 0.4], [0.9, 0.1], [0.7, 0.3], [0.9, 0.1]]
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
@@ -141,7 +141,7 @@ def test_sample_fills_up_where_one_half_is_short(predicted: list[int], count: in
     assert image_grids.sample(labels, certain(predicted, 2), count).tolist() == chosen
 
 
-def test_sample_predictions_tell_right_from_wrong_by_sign_and_colour() -> None:
+def test_sample_predictions_mark_correct_and_wrong_by_sign_and_colour() -> None:
     probabilities = np.array([[0.75, 0.25], [0.75, 0.25]], dtype=np.float32)
     classes = ["n02085620-Chihuahua", "n02110958-pug"]
     right, wrong = drawn(image_grids.sample_predictions(images(2), np.array([0, 1]), probabilities, classes)).axes
@@ -151,14 +151,14 @@ def test_sample_predictions_tell_right_from_wrong_by_sign_and_colour() -> None:
     assert colours == [style.BLUE, style.VERMILLION]
 
 
-def test_sample_predictions_show_24_photos_and_say_how_many_are_right() -> None:
+def test_sample_predictions_show_24_images_and_the_number_of_correct_ones() -> None:
     labels = np.zeros(60, dtype=int)
     figure = drawn(image_grids.sample_predictions(images(60), labels, certain([0] * 30 + [1] * 30, 2), ["a", "b"]))
     assert len(figure.axes) == 24
-    assert figure.get_suptitle() == "12 right, 12 most confident errors, of 60 photos"
+    assert figure.get_suptitle() == "12 correct, 12 most confident errors, of 60 images"
 
 
-def test_sample_predictions_of_no_photos_are_an_empty_sheet() -> None:
+def test_sample_predictions_of_no_images_are_an_empty_grid() -> None:
     figure = drawn(image_grids.sample_predictions(images(0), np.zeros(0, int), certain([], 2), ["a", "b"]))
     assert figure.axes == []
 
@@ -174,13 +174,13 @@ def test_a_dollar_or_an_endless_name_of_a_class_is_drawn_as_text() -> None:
     assert sorted(labels_of(axes.get_yticklabels())) == ["$\\frac$", "x" * 29 + "…"]
 
 
-def test_drawing_leaves_the_settings_of_matplotlib_as_they_were() -> None:
+def test_drawing_does_not_change_the_settings_of_matplotlib() -> None:
     before = dict(mpl.rcParams)
     curves.learning_curves(history(3))
     assert dict(mpl.rcParams) == before
 
 
-def test_the_class_histogram_stacks_the_splits_with_the_largest_breed_on_top() -> None:
+def test_the_class_histogram_stacks_the_splits_with_the_largest_class_on_top() -> None:
     rows = [("n01-Few", 3, 1, 2), ("n02-Many", 100, 10, 40), ("n03-None", 0, 0, 0)]
     (axes,) = drawn(bars.class_histogram(pd.DataFrame(rows, columns=["class", *bars.SPLIT_COLOURS]))).axes
     assert labels_of(axes.get_yticklabels()) == ["n02-Many", "n01-Few", "n03-None"]
@@ -188,7 +188,7 @@ def test_the_class_histogram_stacks_the_splits_with_the_largest_breed_on_top() -
     assert [bar.get_width() for bar in axes.patches] == [100, 3, 0, 10, 1, 0, 40, 2, 0]
 
 
-def test_the_class_histogram_of_120_breeds_has_two_panels() -> None:
+def test_the_class_histogram_of_120_classes_has_two_panels() -> None:
     rows = [(f"n0000{n:04}-Breed_{n}", n, 1, 2) for n in range(120)]
     figure = drawn(bars.class_histogram(pd.DataFrame(rows, columns=["class", *bars.SPLIT_COLOURS])))
     assert [len(axes.get_yticks()) for axes in figure.axes] == [60, 60]

@@ -1,0 +1,100 @@
+"""MLflow's model registry: register a model, resolve its aliases, download a version."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import mlflow
+from mlflow.entities import LoggedModelStatus
+from mlflow.entities.model_registry import ModelVersion
+
+from dogbreed.core.errors import RetryableError
+from dogbreed.tracking.mlflow_errors import ping, require_model, translate
+
+MODEL = "dogbreed"  # the registered model
+CANDIDATE = "candidate"  # alias of the version that was trained last
+
+
+def register(log_model: Callable[[], str]) -> int:
+    """Log the model to the active run and register it, unless an earlier attempt has; return its version.
+
+    Args:
+        log_model: logs the model to the active run and returns the id of the logged model.
+
+    Raises:
+        RetryableError: MLflow or its artifact store did not accept the model.
+    """
+    try:
+        run = cast(mlflow.ActiveRun, mlflow.active_run()).info
+        version = _version_of(run.run_id)
+        if version is None:
+            model_id = _logged_model(run) or log_model()
+            version = mlflow.register_model(f"models:/{model_id}", MODEL)
+        mlflow.set_tags({"dogbreed.model_uri": version.source, "dogbreed.model_version": version.version})
+    except Exception as error:  # an artifact store may raise anything, and hours of training are behind this model
+        raise RetryableError(f"MLflow did not accept the model: {error}") from error
+    return int(version.version)
+
+
+def _version_of(run_id: str) -> ModelVersion | None:
+    """Return the registered version whose model was logged by a run."""
+    found = mlflow.MlflowClient().search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
+    return found[0] if found else None
+
+
+def _logged_model(run: mlflow.entities.RunInfo) -> str | None:
+    """Return the id of the complete model that a run has logged; incomplete ones are deleted."""
+    client, complete = mlflow.MlflowClient(), None
+    found = client.search_logged_models([run.experiment_id], filter_string=f"source_run_id = '{run.run_id}'")
+    for model in found:
+        if model.status == LoggedModelStatus.READY:
+            complete = str(model.model_id)
+        else:
+            client.delete_logged_model(model.model_id)
+    return complete
+
+
+def set_candidate_alias(version: int) -> None:
+    """Point the alias `candidate` at a version of the registered model."""
+    with translate():
+        mlflow.MlflowClient().set_registered_model_alias(MODEL, CANDIDATE, str(version))
+
+
+def version_uri(version: int) -> str:
+    """Return `models:/dogbreed/VERSION`."""
+    return f"models:/{MODEL}/{version}"
+
+
+def version_number(uri: str) -> int | None:
+    """Return 7 for `models:/dogbreed/7`, None for any other URI."""
+    match = re.fullmatch(rf"models:/{MODEL}/(\d+)", uri)
+    return int(match[1]) if match else None
+
+
+def is_tracked(uri: str) -> bool:
+    """Return whether MLflow has the model; any other URI is a folder."""
+    return re.match(r"(models|runs):/", uri) is not None
+
+
+def resolve(uri: str) -> str:
+    """Return `models:/NAME@ALIAS` as `models:/NAME/VERSION`, and any other URI unchanged.
+
+    Raises:
+        ServiceUnavailable: MLflow is needed and does not respond.
+        UsageError: there is no such model or alias.
+    """
+    if is_tracked(uri):
+        ping()
+    match = re.fullmatch(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)", uri)
+    if match is None:
+        return uri
+    with translate(), require_model(uri):
+        version = mlflow.MlflowClient().get_model_version_by_alias(match["name"], match["alias"])
+    return f"models:/{match['name']}/{version.version}"
+
+
+def download(uri: str, folder: Path) -> Path:
+    """Download the model at models:/..., runs:/... or a path and return its folder; UsageError if there is none."""
+    with translate(), require_model(uri):
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))

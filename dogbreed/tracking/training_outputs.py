@@ -1,0 +1,64 @@
+"""What a finished training logs beside its model: learning curves, tables, validation figures, scores of seeds."""
+
+from collections.abc import Sequence
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from dogbreed.evaluation import intervals, metrics
+from dogbreed.evaluation.figures import bars, confusion, curves
+from dogbreed.evaluation.figures.image_grids import sample_predictions
+from dogbreed.evaluation.predict import SplitPredictions
+from dogbreed.tracking.runs import MlflowRun, Run
+from dogbreed.training.trainer import TrainResult
+
+BEST = "best_val"  # prefix of the metrics of the best epoch's weights on validation
+BEST_TOP1 = f"{BEST}_top1"
+
+
+def log_training(run: Run, trained: TrainResult, validation: SplitPredictions, classes: Sequence[str]) -> None:
+    """Log history, validation scores and figures, resource usage and hashes to the active run."""
+    history = pd.DataFrame(trained.history)
+    run.log_figure("learning_curves", curves.learning_curves(history, trained.head_epochs))
+    run.log_text("tables/history.csv", history.to_csv(index=False))
+    _log_validation(run, validation, classes)
+    run.log_metrics(0, {"best_epoch": trained.best["epoch"], "epochs": float(len(history)), **trained.resource_usage})
+    mlflow.set_tags(
+        {"dogbreed.weights_sha256": trained.weights_sha256, "dogbreed.optimizer_sha256": trained.optimizer_sha256}
+    )
+
+
+def _log_validation(run: Run, validation: SplitPredictions, classes: Sequence[str]) -> None:
+    labels, probabilities, images = validation
+    low, high = intervals.mean_interval((probabilities.argmax(axis=1) == labels).astype(float))
+    scores = {**metrics.compute_metrics(labels, probabilities), "top1_ci95_low": low, "top1_ci95_high": high}
+    run.log_metrics(0, {f"{BEST}_{name}": value for name, value in scores.items()})
+    table = metrics.per_class(labels, probabilities, classes)
+    run.log_text(f"tables/per_class_{BEST}.csv", table.to_csv(index=False))
+    run.log_figure(f"confusion_matrix_{BEST}", confusion.confusion_matrix(labels, probabilities, classes))
+    run.log_figure(f"recall_by_class_{BEST}", bars.recall_bars(table))
+    shown = slice(len(images))
+    samples = sample_predictions(images, labels[shown], probabilities[shown], classes)
+    run.log_figure(f"sample_predictions_{BEST}", samples)
+
+
+def log_seeds(run: Run, children: Sequence[MlflowRun]) -> None:
+    """Log mean, minimum and maximum validation top-1 of several seeds, and make `run` the parent of their runs.
+
+    The tags of the model are those of the seed with the highest validation top-1.
+    """
+    for child in children:
+        mlflow.MlflowClient().set_tag(child.info.run_id, MLFLOW_PARENT_RUN_ID, run.id)
+    top1 = [child.data.metrics[BEST_TOP1] for child in children]
+    run.log_metrics(0, {"mean_val_top1": float(np.mean(top1)), "min_val_top1": min(top1), "max_val_top1": max(top1)})
+    best = max(children, key=lambda child: child.data.metrics[BEST_TOP1])
+    mlflow.set_tags(
+        {
+            "dogbreed.model_uri": best.data.tags["dogbreed.model_uri"],
+            "dogbreed.model_version": best.data.tags["dogbreed.model_version"],
+            "dogbreed.model_versions": ",".join(child.data.tags["dogbreed.model_version"] for child in children),
+            "dogbreed.child_runs": ",".join(child.info.run_id for child in children),
+        }
+    )

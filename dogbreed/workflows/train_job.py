@@ -1,0 +1,107 @@
+"""A training job before it starts: options checked, dataset opened, initial weights fetched."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from dogbreed.core import rendezvous
+from dogbreed.core.errors import UsageError
+from dogbreed.core.storage import Store, open_store
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.manifest import Manifest, load_manifest
+from dogbreed.models import weights
+from dogbreed.models.weights import Weights
+from dogbreed.serving import classifier
+from dogbreed.tracking import registry
+from dogbreed.training.checkpoint import CheckpointInterval
+from dogbreed.training.distributed import DistributedContext, resolve_strategy
+from dogbreed.training.recipe import Recipe, apply_overrides, job_key
+from dogbreed.training.recipes import recipe_for_weights
+from dogbreed.workflows import preflight
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """What is trained, from which data and where to; seeds share it."""
+
+    recipe: Recipe
+    init_weights: Weights | None  # None: random
+    manifest: Manifest
+    store: Store  # of the dataset
+    scratch: Path
+    checkpoints: str  # URI
+    interval: CheckpointInterval
+    log_every: int  # steps between two log points of `step_*` metrics, 0 for none
+    restart: bool  # train from the first step even if this job has checkpoints or is done
+    distribution: DistributedContext  # not yet joined
+
+    def fingerprint(self, seed: int) -> str:
+        """Return the hash of all that determines a training, its default job key."""
+        return job_key(self.recipe, self.init_weights.sha256 if self.init_weights else "", self.manifest.digest, seed)
+
+    def pipeline(self) -> InputPipeline:
+        """Return the input pipeline of this worker."""
+        recipe = self.recipe
+        return InputPipeline(
+            self.manifest, self.store, recipe.view, recipe.batch_size, self.scratch, self.distribution.batch_shard
+        )
+
+
+@contextmanager
+def prepare(
+    *,
+    data: str,
+    recipe: str,
+    initial_weights: str | None,
+    settings: Sequence[str],
+    strategy: str,
+    gpus: int | None,
+    checkpoints: str,
+    checkpoint_every: str,
+    log_every: int,
+    restart: bool,
+    deterministic: bool,
+    one_seed: bool,
+) -> Iterator[TrainJob]:
+    """Check everything that can be checked before a training, fetch initial weights, and yield the job.
+
+    Args:
+        data, checkpoints: URIs.
+        recipe: name of a recipe; `settings` are KEY=VALUE overrides of its fields.
+        initial_weights: as --weights, None for the recipe's.
+        one_seed: whether the job will train one seed only.
+    """
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    chosen = apply_overrides(recipe_for_weights(recipe, initial_weights), settings)
+    distribution = resolve_strategy(strategy, rendezvous.cluster_from_env(), chosen)
+    distribution.check(chosen, one_seed=one_seed)
+    interval = CheckpointInterval.from_text(checkpoint_every)
+    store = open_store(data)
+    manifest = load_manifest(store)
+    preflight.before_job(store, gpus=gpus, tracked=False, single_process=distribution.num_processes == 1)
+    with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
+        scratch = Path(folder)
+        init_weights = resolve_weights(chosen, scratch)
+        yield TrainJob(
+            chosen, init_weights, manifest, store, scratch, checkpoints, interval, log_every, restart, distribution
+        )
+
+
+def resolve_weights(recipe: Recipe, folder: Path) -> Weights | None:
+    """Copy a recipe's initial weights into a local folder; None for random weights."""
+    uri = recipe.weights
+    if uri == "none":
+        return None
+    if uri.endswith(f"@{registry.CANDIDATE}"):
+        raise UsageError(
+            f"--weights {uri}: each training moves that alias to its own model; name a version, {registry.resolve(uri)}"
+        )
+    if registry.is_tracked(uri):
+        model = registry.download(registry.resolve(uri), folder / "weights")
+        return Weights.from_file(classifier.model_path(model))
+    return weights.resolve(uri, recipe.model, folder)

@@ -1,0 +1,94 @@
+"""The registry on a real SQLite store: a model is registered once, found by alias, and downloaded whole."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import mlflow
+import numpy as np
+import pytest
+from mlflow.exceptions import MlflowException
+
+from dogbreed.core.errors import RetryableError
+from dogbreed.core.storage import LocalStore
+from dogbreed.data.manifest import load_manifest
+from dogbreed.serving import classifier
+from dogbreed.serving.classifier import ModelMetadata
+from dogbreed.tracking import registry, runs
+from tests.serving.test_classifier import encoded, flat
+from tests.support.registry import tiny
+
+
+@pytest.fixture(autouse=True)
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+
+
+@pytest.fixture
+def model() -> keras.Model:
+    return tiny()
+
+
+@pytest.fixture
+def metadata(dataset: Path) -> ModelMetadata:
+    manifest = load_manifest(LocalStore(dataset))
+    return ModelMetadata(manifest.classes, 32, "squash", manifest.digest)
+
+
+@pytest.fixture
+def register(model: keras.Model, metadata: ModelMetadata) -> Callable[[], int]:
+    """Register a tiny model in the active run."""
+    return lambda: registry.register(lambda: str(classifier.log_model(model, metadata, encoded(flat(0))).model_id))
+
+
+def test_an_alias_is_resolved_to_its_version_whose_download_is_the_model(
+    register: Callable[[], int], model: keras.Model, metadata: ModelMetadata, tmp_path: Path
+) -> None:
+    with runs.start_run("train", "test", {}, {}) as run:
+        registry.set_candidate_alias(register())
+    assert runs.get_run(run.id).data.tags["dogbreed.model_version"] == "1"
+    uri = registry.resolve("models:/dogbreed@candidate")
+    assert (uri, registry.version_number(uri)) == (registry.version_uri(1), 1)
+    loaded, found = classifier.load(registry.download(uri, tmp_path / "model"))
+    assert found == metadata
+    assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True))
+
+
+def test_a_model_that_mlflow_refuses_is_retryable(register: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(**_: object) -> None:
+        raise MlflowException("away")
+
+    monkeypatch.setattr(mlflow.pyfunc, "log_model", away)
+    with runs.start_run("train", "test", {}, {}), pytest.raises(RetryableError, match="away"):
+        register()
+
+
+def test_registering_again_after_any_interruption_gives_one_version(
+    register: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = mlflow.MlflowClient()
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise MlflowException("interrupted")
+
+    with runs.start_run("train", "test", {}, {}) as run:
+        for target, method in (
+            (mlflow.MlflowClient, "finalize_logged_model"),
+            (mlflow, "register_model"),
+            (mlflow, "set_tags"),
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(target, method, interrupt)
+                with pytest.raises(RetryableError, match="interrupted"):
+                    register()
+        assert (register(), register()) == (1, 1)
+    (version,) = client.search_model_versions("name = 'dogbreed'")
+    (logged,) = client.search_logged_models([runs.experiment("train")])
+    assert version.run_id == run.id
+    assert version.source == f"models:/{logged.model_id}"
+
+
+@pytest.mark.parametrize("uri", ["runs:/1/model", "models:/other/1", "models:/dogbreed@champion", "folder"])
+def test_other_uris_have_no_version_number(uri: str) -> None:
+    assert registry.version_number(uri) is None
+    assert registry.is_tracked(uri) is (uri != "folder")
