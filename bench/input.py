@@ -58,7 +58,7 @@ def measure(data: Path, folder: Path) -> list[Row]:
         "directory": lambda: peer.repeat(EPOCHS),
         "plain": lambda: pipeline.train_batches(Augment(), seed=0, epochs=EPOCHS),
         "decoded": lambda: cached,
-        "generator": lambda: generator(folder, manifest.split(TRAIN).photos),
+        "generator": lambda: generator(folder, manifest.split(TRAIN).num_images),
         "augmented": lambda: pipeline.train_batches(VIEWS, seed=0, epochs=EPOCHS),
     }
     rounds = [{name: rate(way()) for name, way in ways.items()} for _ in range(ROUNDS)]

@@ -24,8 +24,8 @@ from dogbreed.core.storage import LocalStore
 from dogbreed.data import builder
 from dogbreed.data.boxes import Box, select_boxes
 from dogbreed.data.config import DatasetConfig
-from dogbreed.data.duplicate_search import find_duplicates
 from dogbreed.data.examples import read_shard
+from dogbreed.data.near_duplicates import find_duplicates
 from dogbreed.data.plan import ShardPlan, plan_dataset
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
 
@@ -98,12 +98,12 @@ def measure(raw: Path, pool: ThreadPoolExecutor) -> list[Row]:
         way: plan_dataset(source, DatasetConfig(size=SIZE, margin=MARGIN, resample=way, split="stratified", shards=4))
         for way in ("lanczos", "area")
     }
-    photos = plans["lanczos"].photos
-    boxes = {_file(photo.key): select_boxes(photo.boxes, "largest")[0] for photo in photos}
+    photos = plans["lanczos"].images
+    boxes = {_file(photo.source_id): select_boxes(photo.boxes, "largest")[0] for photo in photos}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for photo in photos:
-            (folder / _file(photo.key)).write_bytes(source.read(photo))
+            (folder / _file(photo.source_id)).write_bytes(source.read(photo))
         ways: dict[str, Callable[[Path], None]] = {
             "script": lambda out: serial(folder, boxes, out),
             "threads": lambda out: threads(folder, boxes, out, pool),

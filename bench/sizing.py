@@ -116,7 +116,7 @@ def main(raw: str | None, per_class: int, enlarge: float) -> None:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         raw = as_large(raw or draw_raw(home, per_class), home, enlarge)
-        photos, pairs = len(open_source("stanford-dogs", open_store(raw)).photos), pairs_per_second()
+        photos, pairs = len(open_source("stanford-dogs", open_store(raw)).images), pairs_per_second()
         rounds = [(seconds(raw, home, 1, 2 * n), seconds(raw, home, 2, 2 * n + 1)) for n in range(ROUNDS)]
     one, two = map(min, zip(*rounds, strict=True))
     rate, asked = photos / one, requests_per_photo()

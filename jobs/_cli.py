@@ -8,8 +8,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -64,20 +63,6 @@ class Job(click.Command):
         click.echo(json.dumps(summary))
 
 
-@contextmanager
-def no_gc() -> Iterator[None]:
-    """Pause garbage collection, which takes 1 s while modules and lists of images are loaded.
-
-    Objects created meanwhile are excluded from it permanently.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
 def _from_os(error: OSError) -> DogbreedError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RetryableError(f"{error}; free space and run the same command again")
@@ -101,6 +86,14 @@ def name_of_job(context: click.Context, option: click.Parameter, name: str | Non
 
 gpus_option = click.option(
     "--gpus", type=click.IntRange(0), help="GPUs that TensorFlow must see.  [default: those given to the container]"
+)
+
+
+worker_index_option = click.option(
+    "--worker-index", type=int, envvar="JOB_COMPLETION_INDEX", help="This worker's fixed share: 0 to N-1."
+)
+workers_option = click.option(
+    "--workers", type=click.IntRange(1), default=1, help="Number of workers N with a fixed share."
 )
 
 

@@ -1,12 +1,12 @@
-"""Bring the raw archives to a folder or bucket: download, copy or draw them, check them, index them."""
+"""Bring the raw archives to a folder or bucket (download, copy or generate), check and index them."""
 
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dogbreed.core.storage import Store, open_store
+from dogbreed.core.storage import open_store
 from dogbreed.data.raw import DOWNLOADABLE
 from dogbreed.data.synthetic.archives import SyntheticConfig
 from jobs._cli import field_option, job, uri_option
@@ -39,31 +39,17 @@ from jobs._cli import field_option, job, uri_option
     metavar="LIST",
     help="Bring Keras' ImageNet weights of these models to --raw/weights, nothing else: mobilenetv2,resnet50 ...",
 )
-def main(**options: Any) -> dict[str, Any]:
+def main(**options: Any) -> Mapping[str, Any]:
     """Download the raw archives to --raw and index them. Existing files are not replaced."""
-    from dogbreed.data.raw import download
-    from dogbreed.workflows import preflight
+    from dogbreed.workflows import fetch
 
     raw = open_store(options["raw"])
-    preflight.before_job(raw, tracked=False)
     if options["weights"]:
-        return _weights(raw, [name.strip() for name in options["weights"].split(",")])
-    synthetic = options["source"] == "synthetic"
-    if synthetic:
-        download.synthesize(raw, SyntheticConfig(options["classes"], options["per_class"], options["seed"]))
-    else:
-        download.fetch(raw, options["origin"], options["scratch"], options["allow_other_checksums"])
-    return download.write_index(raw, synthetic or options["allow_other_checksums"])
-
-
-def _weights(raw: Store, models: list[str]) -> dict[str, Any]:
-    """Put the weights of each model below weights/ and return their hashes."""
-    from dogbreed.models import weights
-
-    for model in models:  # all names, before the first download
-        weights.require_published(model)
-    with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
-        return {"weights": {model: weights.cache_in_store(raw, model, Path(folder)) for model in models}}
+        return fetch.fetch_weights(raw, [name.strip() for name in options["weights"].split(",")])
+    if options["source"] == "synthetic":
+        config = SyntheticConfig(options["classes"], options["per_class"], options["seed"])
+        return fetch.synthesize_archives(raw, config)
+    return fetch.fetch_archives(raw, options["origin"], options["scratch"], options["allow_other_checksums"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Random views of a photo for training: every one a function of the numbers drawn for it, every batch of its seed."""
+"""Random augmentations: each image is a function of the numbers drawn for it, each batch of its seed."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from dogbreed.core.errors import UsageError
 
-NUM_RANDOMS = 6  # numbers in 0 to 1 that a view takes: four for its region, one to mirror it, one for its margin
+NUM_RANDOMS = 6  # random numbers of an image: four for its crop, one for its flip, one for its margin
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Augment:
 
     @property
     def has_random_crop(self) -> bool:
-        """Whether views differ in what part of a photo they show."""
+        """Whether random crops are taken."""
         return self.min_area < 1 or self.max_aspect > 1
 
     def __post_init__(self) -> None:
         if not 0 < self.min_area <= 1:
             raise UsageError(f"min_area {self.min_area} is outside 0 to 1")
         if self.max_aspect < 1 or not 0 <= self.margin_jitter < 0.5:  # beyond, a box could vanish
-            raise UsageError("max_aspect is at least 1; margin_jitter at least 0 and below 0.5")
+            raise UsageError("max_aspect must be at least 1; margin_jitter at least 0 and below 0.5")
         mixed = self.cutmix_prob + self.mixup_prob
         if min(self.cutmix_prob, self.mixup_prob) < 0 or mixed > 1 or not 0 <= self.erase_prob <= 1:
             raise UsageError("cutmix_prob and mixup_prob are at least 0, together at most 1; erase_prob is in 0 to 1")
@@ -56,7 +56,7 @@ class Augment:
 def jitter_margin(margin: float, augment: Augment, draw: tf.Tensor) -> tf.Tensor:
     """Return float32 [], the margin of one deferred crop in box sides, uniform around `margin`.
 
-    draw: float32 [DRAWS] in 0 to 1, here and below.
+    draw: float32 [NUM_RANDOMS] in 0 to 1, here and below.
     """
     return margin + augment.margin_jitter * (2.0 * draw[5] - 1.0)
 
@@ -79,49 +79,49 @@ def random_flip(image: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
     return tf.cond(draw[4] < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
 
 
-def cutmix(photos: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return uint8 [n, size, size, 3] with a rectangle of each photo's partner, and targets mixed by area.
+def cutmix(images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return uint8 [n, size, size, 3] with a rectangle of each image's partner, and targets mixed by area.
 
-    targets: float32 [n, classes]. Photo i has partner n - 1 - i; the rectangle's area is uniform in 0 to 1,
-    less what lies beyond the edge (Yun et al. 2019, arXiv:1905.04899, with alpha 1, a rectangle a batch).
+    targets: float32 [n, classes]. Image i has partner n - 1 - i; the rectangle's area is uniform in 0 to 1,
+    less what is beyond the edge (Yun et al. 2019, arXiv:1905.04899, with alpha 1, a rectangle a batch).
     """
     draw = tf.random.stateless_uniform([3], seed)
-    size = tf.cast(tf.shape(photos)[1], tf.float32)
+    size = tf.cast(tf.shape(images)[1], tf.float32)
     place, half = tf.range(size), tf.sqrt(draw[0]) * size / 2
     rows = tf.abs(place - draw[1] * size) < half
     columns = tf.abs(place - draw[2] * size) < half
     mask = tf.reshape(rows[:, tf.newaxis] & columns[tf.newaxis], [1, -1])
     share = tf.reduce_mean(tf.cast(mask, tf.float32))
-    flat = tf.reshape(photos, [tf.shape(photos)[0], -1])  # in four dimensions it takes five times as long
+    flat = tf.reshape(images, [tf.shape(images)[0], -1])  # in four dimensions it takes five times as long
     mixed = tf.where(tf.repeat(mask, 3, axis=1), _reversed_batch(flat), flat)
-    return tf.reshape(mixed, tf.shape(photos)), (1 - share) * targets + share * _reversed_batch(targets)
+    return tf.reshape(mixed, tf.shape(images)), (1 - share) * targets + share * _reversed_batch(targets)
 
 
-def mixup(photos: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def mixup(images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return uint8 [n, size, size, 3] and targets, each blended with those of its partner n - 1 - i.
 
-    targets: float32 [n, classes]. The share is uniform in 0 to 1, one a batch (Zhang et al. 2018, arXiv:1710.09412,
-    with alpha 1).
+    targets: float32 [n, classes]. The weight of the partner is uniform in 0 to 1, one a batch (Zhang et al. 2018,
+    arXiv:1710.09412, with alpha 1).
     """
     share = tf.random.stateless_uniform([], seed)
-    pixels = tf.cast(photos, tf.float32)
+    pixels = tf.cast(images, tf.float32)
     blended = tf.round((1 - share) * pixels + share * _reversed_batch(pixels))
     return tf.cast(blended, tf.uint8), (1 - share) * targets + share * _reversed_batch(targets)
 
 
 def _reversed_batch(batch: tf.Tensor) -> tf.Tensor:
-    """Return what photo n - 1 - i has, for every photo i of n."""
+    """Return the batch in reversed order: image i becomes image n - 1 - i."""
     return tf.gather(batch, tf.range(tf.shape(batch)[0] - 1, -1, -1))  # a slice [::-1] takes forty times as long
 
 
-def erase(photos: tf.Tensor, prob: float, seed: tf.Tensor, own: tf.Tensor | None = None) -> tf.Tensor:
-    """Return uint8 [n, size, size, 3]; a `prob` of the photos has a rectangle of 2 to 33 % of its area in noise.
+def erase(images: tf.Tensor, prob: float, seed: tf.Tensor, own: tf.Tensor | None = None) -> tf.Tensor:
+    """Return uint8 [n, size, size, 3], a fraction `prob` of them with a rectangle of noise on 2 to 33 % of the area.
 
-    own: bool [m], where the photos are n of a batch of m: which; None where they are the whole batch.
+    own: bool [m], which images of a batch of m these n are; None if they are the whole batch.
     Zhong et al. 2017, arXiv:1708.04896, with sides of 0.3 to 3.3 to one another.
     """
-    count = tf.shape(photos if own is None else own)[0]
-    size = tf.cast(tf.shape(photos)[1], tf.float32)
+    count = tf.shape(images if own is None else own)[0]
+    size = tf.cast(tf.shape(images)[1], tf.float32)
 
     def mine(drawn: tf.Tensor, axis: int) -> tf.Tensor:
         return drawn if own is None else tf.boolean_mask(drawn, own, axis=axis)
@@ -139,6 +139,6 @@ def erase(photos: tf.Tensor, prob: float, seed: tf.Tensor, own: tf.Tensor | None
 
     rows = covered(top, tf.where(chosen < prob, height, 0.0))
     mask = rows[:, :, tf.newaxis] & covered(left, width)[:, tf.newaxis]
-    whole = tf.concat([[count], tf.shape(photos)[1:]], 0)
+    whole = tf.concat([[count], tf.shape(images)[1:]], 0)
     noise = mine(tf.random.stateless_uniform(whole, seed + 1, 0, 256, tf.int32), axis=0)
-    return tf.where(mask[..., tf.newaxis], tf.cast(noise, tf.uint8), photos)
+    return tf.where(mask[..., tf.newaxis], tf.cast(noise, tf.uint8), images)

@@ -9,12 +9,12 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
 XML_LIMIT = 64 << 10  # bytes; the largest published annotation has under 4 KiB
-REASON_LIMIT = 200  # characters of what a parser says about hostile content
-NUMBER = re.compile(r"\s*[+-]?\d+(\.\d+)?(e[+-]?\d+)?\s*", re.ASCII)  # float() also takes 1_000 and Arabic digits
+REASON_LIMIT = 200  # characters of a parser's message about hostile content
+NUMBER = re.compile(r"\s*[+-]?\d+(\.\d+)?(e[+-]?\d+)?\s*", re.ASCII)  # float() also accepts 1_000 and Arabic digits
 
 
 class InvalidAnnotation(ValueError):
-    """An annotation file that cannot be used; the text is the reason kept in the quarantine."""
+    """An annotation file that cannot be used; the text is the reason that the manifest keeps."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,14 @@ class Box:
         x, y = margin * self.width, margin * self.height
         return Box(self.left - x, self.top - y, self.right + x, self.bottom + y)
 
-    def scale(self, factor: float) -> "Box":
-        """Return the box in an image resized by `factor`."""
-        return Box(self.left * factor, self.top * factor, self.right * factor, self.bottom * factor)
 
+def parse_voc(xml: bytes, class_name: str | None = None) -> tuple[Box, ...]:
+    """Return the boxes of a Pascal VOC file in its own order.
 
-def parse_voc(xml: bytes, breed: str | None = None) -> tuple[Box, ...]:
-    """Return the boxes of a VOC file in its own order.
+    The file name inside the file is ignored: 624 published files have a literal `%s` there.
 
-    File names inside the file are ignored: 624 published files carry a literal `%s` there, so a photo is
-    known by its path. Raises InvalidAnnotation for anything but a plain file with at least one box, and for one whose
-    objects are all of another breed than `breed`.
+    Raises:
+        InvalidAnnotation: anything but a plain file with at least one box, or no object is of `class_name`.
     """
     if len(xml) > XML_LIMIT:
         raise InvalidAnnotation(f"annotation of {len(xml)} bytes, limit {XML_LIMIT}")
@@ -77,8 +74,8 @@ def parse_voc(xml: bytes, breed: str | None = None) -> tuple[Box, ...]:
     if not boxes:
         raise InvalidAnnotation("annotation without a box")
     names = {element.findtext("name", "").strip() for element in root.iter("object")}
-    if breed is not None and breed not in names:
-        raise InvalidAnnotation(f"annotation names {', '.join(sorted(names))}, the folder {breed}"[:REASON_LIMIT])
+    if class_name is not None and class_name not in names:
+        raise InvalidAnnotation(f"annotation names {', '.join(sorted(names))}, the folder {class_name}"[:REASON_LIMIT])
     return boxes
 
 
@@ -91,7 +88,7 @@ def _box(element: Element) -> Box:
 
 
 def select_boxes(boxes: tuple[Box, ...], objects: str) -> tuple[Box, ...]:
-    """Return the boxes that `objects` names: the `largest`, the `first` or `each`."""
+    """Return the `largest` box, the `first` or `each`."""
     if objects == "each":
         return boxes
     if objects == "first":

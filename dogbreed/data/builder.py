@@ -1,4 +1,4 @@
-"""From planned photos to committed shards: make each shard, finish with the manifest."""
+"""From planned images to committed shards and the manifest: decode, select boxes, crop, encode, write."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,88 +7,142 @@ from functools import partial
 from dogbreed.core.errors import DataError
 from dogbreed.core.storage import Store
 from dogbreed.data import images
-from dogbreed.data.crops import make_examples
+from dogbreed.data.boxes import Box, select_boxes
+from dogbreed.data.config import DatasetConfig
 from dogbreed.data.examples import Example, write_shard
-from dogbreed.data.images import InvalidImage
-from dogbreed.data.manifest import FORMAT, MANIFEST, Manifest, QuarantinedImage, ShardResult
+from dogbreed.data.images import InvalidImage, Pixels
+from dogbreed.data.manifest import MANIFEST, Manifest, QuarantinedImage
 from dogbreed.data.plan import ShardPlan
-from dogbreed.data.sharded_work import ShardOutput, group_by_split, load_results, process_shards
-from dogbreed.data.splits import SPLITS, TRAIN
+from dogbreed.data.raw import SourceImage
+from dogbreed.data.sharded_work import PlannedShard, ShardOutput, load_results, merge_results, process_shards
+from dogbreed.data.splits import TRAIN
+
+Examples = list[Example] | InvalidImage  # of one image, or why there are none
 
 
 def write_shards(plan: ShardPlan, numbers: Iterable[int], out: Store, pool: ThreadPoolExecutor) -> Iterator[int]:
-    """Read, crop and commit those shards that are not there yet; yields the photos read for each (`process_shards`).
+    """Read, crop and write the images of these shards; an image that cannot be used is quarantined.
 
-    A photo that cannot be used is quarantined.
+    Yields for each shard how many images were read: 0 for one that was complete already.
     """
 
-    def start(number: int) -> Iterator[list[Example] | InvalidImage]:
-        return pool.map(partial(make_examples, plan), plan.shards[number][1])
+    def start(shard: PlannedShard[SourceImage]) -> Iterator[Examples]:
+        return pool.map(partial(make_examples, plan), shard.images)
 
-    return process_shards(plan, numbers, out, start, partial(_shard_output, plan))
+    return process_shards(plan, numbers, out, start, _collect)
 
 
-def _shard_output(plan: ShardPlan, number: int, cropped: Iterator[list[Example] | InvalidImage]) -> ShardOutput:
-    _, photos = plan.shards[number]
+def _collect(shard: PlannedShard[SourceImage], results: Iterable[Examples]) -> ShardOutput:
     examples: list[Example] = []
     quarantine = []
-    for image, result in zip(photos, cropped, strict=True):
+    for image, result in zip(shard.images, results, strict=True):
         if isinstance(result, InvalidImage):
-            quarantine.append(QuarantinedImage(image.key, str(result)))
+            quarantine.append(QuarantinedImage(image.source_id, str(result)))
         else:
             examples += result
     data = write_shard(examples) if examples else b""
-    return ShardOutput(data, len(examples), len(photos) - len(quarantine), tuple(quarantine))
+    return ShardOutput(data, len(examples), len(shard.images) - len(quarantine), tuple(quarantine))
 
 
 def finalize(plan: ShardPlan, out: Store, max_quarantined: float) -> Manifest | None:
-    """Commit the manifest when every part is there and return it, None while parts are missing.
+    """Write the manifest and return it, None while results of other workers are missing.
 
-    Raises DataError when more than `max_quarantined` (a fraction of all photos) cannot be used
-    or a breed has no photo left to train on.
+    Raises:
+        DataError: more than `max_quarantined` (a fraction of all images) cannot be used, or a class has no image left
+            to train on.
     """
-    parts = load_results(plan, out)
-    if parts is None:
+    results = load_results(plan, out)
+    if results is None:
         return None
-    manifest = _manifest(plan, parts)
-    _check_quarantine(plan, manifest, max_quarantined)
+    manifest = merge_results(plan, results)
+    _check_quarantine(manifest, max_quarantined)
     _check_classes(plan, manifest)
     out.commit(MANIFEST, manifest.to_json())
     return manifest
 
 
-def _manifest(plan: ShardPlan, parts: list[ShardResult]) -> Manifest:
-    quarantine = sorted([*plan.quarantine, *(entry for part in parts for entry in part.quarantine)])
-    return Manifest(
-        format=FORMAT,
-        config=plan.config.to_dict(),
-        source_digest=plan.source.digest,
-        versions=images.versions(),
-        classes=plan.classes,
-        splits=group_by_split(parts, SPLITS),
-        quarantine=tuple(quarantine),
-        excluded=plan.excluded,
-        duplicates=plan.duplicates,
-    )
-
-
-def _check_quarantine(plan: ShardPlan, manifest: Manifest, max_quarantined: float) -> None:
-    images = sum(split.num_images for split in manifest.splits.values())
-    bad = len(manifest.quarantine)
-    if bad > max_quarantined * (images + bad):
+def _check_quarantine(manifest: Manifest, max_quarantined: float) -> None:
+    invalid = len(manifest.quarantine)
+    total = invalid + sum(split.num_images for split in manifest.splits.values())
+    if invalid > max_quarantined * total:
         shown = "; ".join(f"{entry.source_id}: {entry.reason}" for entry in manifest.quarantine[:5])
         raise DataError(
-            f"{bad} of {images + bad} images cannot be used, --max-quarantined allows {max_quarantined:.1%} "
-            f"({shown}{'; ...' if bad > 5 else ''}); mend the archive or raise the limit"
+            f"{invalid} of {total} images cannot be used, --max-quarantined allows {max_quarantined:.1%} "
+            f"({shown}{'; ...' if invalid > 5 else ''}); repair the archive or raise the limit"
         )
 
 
 def _check_classes(plan: ShardPlan, manifest: Manifest) -> None:
-    bad = {entry.source_id for entry in manifest.quarantine}
-    usable = {
-        photo.breed for split, photos in plan.shards if split == TRAIN for photo in photos if photo.key not in bad
-    }
+    invalid = {entry.source_id for entry in manifest.quarantine}
+    train = [image for shard in plan.shards if shard.split == TRAIN for image in shard.images]
+    usable = {image.class_name for image in train if image.source_id not in invalid}
     if empty := set(plan.classes) - usable:
         raise DataError(
-            f"no image to train on for {', '.join(sorted(empty))}; mend the archive or select the others with --classes"
+            f"no image to train on for {', '.join(sorted(empty))}; repair the archive or select other classes "
+            "with --classes"
         )
+
+
+def make_examples(plan: ShardPlan, image: SourceImage) -> list[Example] | InvalidImage:
+    """Read one image and return an example for each box that is asked for, or why it cannot be used."""
+    try:
+        pixels = images.decode(plan.source.read(image))
+        selected = select_boxes(image.boxes or (images.full_box(pixels),), plan.config.objects)
+        return [
+            _example(plan, image, pixels, f"{image.source_id}#{number}" if len(selected) > 1 else image.source_id, box)
+            for number, box in enumerate(selected)
+        ]
+    except InvalidImage as error:
+        return error
+
+
+def _example(plan: ShardPlan, image: SourceImage, pixels: Pixels, source_id: str, box: Box) -> Example:
+    own, config = images.clip_to_image(box, pixels), plan.config
+    region = _region(pixels, own, config)
+    stored = _resize(pixels, own, region, config)
+    return Example(
+        source_id=source_id,
+        filename=image.filename,
+        encoded=images.encode(stored),
+        height=stored.shape[0],
+        width=stored.shape[1],
+        label=plan.classes.index(image.class_name),
+        class_name=image.class_name,
+        boxes=_relative_boxes(image.boxes, region),
+        original_height=pixels.shape[0],
+        original_width=pixels.shape[1],
+        original_box=own,
+    )
+
+
+def _region(pixels: Pixels, box: Box, config: DatasetConfig) -> Box:
+    """Return what is stored, in pixels of the source image: the box with its margin, or the whole image."""
+    whole = images.full_box(pixels)
+    return box.expand(config.margin).clip(whole.width, whole.height) if config.crop == "box" else whole
+
+
+def _resize(pixels: Pixels, box: Box, region: Box, config: DatasetConfig) -> Pixels:
+    """Return the region, resized as the configuration says.
+
+    A deferred crop keeps the whole image at the scale that the crop would have had, so that cropping later costs no
+    detail.
+    """
+    size, squash = config.size, config.resize_mode == "squash"
+    if config.crop == "defer":
+        grown = box.expand(config.margin).clip(region.width, region.height)
+        size = round(size * min(region.width, region.height) / min(grown.width, grown.height))
+    return images.crop(pixels, region, size, config.resample, squash)
+
+
+def _relative_boxes(boxes: tuple[Box, ...], region: Box) -> tuple[Box, ...]:
+    """Return those of an image's boxes that are visible in a region of it, clipped to it, 0-1."""
+    moved = [
+        Box(box.left - region.left, box.top - region.top, box.right - region.left, box.bottom - region.top)
+        for box in boxes
+    ]
+    clipped = [box.clip(region.width, region.height) for box in moved]
+    return tuple(
+        Box(box.left / region.width, box.top / region.height, box.right / region.width, box.bottom / region.height)
+        for box in clipped
+        if box.area > 0
+    )

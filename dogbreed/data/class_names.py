@@ -1,4 +1,4 @@
-"""The names of breeds: for people, and in WordNet."""
+"""Class names: as people read them, and their WordNet ids."""
 
 import re
 
@@ -6,11 +6,11 @@ _SYNSET = re.compile(r"^(n\d{8})-")  # the WordNet id before a Stanford Dogs cla
 
 
 def breed_name(class_name: str) -> str:
-    """Return the name for people: "n02088466-black-and-tan_coonhound" is "black-and-tan coonhound"."""
+    """Return the readable name: "n02088466-black-and-tan_coonhound" is "black-and-tan coonhound"."""
     return _SYNSET.sub("", class_name).replace("_", " ")
 
 
 def wordnet_id(class_name: str) -> str | None:
-    """Return the WordNet id, n02088466 for example; None for a class that is named without one."""
+    """Return the WordNet id, n02088466 for example; None for a class without one."""
     match = _SYNSET.match(class_name)
     return match[1] if match else None

@@ -1,4 +1,4 @@
-"""The configuration of a dataset, with its defaults and checks; nothing heavy is imported here."""
+"""The configuration of a dataset with its defaults and checks; imports nothing heavy, for fast --help."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +15,16 @@ TTA = ("none", "flip")  # kinds of test-time augmentation
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """What determines a dataset besides its source; every field enters the configuration's hash."""
+    """Everything that determines a dataset besides its source; every field is part of the configuration id."""
 
     size: int = 224  # shorter side of a crop, pixels
     crop: str = "box"
     margin: float = 0.1  # fraction of the box's width and height added on each side
     objects: str = "largest"
     resample: str = "lanczos"
-    resize_mode: str = "keep-aspect"  # squash: each crop becomes a square, so that training has nothing to resize
+    resize_mode: str = "keep-aspect"  # squash: each crop becomes a square, so that training need not resize
     split: str = "official"
-    seed: int = 0  # of the validation carve
+    seed: int = 0  # of what is sampled for validation (and test, if stratified)
     keep_duplicates: bool = False  # keep duplicates of test images in train and validation
     classes: tuple[str, ...] = ()  # all when empty
     per_class: int | None = None  # at most so many images of each class in train and in test
@@ -42,7 +42,7 @@ class DatasetConfig:
             if value not in known:
                 raise UsageError(f"unknown value {value!r}; known are {', '.join(known)}")
         if self.resize_mode == "squash" and self.crop == "defer":
-            raise UsageError("resize mode squash needs the crop now; choose crop box or none")
+            raise UsageError("resize mode squash cannot be combined with crop defer; choose crop box or none")
         if not 16 <= self.size <= 1024:
             raise UsageError(f"size {self.size} is outside 16 to 1024 pixels")
         if not 0 <= self.margin <= 1:

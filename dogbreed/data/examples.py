@@ -1,4 +1,4 @@
-"""TFRecord shards: one tf.train.Example for each crop, with the feature names that other TensorFlow readers use.
+"""TFRecord files: one tf.train.Example for each crop, with the feature names that other TensorFlow readers use.
 
 The names are those of TensorFlow's Object Detection API and Model Garden (`tf_example_decoder.py`,
 `classification_input.py`). Labels are positions in the manifest's classes, from 0; detectors that count the background
@@ -55,7 +55,7 @@ class Example:
     boxes: tuple[Box, ...]  # relative to the stored image, 0-1; all are of the class `label`
     original_height: int  # pixels of the source image
     original_width: int
-    original_box: Box  # pixels of the source image: what the example is about, the whole image without annotation
+    original_box: Box  # pixels of the source image: the box of this example, or the whole image without annotation
 
     def serialize(self) -> bytes:
         """Return the tf.train.Example; the same example gives the same bytes."""

@@ -1,4 +1,4 @@
-"""One photo: decode, crop, resize, encode."""
+"""One image: decode, crop, resize, encode."""
 
 import io
 import math
@@ -16,19 +16,19 @@ from dogbreed.data.boxes import Box
 
 Pixels = npt.NDArray[np.uint8]  # [height, width, 3], RGB
 
-cv2.setNumThreads(1)  # photos are resized side by side already
-PIXEL_LIMIT = 50_000_000  # the largest published photo has 8.4 million
+cv2.setNumThreads(1)  # images are resized on several threads already
+PIXEL_LIMIT = 50_000_000  # the largest published image has 8.4 million
 SIDE_LIMIT = 65_500  # pixels: what libjpeg can write
 JPEG_QUALITY = 95
 FORMATS = ("JPEG", "PNG")  # n02105855_2933.jpg is a PNG
 
 
 class InvalidImage(ValueError):
-    """A photo that cannot be used; the text is the reason kept in the quarantine."""
+    """An image that cannot be used; the text is the reason that the manifest keeps."""
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of everything that determines the bytes of a crop and which photos are copies."""
+    """Return the versions of everything that determines the bytes of a crop and which images are duplicates."""
     return {
         "pillow": version("pillow"),
         "libjpeg-turbo": str(features.version_feature("libjpeg_turbo")),
@@ -39,10 +39,12 @@ def versions() -> dict[str, str]:
 
 
 def decode(data: bytes, side: int = 0) -> Pixels:
-    """Return the photo as uint8 [height, width, 3], RGB, in stored orientation, which is the one that boxes refer to.
+    """Return the image as uint8 [height, width, 3], RGB, in stored orientation, which is the one that boxes refer to.
 
     With a `side` in pixels a JPEG is reduced while it is decoded, to no less than that in height and width.
-    Raises InvalidImage for anything but a whole JPEG or PNG of at most PIXEL_LIMIT pixels.
+
+    Raises:
+        InvalidImage: anything but a complete JPEG or PNG of at most PIXEL_LIMIT pixels.
     """
     with _reasons():
         try:
@@ -51,30 +53,34 @@ def decode(data: bytes, side: int = 0) -> Pixels:
             return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=side, min_width=side))
         except InvalidImage:
             raise
-        except (ValueError, KeyError) as error:  # PNG, CMYK, 4:4:1, a fault: Pillow, slower, knows more and says why
-            if "premature end" in str(error):  # Pillow takes an early end marker and fills the rest with gray
+        except (
+            ValueError,
+            KeyError,
+        ) as error:  # PNG, CMYK, 4:4:1, damaged: Pillow reads more, and tells why not
+            if "premature end" in str(error):  # Pillow accepts an early end marker and fills the rest with gray
                 raise InvalidImage(f"broken image: {error}") from error
             return np.asarray(_opened(data).convert("RGB"))
 
 
 def decode_with_exif_orientation(data: bytes) -> Pixels:
-    """Return what `decode` does, turned as the photo's EXIF says it was held; for photos that have no box."""
+    """Return what `decode` does, rotated by the EXIF orientation; for images without a box."""
     pixels = decode(data)
     try:
         orientation = _opened(data).getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # the photo itself is whole, and Pillow raises anything for EXIF that is not
+    except Exception:  # the image itself is complete, and Pillow raises anything for damaged EXIF
         return pixels
     if orientation == 1:
         return pixels
-    photo = Image.fromarray(pixels)
-    photo.getexif()[ExifTags.Base.Orientation] = orientation
-    return np.asarray(ImageOps.exif_transpose(photo))
+    image = Image.fromarray(pixels)
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.asarray(ImageOps.exif_transpose(image))
 
 
 def decode_gray(data: bytes, side: int) -> Image.Image:
-    """Return the photo as 8-bit gray; a JPEG is reduced while it is decoded, to no less than `side` pixels a side.
+    """Return the image as 8-bit gray; a JPEG is reduced while it is decoded, to no less than `side` pixels a side.
 
-    Raises InvalidImage like `decode`.
+    Raises:
+        InvalidImage: as `decode`.
     """
     with _reasons():
         opened = _opened(data)
@@ -99,7 +105,7 @@ def _check_pixels(width: int, height: int) -> None:
 
 @contextmanager
 def _reasons() -> Iterator[None]:
-    """Turn Pillow's exceptions into InvalidImage."""
+    """Translate Pillow's exceptions into InvalidImage."""
     try:
         yield
     except InvalidImage:
@@ -111,16 +117,16 @@ def _reasons() -> Iterator[None]:
 
 
 def full_box(pixels: Pixels) -> Box:
-    """Return the box around the whole photo."""
+    """Return the box around the whole image."""
     height, width, _ = pixels.shape
     return Box(0, 0, width, height)
 
 
 def clip_to_image(box: Box, pixels: Pixels) -> Box:
-    """Return the part of `box` inside the photo; InvalidImage when that is less than one pixel."""
+    """Return the part of `box` inside the image; InvalidImage if that is less than one pixel."""
     height, width, _ = pixels.shape
     inside = box.clip(width, height)
-    if not (inside.width >= 1 and inside.height >= 1):  # also for coordinates that are no numbers
+    if not (inside.width >= 1 and inside.height >= 1):  # also true for NaN
         raise InvalidImage(f"box {box.left:g},{box.top:g},{box.right:g},{box.bottom:g} holds no pixel of the photo")
     return inside
 
@@ -128,8 +134,8 @@ def clip_to_image(box: Box, pixels: Pixels) -> Box:
 def crop(pixels: Pixels, box: Box, size: int, resample: str = "lanczos", squash: bool = False) -> Pixels:
     """Return the box, its aspect kept, with a shorter side of `size` pixels; never enlarged.
 
-    `squash` reduces the longer side to the shorter. `resample` is lanczos, or area: the mean of what lies below each
-    new pixel, in a fifth of the time, from the box's nearest whole pixels.
+    `squash` reduces the longer side to the shorter. `resample` is lanczos, or area: the mean of the old pixels under
+    each new one, in a fifth of the time, from the box's nearest whole pixels.
     """
     factor = min(1.0, size / min(box.width, box.height))
     shape = (max(1, round(box.width * factor)), max(1, round(box.height * factor)))
@@ -144,10 +150,10 @@ def crop(pixels: Pixels, box: Box, size: int, resample: str = "lanczos", squash:
 
 
 def _area(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
-    """Return the mean of several bilinear samples a new pixel, so many that none of the old ones is passed over.
+    """Return the mean of several bilinear samples for each new pixel, so many that no old pixel is skipped.
 
-    OpenCV takes a mean over whole numbers of pixels in half the time of its area mode for other factors, and comes as
-    near to Lanczos (within 2 dB below a factor of 1.5, 0.5 dB above).
+    OpenCV computes a mean over whole numbers of pixels in half the time of its area mode for other factors, and the
+    result is as near to Lanczos (within 2 dB below a factor of 1.5, 0.5 dB above).
     """
     height, width, _ = pixels.shape
     if (width, height) == shape:
@@ -158,17 +164,17 @@ def _area(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
 
 
 def encode(pixels: Pixels) -> bytes:
-    """Return the photo as a baseline JPEG; Pillow writes the same bytes, slower."""
+    """Return the image as a baseline JPEG; Pillow writes the same bytes, slower."""
     _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return data.tobytes()
 
 
-def contact_sheet(photos: list[bytes], side: int, columns: int = 12) -> Image.Image:
-    """Return encoded photos as one picture of `side` x `side` pixel tiles, row by row."""
-    rows = math.ceil(len(photos) / columns)
+def contact_sheet(encoded: list[bytes], side: int, columns: int = 12) -> Image.Image:
+    """Return encoded images as one figure of `side` x `side` pixel tiles, row by row."""
+    rows = math.ceil(len(encoded) / columns)
     sheet = np.full((rows * side, columns * side, 3), 255, np.uint8)
-    for index, photo in enumerate(photos):
-        tile = np.asarray(Image.fromarray(decode(photo, side)).resize((side, side)))
+    for index, data in enumerate(encoded):
+        tile = np.asarray(Image.fromarray(decode(data, side)).resize((side, side)))
         y, x = divmod(index, columns)
         sheet[y * side : (y + 1) * side, x * side : (x + 1) * side] = tile
     return Image.fromarray(sheet)

@@ -1,29 +1,24 @@
-"""The dataset contract: manifest.json, the shards that it names, and how both are committed.
+"""The manifest of a dataset and everything that it is made of: splits, shards, quarantine, duplicates.
 
 Every type that is persisted names its keys in `to_dict`; a Python name may change, a key only with FORMAT.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from dogbreed.core import canonical_json
-from dogbreed.core.canonical_json import dumps_with_digest, loads_verified, sha256_hex, short_id
-from dogbreed.core.errors import CorruptData, DataError, EnvironmentUnsupported, ManifestNotFound, NotFound, UsageError
-from dogbreed.core.log import progress
-from dogbreed.core.storage import LocalStore, Store
+from dogbreed.core.canonical_json import dumps_with_digest, loads_verified, short_id
+from dogbreed.core.errors import CorruptData, DataError, ManifestNotFound, NotFound, UsageError
+from dogbreed.core.storage import Store
 from dogbreed.data.class_names import wordnet_id
 from dogbreed.data.splits import SPLITS
 
 FORMAT = 3  # raised by hand whenever the same configuration gives other bytes
 MANIFEST = "manifest.json"
-DOWNLOADS = 4  # shards at a time
-CACHE_LIMIT = 20 << 30  # bytes: forty times the whole dataset at 224 px, half of a small node's disk
 
 
 @dataclass(frozen=True)
@@ -81,35 +76,6 @@ class DuplicatePair:
 
 
 @dataclass(frozen=True)
-class ShardResult:
-    """What became of one planned shard: the object, or None when no image was usable."""
-
-    split: str
-    shard: Shard | None
-    num_images: int
-    quarantine: tuple[QuarantinedImage, ...] = ()
-
-    def to_json(self) -> bytes:
-        """Return the file's content; equal objects give the same bytes."""
-        return dumps_with_digest(
-            {
-                "split": self.split,
-                "shard": self.shard and self.shard.to_dict(),
-                "num_images": self.num_images,
-                "quarantine": [entry.to_dict() for entry in self.quarantine],
-            }
-        )
-
-    @classmethod
-    def from_json(cls, data: bytes) -> "ShardResult":
-        """Return what `to_json` was made of; ValueError for anything else."""
-        content = loads_verified(data)
-        shard = content["shard"] and Shard.from_dict(content["shard"])
-        quarantine = tuple(map(QuarantinedImage.from_dict, content["quarantine"]))
-        return cls(content["split"], shard, content["num_images"], quarantine)
-
-
-@dataclass(frozen=True)
 class Split:
     """The shards and the number of images of train, validation or test."""
 
@@ -133,6 +99,16 @@ class Split:
     def from_dict(cls, entry: Mapping[str, Any]) -> "Split":
         """Return what `to_dict` was made of."""
         return cls(entry["num_images"], tuple(map(Shard.from_dict, entry["shards"])))
+
+
+class ManifestSummary(TypedDict):
+    """The part of a job's summary that describes a dataset; counts are of images."""
+
+    digest: str
+    written: int
+    quarantined: int
+    excluded: int
+    splits: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -174,11 +150,11 @@ class Manifest:
 
     @property
     def config_id(self) -> str:
-        """Hash of what was asked for, known before any image is read."""
+        """Id of configuration and source, known before any image is read."""
         return config_id(self.format, self.config, self.source_digest, self.versions)
 
-    def summary(self) -> dict[str, Any]:
-        """Return digest, images written, quarantined and excluded, and images by split."""
+    def summary(self) -> ManifestSummary:
+        """Return the part of a job's summary that describes the dataset."""
         splits = {name: self.splits[name].num_images for name in SPLITS if name in self.splits}
         return {
             "digest": self.digest,
@@ -189,7 +165,7 @@ class Manifest:
         }
 
     def metrics(self) -> dict[str, float]:
-        """Return what became of all images as numbers by name, for a run's metrics."""
+        """Return counts and bytes by name, for the metrics of a run."""
         images = {f"images_{name}": split.num_images for name, split in self.splits.items()}
         sizes = {f"bytes_{name}": sum(s.bytes for s in split.shards) for name, split in self.splits.items()}
         excluded = {f"excluded_{reason.replace(' ', '_')}": count for reason, count in self.excluded.items()}
@@ -201,13 +177,13 @@ class Manifest:
         return {name: float(count) for name, count in counts.items()}
 
     def split(self, name: str) -> Split:
-        """Return the named split; UsageError when the dataset has none of that name."""
+        """Return the named split; UsageError if the dataset has none of that name."""
         if name not in self.splits:
             raise UsageError(f"no split {name!r} in the dataset; it has {', '.join(self.splits)}")
         return self.splits[name]
 
     def require_nonempty(self, name: str) -> Split:
-        """Return the named split; DataError when it has no example."""
+        """Return the named split; DataError if it has no example."""
         split = self.split(name)
         if not split.num_examples:
             raise DataError(f"the dataset has no {name} images; preprocess more images of each class")
@@ -246,9 +222,12 @@ def config_id(format: int | str, config: dict[str, Any], source_digest: str, ver
 
 
 def load_manifest(store: Store, format: int | str = FORMAT) -> Manifest:
-    """Read manifest.json; ManifestNotFound when there is none, CorruptData when it cannot be read.
+    """Read manifest.json.
 
-    DataError when it is of another format.
+    Raises:
+        ManifestNotFound: there is none (yet).
+        CorruptData: it cannot be read.
+        DataError: it has another format.
     """
     try:
         data = store.read(MANIFEST)
@@ -265,51 +244,4 @@ def load_manifest(store: Store, format: int | str = FORMAT) -> Manifest:
             )
         return Manifest.from_json(data)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CorruptData(f"{store.uri_of(MANIFEST)} is damaged ({error!r}); write to another --out") from error
-
-
-def commit_shard(store: Store, data: bytes, num_examples: int, suffix: str = "tfrecord") -> Shard:
-    """Put a shard under its own hash and return its entry."""
-    digest = sha256_hex(data)
-    shard = Shard(f"shards/{digest}.{suffix}", digest, len(data), num_examples)
-    store.commit(shard.key, data)
-    return shard
-
-
-def read_verified(store: Store, shard: Shard) -> bytes:
-    """Return a shard's bytes; CorruptData when they are not what the manifest says."""
-    data = store.read(shard.key)
-    _verify(store.uri_of(shard.key), shard, data)
-    return data
-
-
-def cache_shards(store: Store, shards: Sequence[Shard], cache: Path, limit: int = CACHE_LIMIT) -> list[Path]:
-    """Return a verified local file for each shard: a folder's own, or a copy in `cache`.
-
-    `limit` bounds the copies in bytes; EnvironmentUnsupported when they would not fit, CorruptData when a shard
-    is not what the manifest says.
-    """
-    needed = 0 if store.local_path("") else sum(shard.bytes for shard in shards)
-    if needed > limit:
-        raise EnvironmentUnsupported(
-            f"the shards at {store.uri} have {needed >> 20} MiB, the local cache may take {limit >> 20} MiB; "
-            "preprocess at a smaller --size or with fewer images"
-        )
-    with ThreadPoolExecutor(DOWNLOADS) as pool:
-        paths = pool.map(lambda shard: _cache_shard(store, shard, cache), shards)
-        return list(progress(paths, "verify", len(shards), unit="shard"))
-
-
-def _cache_shard(store: Store, shard: Shard, cache: Path) -> Path:
-    own = store.local_path(shard.key)
-    path = own or cache / f"{shard.sha256}.tfrecord"
-    if own is None and not path.exists():
-        LocalStore(cache).commit(path.name, read_verified(store, shard))
-    else:
-        _verify(str(path), shard, path.read_bytes() if path.is_file() else b"")
-    return path
-
-
-def _verify(where: str, shard: Shard, data: bytes) -> None:
-    if len(data) != shard.bytes or sha256_hex(data) != shard.sha256:
-        raise CorruptData(f"{where} is not what {MANIFEST} says; delete it and run jobs.preprocess again")
+        raise CorruptData(f"{store.uri_of(MANIFEST)} is damaged ({error!r}); choose another --out") from error

@@ -1,46 +1,44 @@
-"""Photos that are copies of one another, which a split must not tear apart.
+"""Near-duplicate detection: images that are copies of one another and must not be torn apart by a split.
 
-Equal files and equal pixels are exact copies. Near copies (resized, recoloured, framed, the next frame of a series)
-are found by two perceptual hashes of 64 bits, as `imagehash` computes them (http://www.hackerfactor.com/blog, "Looks
-Like It" and "Kind of Like That"). Both must agree: alone, either takes dogs on plain lawns for one another.
+Equal files and equal pixels are exact duplicates. Near-duplicates (resized, recoloured, framed, the next frame of a
+series) are found by two perceptual hashes of 64 bits, as `imagehash` computes them
+(http://www.hackerfactor.com/blog, "Looks Like It" and "Kind of Like That"). Both must agree: either alone confuses dogs
+on plain lawns.
 """
 
-import re
+import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Any, TypeVar
+from typing import Any
 
 import imagehash
 import numpy as np
-from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from dogbreed.core.canonical_json import sha256_hex
-from dogbreed.core.errors import DataError
+from dogbreed.core.canonical_json import dumps_with_digest, loads_verified, sha256_hex
+from dogbreed.core.errors import NotFound
+from dogbreed.core.log import progress
+from dogbreed.core.storage import Store
 from dogbreed.data import images
 from dogbreed.data.images import InvalidImage
 from dogbreed.data.manifest import DuplicatePair
+from dogbreed.data.plan import IMAGES_PER_SHARD, ShardPlan
 from dogbreed.data.raw import Source, SourceImage
+from dogbreed.data.sharded_work import load_json
 
-# bits of 64 that may differ; every pair at or under both was a copy in the small archive, docs/data.md
-PERCEPTUAL, GRADIENT = 10, 8
+# bits of 64 that may differ; every pair at or under both was a duplicate in the small archive, docs/data.md
+MAX_PHASH_BITS, MAX_DHASH_BITS = 10, 8
 SIDE = 96  # pixels to which a JPEG is reduced while it is decoded: three times what the hashes look at
-ROWS, COLUMNS = 64, 8192  # photos that are compared at a time with so many others: 4 MB, as a core's cache holds
-
-IMAGENET_NAME = re.compile(r"n\d{8}_\d+")
-WHOLE_BREED = re.compile(r"^(n\d{8})(?:-.*)?$", re.MULTILINE)
-
-K = TypeVar("K")
+ROWS_PER_PART = 4096  # images that are compared with all later ones: 84 million pairs of the published ones
+ROWS, COLUMNS = 64, 8192  # images that are compared at a time with so many others: 4 MB, which a core's cache holds
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells duplicates: SHA-256 of the file, and two hashes of 64 bits, None for what cannot be decoded."""
+    """SHA-256 of a file, and its two hashes of 64 bits; None for what cannot be decoded."""
 
     sha256: str
     phash: int | None = None  # perceptual hash
@@ -56,132 +54,172 @@ class Fingerprint:
         return cls(entry["sha256"], entry["phash"], entry["dhash"])
 
 
-def fingerprint(data: bytes) -> Fingerprint:
-    """Return the fingerprint of an encoded photo, whether or not it can be decoded."""
-    file = sha256_hex(data)
-    try:
-        small = images.decode_gray(data, SIDE)
-    except InvalidImage:
-        return Fingerprint(file)
-    return Fingerprint(file, _bits(imagehash.phash(small)), _bits(imagehash.dhash(small)))
-
-
-def _bits(found: imagehash.ImageHash) -> int:
-    return int(str(found), 16)
-
-
-def fingerprint_all(source: Source, photos: Sequence[SourceImage], pool: ThreadPoolExecutor) -> dict[str, Fingerprint]:
-    """Read the photos and return key -> fingerprint, in their order."""
-    read = pool.map(lambda photo: fingerprint(source.read(photo)), photos)
-    return {photo.key: found for photo, found in zip(photos, read, strict=True)}
-
-
-def duplicate_pairs(
-    source: Source, photos: Sequence[SourceImage], prints: Mapping[str, Fingerprint], near: Iterable[tuple[str, str]]
-) -> list[DuplicatePair]:
-    """Return every pair of copies, in order; the photos of `near`, all that `near_pairs` finds, are read once more."""
-    by_key = {photo.key: photo for photo in photos}
-    exact = [
-        DuplicatePair(a, b, "file")
-        for same in _equal((p.sha256, key) for key, p in prints.items())
-        for a, b in combinations(same, 2)
-    ]
-    known = {(pair.source_id, pair.other) for pair in exact}
-    other = [pair for pair in near if pair not in known]
-    pixels = {key: _pixels(source.read(by_key[key])) for key in {key for pair in other for key in pair}}
-    return sorted(exact + [DuplicatePair(a, b, "pixels" if pixels[a] == pixels[b] else "near") for a, b in other])
-
-
-def _equal(pairs: Iterable[tuple[K, str]]) -> Iterator[list[str]]:
-    """Yield the keys that share a value, from (value, key) pairs."""
-    groups: dict[K, list[str]] = defaultdict(list)
-    for value, key in pairs:
-        groups[value].append(key)
-    yield from (sorted(keys) for keys in groups.values() if len(keys) > 1)
-
-
-def _pixels(data: bytes) -> str:
-    """Return the SHA-256 of a photo's size and pixels, of the file where it cannot be decoded whole."""
-    try:
-        decoded = images.decode(data)
-    except InvalidImage:
-        return sha256_hex(data)
-    return sha256_hex(repr(decoded.shape).encode() + decoded.tobytes())
-
-
 @dataclass(frozen=True)
 class HashTable:
-    """Both hashes of the photos that can be decoded, as uint64 [photos], in the order of their sorted keys."""
+    """Both hashes of the images that can be decoded, uint64 [n] each, in the order of their sorted keys."""
 
     keys: list[str]
     phash: np.ndarray
     dhash: np.ndarray
 
     @classmethod
-    def from_fingerprints(cls, prints: Mapping[str, Fingerprint]) -> "HashTable":
-        """Return the hashes that the fingerprints hold."""
-        keys = sorted(key for key, found in prints.items() if found.phash is not None)
-        phash, dhash = [prints[key].phash for key in keys], [prints[key].dhash for key in keys]
-        return cls(keys, np.array(phash, np.uint64), np.array(dhash, np.uint64))
+    def from_fingerprints(cls, fingerprints: Mapping[str, Fingerprint]) -> "HashTable":
+        """Return the hashes of the fingerprints that have any."""
+        keys = sorted(key for key, entry in fingerprints.items() if entry.phash is not None)
+        phash = np.array([fingerprints[key].phash for key in keys], np.uint64)
+        dhash = np.array([fingerprints[key].dhash for key in keys], np.uint64)
+        return cls(keys, phash, dhash)
+
+
+def find_duplicates(
+    plan: ShardPlan, out: Store, pool: ThreadPoolExecutor, index: int | None = None, workers: int = 1
+) -> list[DuplicatePair]:
+    """Return the pairs of duplicates among the plan's images, read from `out` if they were found before.
+
+    All workers fingerprint the images together and then compare them together: each starts with its own parts of the
+    work and skips those that others have done.
+    """
+    search = _SharedSearch(plan, out, pool, index, workers)
+    content = search.cached("duplicates", search.find_pairs)
+    return [DuplicatePair.from_dict(entry) for entry in content["duplicates"]]
+
+
+@dataclass(frozen=True)
+class _SharedSearch:
+    """One worker's view of the search for duplicates; each part of it is computed once and kept in `out`."""
+
+    plan: ShardPlan
+    out: Store
+    pool: ThreadPoolExecutor
+    index: int | None
+    workers: int
+
+    def find_pairs(self) -> dict[str, Any]:
+        """Return the content of duplicates.json."""
+        fingerprints = self._fingerprint_images()
+        near = self._compare(HashTable.from_fingerprints(fingerprints))
+        pairs = duplicate_pairs(self.plan.source, self.plan.images, fingerprints, near)
+        return {"duplicates": [pair.to_dict() for pair in pairs]}
+
+    def _fingerprint_images(self) -> dict[str, Fingerprint]:
+        images = self.plan.images
+
+        def compute(part: range) -> dict[str, Any]:
+            found = fingerprint_all(self.plan.source, images[part.start : part.stop], self.pool)
+            return {"fingerprints": {key: entry.to_dict() for key, entry in found.items()}}
+
+        fingerprints = {}
+        for content in self._cached_parts("fingerprints", len(images), IMAGES_PER_SHARD, compute):
+            fingerprints.update({key: Fingerprint.from_dict(e) for key, e in content["fingerprints"].items()})
+        return fingerprints
+
+    def _compare(self, table: HashTable) -> list[tuple[str, str]]:
+        def compute(rows: range) -> dict[str, Any]:
+            return {"near_pairs": near_pairs(table, rows, self.pool)}
+
+        parts = self._cached_parts("near-pairs", len(table.keys), ROWS_PER_PART, compute)
+        return [(a, b) for content in parts for a, b in content["near_pairs"]]
+
+    def cached(self, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return the JSON content of this name, computed and written if no worker has done so."""
+        key = self.plan.part_key(name)
+        try:
+            return load_json(self.out, key, loads_verified)
+        except NotFound:
+            content = compute()
+            self.out.commit(key, dumps_with_digest(content))
+            return content
+
+    def _cached_parts(
+        self, name: str, count: int, length: int, compute: Callable[[range], dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Return `compute` of each range of `length` out of `count`, in order."""
+        parts = [range(start, min(start + length, count)) for start in range(0, count, length)]
+        numbers = own_first(len(parts), self.index, self.workers)
+        contents = {
+            number: self.cached(f"{name}-{number}", partial(compute, parts[number]))
+            for number in progress(numbers, f"duplicates: {name}", len(numbers), unit="part")
+        }
+        return [contents[number] for number in range(len(parts))]
+
+
+def own_first(count: int, index: int | None, workers: int) -> list[int]:
+    """Return 0 to `count` - 1 in random order; with an index, every `workers`-th number from `index` comes first."""
+    numbers = random.sample(range(count), count)
+    if index is None:
+        return numbers
+    own = [number for number in numbers if number % workers == index]
+    return own + [number for number in numbers if number % workers != index]
+
+
+def fingerprint(data: bytes) -> Fingerprint:
+    """Return the fingerprint of an encoded image, whether or not it can be decoded."""
+    sha256 = sha256_hex(data)
+    try:
+        small = images.decode_gray(data, SIDE)
+    except InvalidImage:
+        return Fingerprint(sha256)
+    return Fingerprint(sha256, _to_int(imagehash.phash(small)), _to_int(imagehash.dhash(small)))
+
+
+def _to_int(image_hash: imagehash.ImageHash) -> int:
+    return int(str(image_hash), 16)
+
+
+def fingerprint_all(source: Source, images: Sequence[SourceImage], pool: ThreadPoolExecutor) -> dict[str, Fingerprint]:
+    """Read the images and return source id -> fingerprint, in their order."""
+    fingerprints = pool.map(lambda image: fingerprint(source.read(image)), images)
+    return {image.source_id: entry for image, entry in zip(images, fingerprints, strict=True)}
 
 
 def near_pairs(table: HashTable, rows: range, pool: ThreadPoolExecutor) -> list[tuple[str, str]]:
-    """Return the pairs of keys whose hashes differ in few bits: a photo of `rows` and one that comes after it."""
+    """Return the pairs of keys whose hashes differ in few bits: an image of `rows` and a later one."""
     blocks = [range(start, min(start + ROWS, rows.stop)) for start in range(rows.start, rows.stop, ROWS)]
-    return [pair for pairs in pool.map(partial(_near, table), blocks) for pair in pairs]
+    return [pair for pairs in pool.map(partial(_near_pairs_of_block, table), blocks) for pair in pairs]
 
 
-def _near(table: HashTable, rows: range) -> list[tuple[str, str]]:
-    found = []
-    phash, dhash = table.phash, table.dhash
+def _near_pairs_of_block(table: HashTable, rows: range) -> list[tuple[str, str]]:
+    pairs = []
+    row_hashes = table.phash[rows.start : rows.stop, np.newaxis]  # uint64 [rows, 1]
     for start in range(rows.start, len(table.keys), COLUMNS):
-        differing = np.bitwise_count(phash[rows.start : rows.stop, None] ^ phash[start : start + COLUMNS])
-        a, b = np.nonzero(differing <= PERCEPTUAL)
-        a, b = a + rows.start, b + start
-        chosen = (a < b) & (np.bitwise_count(dhash[a] ^ dhash[b]) <= GRADIENT)
-        found += [(table.keys[one], table.keys[other]) for one, other in zip(a[chosen], b[chosen], strict=True)]
-    return found
+        column_hashes = table.phash[start : start + COLUMNS]  # uint64 [columns]
+        bits = np.bitwise_count(row_hashes ^ column_hashes)  # uint8 [rows, columns]
+        row, column = np.nonzero(bits <= MAX_PHASH_BITS)
+        a = row + rows.start
+        b = column + start
+        near = (a < b) & (np.bitwise_count(table.dhash[a] ^ table.dhash[b]) <= MAX_DHASH_BITS)
+        pairs += [(table.keys[one], table.keys[other]) for one, other in zip(a[near], b[near], strict=True)]
+    return pairs
 
 
-def connected_groups(copies: Iterable[DuplicatePair]) -> dict[str, str]:
-    """Return key -> the first key of its group, for photos that are copies of one another over any steps."""
-    pairs = [(pair.source_id, pair.other) for pair in copies]
-    keys = sorted({key for pair in pairs for key in pair})
-    place = {key: number for number, key in enumerate(keys)}
-    rows, columns = [place[a] for a, _ in pairs], [place[b] for _, b in pairs]
-    links = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(keys), len(keys)))
-    _, labels = connected_components(links, directed=False) if keys else (0, [])
-    first: dict[int, str] = {}
-    return {key: first.setdefault(int(label), key) for key, label in zip(keys, labels, strict=True)}
+def duplicate_pairs(
+    source: Source,
+    images: Sequence[SourceImage],
+    fingerprints: Mapping[str, Fingerprint],
+    near: Iterable[tuple[str, str]],
+) -> list[DuplicatePair]:
+    """Return all pairs of duplicates, in order; `near` is what `near_pairs` found, and its images are read again."""
+    exact = _equal_files(fingerprints)
+    candidates = [pair for pair in near if pair not in exact]
+    by_id = {image.source_id: image for image in images}
+    pixels = {key: _pixels_sha256(source.read(by_id[key])) for key in {key for pair in candidates for key in pair}}
+    pairs = [DuplicatePair(a, b, "file") for a, b in exact]
+    pairs += [DuplicatePair(a, b, "pixels" if pixels[a] == pixels[b] else "near") for a, b in candidates]
+    return sorted(pairs)
 
 
-def train_test_leaks(group: Mapping[str, str], test: set[str]) -> set[str]:
-    """Return the photos outside `test` that are copies of a photo in `test`."""
-    touched = {representative for key, representative in group.items() if key in test}
-    return {key for key, representative in group.items() if representative in touched and key not in test}
+def _equal_files(fingerprints: Mapping[str, Fingerprint]) -> set[tuple[str, str]]:
+    """Return the pairs of keys whose files have the same bytes."""
+    keys_of: dict[str, list[str]] = defaultdict(list)
+    for key, entry in fingerprints.items():
+        keys_of[entry.sha256].append(key)
+    return {pair for keys in keys_of.values() for pair in combinations(sorted(keys), 2)}
 
 
-def parse_image_list(listing: bytes) -> frozenset[str]:
-    """Return what a list names: photos, as n02085620_7, and whole breeds, as n02085620 on a line of their own.
-
-    ILSVRC's train_cls.txt is such a list, and any text with such names. DataError when there is none.
-    """
-    text = listing.decode("ascii", "replace").replace("\r", "")
-    names = frozenset(IMAGENET_NAME.findall(text)) | frozenset(WHOLE_BREED.findall(text))
-    if not names:
-        raise DataError("the list names no photo as n02085620_7; give ILSVRC's train_cls.txt or one like it")
-    return names
-
-
-def was_seen(key: str, names: frozenset[str]) -> bool:
-    """Return whether the photo behind a record's key, or its whole breed, is among the names."""
-    name = key.rpartition("/")[2].partition("#")[0]
-    return name in names or name.partition("_")[0] in names
-
-
-def draw_duplicates(source: Source, copies: Sequence[DuplicatePair], count: int = 60) -> Image.Image:
-    """Return the first pairs as one picture, six pairs a row, each photo beside its copy."""
-    by_key = {photo.key: photo for photo in source.photos}
-    return images.contact_sheet(
-        [source.read(by_key[key]) for c in copies[:count] for key in (c.source_id, c.other)], side=128
-    )
+def _pixels_sha256(data: bytes) -> str:
+    """Return the SHA-256 of an image's size and pixels; of the file if it cannot be decoded completely."""
+    try:
+        decoded = images.decode(data)
+    except InvalidImage:
+        return sha256_hex(data)
+    return sha256_hex(repr(decoded.shape).encode() + decoded.tobytes())

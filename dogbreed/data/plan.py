@@ -1,113 +1,143 @@
-"""Which photos go into which shard of which split: a function of source and options alone."""
+"""Which images go into which shard of which split: a function of source and configuration alone."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from math import ceil
 
 from dogbreed.core.errors import DataError, UsageError
 from dogbreed.data import images
 from dogbreed.data.config import DatasetConfig
-from dogbreed.data.manifest import FORMAT, DuplicatePair, QuarantinedImage, config_id
-from dogbreed.data.near_duplicates import connected_groups, train_test_leaks
+from dogbreed.data.manifest import FORMAT, DuplicatePair, Manifest, QuarantinedImage, Split
 from dogbreed.data.raw import Source, SourceImage
-from dogbreed.data.sharded_work import part_key
-from dogbreed.data.splits import SPLITS, TEST, TRAIN, VALIDATION, assign_splits, hash_order, sample_per_group
+from dogbreed.data.sharded_work import PlannedShard, WorkPlan
+from dogbreed.data.splits import (
+    SPLITS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Candidate,
+    assign_splits,
+    connected_groups,
+    hash_order,
+    sample_per_group,
+    train_test_leaks,
+)
 
-PHOTOS_PER_SHARD = 512  # 12 MB at 224 px: one PUT, few requests, and room for shuffling whole shards
+IMAGES_PER_SHARD = 512  # 12 MB at 224 px: one PUT, few requests, and room for shuffling whole shards
 NOT_SELECTED = "not selected"  # why images are excluded
 DUPLICATES_OF = {TEST: "duplicates of test images", VALIDATION: "duplicates of validation images"}
 
 
 @dataclass(frozen=True)
-class ShardPlan:
-    """Which photos go into which shard."""
+class ShardPlan(WorkPlan[SourceImage]):
+    """Which images of a source go into which shard; `empty_manifest` holds classes, quarantine and exclusions."""
 
     config: DatasetConfig
     source: Source = field(repr=False)
-    classes: tuple[str, ...]
-    shards: tuple[tuple[str, tuple[SourceImage, ...]], ...]  # (split, photos)
-    quarantine: tuple[QuarantinedImage, ...]  # images that are not even read
-    excluded: dict[str, int]  # images that were left out, by reason
-    duplicates: tuple[DuplicatePair, ...]
-
-    @cached_property
-    def config_id(self) -> str:
-        """Name of this configuration; parts are kept below it."""
-        return config_id(FORMAT, self.config.to_dict(), self.source.digest, images.versions())
+    selected: tuple[SourceImage, ...] = field(repr=False)  # before duplicates are excluded
 
     @property
-    def photos(self) -> list[SourceImage]:
-        """The photos of all shards."""
-        return [photo for _, photos in self.shards for photo in photos]
+    def classes(self) -> tuple[str, ...]:
+        """The class names; a label is a position in here."""
+        return self.empty_manifest.classes
 
-    def part_key(self, part: int | str) -> str:
-        """Return the key of what became of a part of the work: of a shard, by its number, or of the `duplicates`."""
-        return part_key(self.config_id, part)
+    @property
+    def images(self) -> list[SourceImage]:
+        """The images of all shards."""
+        return [image for shard in self.shards for image in shard.images]
+
+    def with_duplicates(self, duplicates: Sequence[DuplicatePair]) -> "ShardPlan":
+        """Return the plan that takes these pairs into account.
+
+        Duplicates of one another come into the same split. Where the split was published, duplicates of a test image
+        are excluded from train and validation, and those of a validation image from train, unless `keep_duplicates`.
+        """
+        if tuple(duplicates) == self.empty_manifest.duplicates:
+            return self
+        return _plan_selected(self.source, self.config, self.selected, tuple(duplicates))
 
 
-def plan_dataset(source: Source, config: DatasetConfig, duplicates: Sequence[DuplicatePair] = ()) -> ShardPlan:
-    """Select, split and order the images; DataError when the configuration does not fit the source.
+def plan_dataset(source: Source, config: DatasetConfig) -> ShardPlan:
+    """Select the images, assign them to splits and shards; nothing is known about duplicates yet.
 
-    Duplicates of one another come into the same split; where the split was published, those of a test image are
-    excluded from train and validation, and those of a validation image from train, unless `keep_duplicates`.
+    Raises:
+        DataError: the configuration does not fit the source, or none of its images can be used.
+        UsageError: a class of the configuration is not in the source.
     """
     config = replace(config, classes=tuple(sorted({_strip_synset(name) for name in config.classes})))
-    selected = _select(source, config)
-    excluded = Counter({NOT_SELECTED: len(source.photos) - len(selected)})
-    group = connected_groups(duplicates)
-    if config.split == "official" and not config.keep_duplicates:
-        for held_out, reason in DUPLICATES_OF.items():  # test first: what is left of validation has no duplicate in it
-            leaks = train_test_leaks(group, {photo.key for photo in selected if photo.split == held_out})
-            kept = [photo for photo in selected if photo.key not in leaks]
-            excluded[reason] = len(selected) - len(kept)
-            selected = kept
-    splits = assign_splits([(p.breed, p.key, p.split or TRAIN) for p in selected], config.split, config.seed, group)
-    usable = [photo for photo in selected if photo.invalid_reason is None]
+    return _plan_selected(source, config, tuple(_select(source, config)), ())
+
+
+def _plan_selected(
+    source: Source, config: DatasetConfig, selected: tuple[SourceImage, ...], duplicates: tuple[DuplicatePair, ...]
+) -> ShardPlan:
+    group = connected_groups([(pair.source_id, pair.other) for pair in duplicates])
+    kept, excluded = _exclude_duplicates(config, selected, group)
+    excluded = {NOT_SELECTED: len(source.images) - len(selected), **excluded}
+    usable = [image for image in kept if image.invalid_reason is None]
     if not usable:
-        raise DataError(f"none of the source's {len(source.photos)} images can be used; check --raw")
-    return ShardPlan(
-        config=config,
-        source=source,
-        classes=tuple(sorted({photo.breed for photo in selected})),
-        shards=_shards(usable, splits, config.shards),
-        quarantine=tuple(
-            QuarantinedImage(photo.key, photo.invalid_reason) for photo in selected if photo.invalid_reason
-        ),
+        raise DataError(f"none of the source's {len(source.images)} images can be used; check --raw")
+    candidates = [Candidate(image.source_id, image.class_name, image.split or TRAIN) for image in kept]
+    splits = assign_splits(candidates, config.split, config.seed, group)
+    empty_manifest = Manifest(
+        format=FORMAT,
+        config=config.to_dict(),
+        source_digest=source.digest,
+        versions=images.versions(),
+        classes=tuple(sorted({image.class_name for image in kept})),
+        splits={name: Split(0, ()) for name in SPLITS},
+        quarantine=tuple(QuarantinedImage(i.source_id, i.invalid_reason) for i in kept if i.invalid_reason),
         excluded={reason: count for reason, count in excluded.items() if count},
-        duplicates=tuple(duplicates),
+        duplicates=duplicates,
     )
+    return ShardPlan(_shards(usable, splits, config.shards), empty_manifest, config, source, selected)
+
+
+def _exclude_duplicates(
+    config: DatasetConfig, selected: Sequence[SourceImage], group: Mapping[str, str]
+) -> tuple[Sequence[SourceImage], dict[str, int]]:
+    """Return the images without duplicates of published test or validation images, and how many were excluded."""
+    excluded: dict[str, int] = {}
+    if config.split != "official" or config.keep_duplicates:
+        return selected, excluded
+    for held_out, reason in DUPLICATES_OF.items():  # test first: what is left of validation has no duplicate in it
+        leaks = train_test_leaks(group, {image.source_id for image in selected if image.split == held_out})
+        kept = [image for image in selected if image.source_id not in leaks]
+        excluded[reason] = len(selected) - len(kept)
+        selected = kept
+    return selected, excluded
 
 
 def _shards(
-    photos: Sequence[SourceImage], splits: dict[str, str], count: int | None
-) -> tuple[tuple[str, tuple[SourceImage, ...]], ...]:
-    length = ceil(len(photos) / count) if count else PHOTOS_PER_SHARD
+    images: Sequence[SourceImage], splits: Mapping[str, str], count: int | None
+) -> tuple[PlannedShard[SourceImage], ...]:
+    """Return each split's images in hash order, cut into shards; `count`: about so many shards in all."""
+    length = ceil(len(images) / count) if count else IMAGES_PER_SHARD
     shards = []
     for name in SPLITS:
-        own = sorted((p for p in photos if splits[p.key] == name), key=lambda photo: hash_order(photo.key))
-        shards += [(name, tuple(own[start : start + length])) for start in range(0, len(own), length)]
+        own = sorted((i for i in images if splits[i.source_id] == name), key=lambda image: hash_order(image.source_id))
+        shards += [PlannedShard(name, tuple(own[at : at + length])) for at in range(0, len(own), length)]
     return tuple(shards)
 
 
 def _select(source: Source, config: DatasetConfig) -> list[SourceImage]:
-    if config.split == "official" and not any(photo.split for photo in source.photos):
+    """Return the images of the selected classes, at most `per_class` of each class and published split."""
+    if config.split == "official" and not any(image.split for image in source.images):
         raise DataError(
             "the source has no published split (lists.tar, or folders train/ and test/); use --split stratified"
         )
-    wanted = set(config.classes)
-    if unknown := wanted - {_strip_synset(photo.breed) for photo in source.photos}:
+    names = set(config.classes)
+    if unknown := names - {_strip_synset(image.class_name) for image in source.images}:
         raise UsageError(f"no class {', '.join(sorted(unknown))} in the source; names are as in Images/")
-    photos = [photo for photo in source.photos if not wanted or _strip_synset(photo.breed) in wanted]
-    if config.per_class is not None:
-        groups = [(f"{photo.breed}/{photo.split}", photo.key) for photo in photos]
-        kept = sample_per_group(groups, config.per_class)
-        photos = [photo for photo in photos if photo.key in kept]
-    return photos
+    selected = [image for image in source.images if not names or _strip_synset(image.class_name) in names]
+    if config.per_class is None:
+        return selected
+    members = [(f"{image.class_name}/{image.split}", image.source_id) for image in selected]
+    sampled = sample_per_group(members, config.per_class)
+    return [image for image in selected if image.source_id in sampled]
 
 
-def _strip_synset(breed: str) -> str:
-    """`n02085620-Chihuahua` and `Chihuahua` name the same breed."""
-    synset, dash, name = breed.partition("-")
-    return (name if dash and synset[1:].isdigit() else breed).lower()
+def _strip_synset(class_name: str) -> str:
+    """`n02085620-Chihuahua` and `Chihuahua` name the same class."""
+    synset, dash, name = class_name.partition("-")
+    return (name if dash and synset[1:].isdigit() else class_name).lower()

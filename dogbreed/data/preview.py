@@ -1,6 +1,7 @@
-"""What a dataset looks like: photos by breed and split, a contact sheet of breeds."""
+"""What a dataset looks like: images by class and split, figures of its classes and duplicates."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from math import ceil
 
 from PIL import Image, ImageDraw, ImageFont
@@ -8,39 +9,46 @@ from PIL import Image, ImageDraw, ImageFont
 from dogbreed.core.storage import Store
 from dogbreed.data import images
 from dogbreed.data.examples import read_shard
-from dogbreed.data.manifest import Manifest, read_verified
+from dogbreed.data.manifest import DuplicatePair, Manifest
 from dogbreed.data.plan import ShardPlan
+from dogbreed.data.raw import Source
+from dogbreed.data.shard_files import read_verified
 from dogbreed.data.splits import TRAIN
 
-EACH = 8  # crops of a breed
-TILE, CAPTION, COLUMNS = 64, 16, 3  # pixels, pixels, breeds side by side
+EACH = 8  # images of a class
+TILE, CAPTION = 64, 16  # pixels
+COLUMNS = 3  # classes side by side
 
 
 def images_by_class(plan: ShardPlan, manifest: Manifest) -> Counter[tuple[str, str]]:
-    """Return the number of written photos of each (breed, split)."""
-    bad = {entry.source_id for entry in manifest.quarantine}
-    return Counter((photo.breed, split) for split, photos in plan.shards for photo in photos if photo.key not in bad)
+    """Return the number of written images of each (class, split)."""
+    invalid = {entry.source_id for entry in manifest.quarantine}
+    counts: Counter[tuple[str, str]] = Counter()
+    for shard in plan.shards:
+        counts.update((image.class_name, shard.split) for image in shard.images if image.source_id not in invalid)
+    return counts
 
 
 def draw_classes(out: Store, manifest: Manifest, counts: Counter[tuple[str, str]]) -> Image.Image:
-    """Return up to EACH train crops of every breed below its name, breed by breed, as one picture."""
+    """Return a figure with up to EACH train images of every class below its name."""
     shown = _first_of_each_class(out, manifest, counts)
-    rows, width, height = ceil(len(manifest.classes) / COLUMNS), (EACH + 0.5) * TILE, TILE + CAPTION
+    rows = ceil(len(manifest.classes) / COLUMNS)
+    width, height = (EACH + 0.5) * TILE, TILE + CAPTION
     sheet = Image.new("RGB", (round(COLUMNS * width), rows * height), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(CAPTION - 4)
-    for label, breed in enumerate(manifest.classes):
+    for label, name in enumerate(manifest.classes):
         column, row = divmod(label, rows)
         corner = (round(column * width), row * height)
-        draw.text(corner, f"{breed} ({counts[breed, TRAIN]:,} train photos)", "black", font)
-        crops = images.contact_sheet(shown[label], TILE, EACH)
-        sheet.paste(crops, (corner[0], corner[1] + CAPTION))
+        draw.text(corner, f"{name} ({counts[name, TRAIN]:,} train images)", "black", font)
+        tiles = images.contact_sheet(shown[label], TILE, EACH)
+        sheet.paste(tiles, (corner[0], corner[1] + CAPTION))
     return sheet
 
 
 def _first_of_each_class(out: Store, manifest: Manifest, counts: Counter[tuple[str, str]]) -> dict[int, list[bytes]]:
-    """Return label -> the first encoded crops, reading no more shards than are needed."""
+    """Return label -> the first encoded images, reading no more shards than are needed."""
     shown: dict[int, list[bytes]] = defaultdict(list)
-    wanted = {label: min(EACH, counts[breed, TRAIN]) for label, breed in enumerate(manifest.classes)}
+    wanted = {label: min(EACH, counts[name, TRAIN]) for label, name in enumerate(manifest.classes)}
     for shard in manifest.split(TRAIN).shards:
         for example in read_shard(read_verified(out, shard)):
             if len(shown[example.label]) < wanted[example.label]:
@@ -48,3 +56,10 @@ def _first_of_each_class(out: Store, manifest: Manifest, counts: Counter[tuple[s
         if all(len(shown[label]) == count for label, count in wanted.items()):
             break
     return shown
+
+
+def draw_duplicates(source: Source, pairs: Sequence[DuplicatePair], count: int = 60) -> Image.Image:
+    """Return a figure of the first `count` pairs, six a row, each image beside its duplicate."""
+    by_id = {image.source_id: image for image in source.images}
+    ids = [source_id for pair in pairs[:count] for source_id in (pair.source_id, pair.other)]
+    return images.contact_sheet([source.read(by_id[source_id]) for source_id in ids], side=128)

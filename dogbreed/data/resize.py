@@ -1,4 +1,4 @@
-"""How a photo of any size becomes the square that a model sees."""
+"""Resizing: how an image of any size becomes the square that a model sees."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ import tensorflow as tf
 from dogbreed.core.errors import UsageError
 
 RESIZE_MODES = ("squash", "pad", "crop")
-ANTIALIASED = 1.5  # pixels of the photo to one of the view from which on resizing needs antialiasing
+ANTIALIASED = 1.5  # pixels of the image to one of the result from which on resizing needs antialiasing
 
 
 @dataclass(frozen=True)
 class ResizeSpec:
-    """How a photo becomes a square: squash both sides, pad to a square, or crop the middle."""
+    """Side of the square in pixels, and how to get there: squash both sides, pad to a square, or crop the middle."""
 
     size: int
     mode: str = "squash"
@@ -31,18 +31,18 @@ def decode(encoded: tf.Tensor, halve: tf.Tensor) -> tf.Tensor:
     )
 
 
-def crop_to_region(photo: tf.Tensor, region: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def crop_to_region(image: tf.Tensor, region: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the whole pixels of uint8 [height, width, 3] that `region` touches, and the region therein."""
     start = tf.floor(region[:2])
     top, left = tf.unstack(tf.cast(start, tf.int32))
     bottom, right = tf.unstack(tf.cast(tf.math.ceil(region[:2] + region[2:]), tf.int32))
-    return photo[top:bottom, left:right], tf.concat([region[:2] - start, region[2:]], 0)
+    return image[top:bottom, left:right], tf.concat([region[:2] - start, region[2:]], 0)
 
 
 def fit_region(region: tf.Tensor, mode: str) -> tf.Tensor:
     """Return the part of the plane, float32 [top, left, height, width], that `mode` maps to the square.
 
-    `pad` reaches beyond the photo, where sampling gives black; `squash` keeps the region.
+    `pad` reaches beyond the image, where sampling gives black; `squash` keeps the region.
     """
     if mode == "squash":
         return region
@@ -51,22 +51,38 @@ def fit_region(region: tf.Tensor, mode: str) -> tf.Tensor:
     return tf.stack([top + (height - side) / 2, left + (width - side) / 2, side, side])
 
 
-def crop_and_resize(photo: tf.Tensor, region: tf.Tensor, size: int, allow_rounding: bool = False) -> tf.Tensor:
+def crop_and_resize(image: tf.Tensor, region: tf.Tensor, size: int, allow_rounding: bool = False) -> tf.Tensor:
     """Return uint8 [size, size, 3]: `region` of uint8 [height, width, 3], resized with antialiasing.
 
-    Whole pixels that need no shrinking need no antialiasing and take a fifth of the time. With `allow_rounding`, for
-    random views, a region of fewer than 1.5 pixels to a new one is rounded to whole pixels and treated like those.
+    A region of whole pixels that is not reduced needs no antialiasing and takes a fifth of the time. `allow_rounding`,
+    for random crops, rounds any region with fewer than 1.5 pixels to a new one to whole pixels and treats it likewise.
     """
     start, end = tf.round(region[:2]), tf.round(region[:2] + region[2:])
-    inside = tf.reduce_all(start >= 0) & tf.reduce_all(end <= tf.cast(tf.shape(photo)[:2], tf.float32))
-    few = tf.reduce_all(end - start < (ANTIALIASED * size if allow_rounding else size + 1)) & tf.reduce_all(end > start)
-    whole = allow_rounding or tf.reduce_all(tf.abs(tf.concat([start, end - start], 0) - region) < 1e-3)
-    image = tf.cond(
-        inside & few & whole,
-        lambda: _bilinear(photo[_int(start[0]) : _int(end[0]), _int(start[1]) : _int(end[1])], size),
-        lambda: _antialiased(photo, region, size),
+    sides = end - start
+    limit = ANTIALIASED * size if allow_rounding else size + 1.0
+    fast = _is_inside(start, end, image) & _has_area(sides) & tf.reduce_all(sides < limit)
+    if not allow_rounding:
+        fast &= _is_integer(region, start, sides)
+    resized = tf.cond(
+        fast,
+        lambda: _bilinear(image[_int(start[0]) : _int(end[0]), _int(start[1]) : _int(end[1])], size),
+        lambda: _antialiased(image, region, size),
     )
-    return tf.ensure_shape(image, [size, size, 3])
+    return tf.ensure_shape(resized, [size, size, 3])
+
+
+def _is_inside(start: tf.Tensor, end: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Return whether no part of the region is beyond the image, bool []."""
+    return tf.reduce_all(start >= 0) & tf.reduce_all(end <= tf.cast(tf.shape(image)[:2], tf.float32))
+
+
+def _has_area(sides: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_all(sides > 0)
+
+
+def _is_integer(region: tf.Tensor, start: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
+    """Return whether the region is its own rounding, bool []."""
+    return tf.reduce_all(tf.abs(tf.concat([start, sides], 0) - region) < 1e-3)
 
 
 def _int(number: tf.Tensor) -> tf.Tensor:
@@ -81,10 +97,10 @@ def _bilinear(part: tf.Tensor, size: int) -> tf.Tensor:
     return tf.cond(tf.reduce_all(tf.shape(part)[:2] == size), lambda: part, resized)
 
 
-def _antialiased(photo: tf.Tensor, region: tf.Tensor, size: int) -> tf.Tensor:
+def _antialiased(image: tf.Tensor, region: tf.Tensor, size: int) -> tf.Tensor:
     scale = tf.cast(size, tf.float32) / region[2:]
     floats = tf.raw_ops.ScaleAndTranslate(
-        images=photo[tf.newaxis],
+        images=image[tf.newaxis],
         size=[size, size],
         scale=scale,
         translation=-region[:2] * scale,

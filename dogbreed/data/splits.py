@@ -1,62 +1,116 @@
-"""Which photo belongs to which split: stable, stratified by breed, independent of order and machine."""
+"""Which image belongs to which split: stratified by class, independent of order and machine, duplicates together."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from dogbreed.core.canonical_json import sha256_hex
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
-VALIDATION_FRACTION = 0.1  # of the photos that are not test: 10 of the official 100 a breed
-TEST_FRACTION = 0.2  # of each breed, for sources without an official split
+VALIDATION_FRACTION = 0.1  # of the images that are not test: 10 of the published 100 of a class
+TEST_FRACTION = 0.2  # of each class, for sources without a published split
 
 
-def hash_order(key: str, seed: int = 0) -> str:
-    """Return the place of `key` in a fixed random order: the SHA-256 of seed and key."""
-    return sha256_hex(f"{seed}:{key}".encode())
+@dataclass(frozen=True)
+class Candidate:
+    """An image that is to be assigned to a split."""
+
+    source_id: str
+    class_name: str
+    published: str = TRAIN  # the split that it was published in, train if in none
 
 
-def sample_per_group(keys: Iterable[tuple[str, str]], count: int) -> set[str]:
-    """Return the first `count` keys of each group in fixed random order, from (group, key) pairs."""
-    return {key for members in _ranked(keys, seed=0).values() for key in members[:count]}
+def hash_order(source_id: str, seed: int = 0) -> str:
+    """Return the place of an image in a fixed random order: the SHA-256 of seed and id."""
+    return sha256_hex(f"{seed}:{source_id}".encode())
 
 
-def stratified_sample(keys: Iterable[tuple[str, str]], fraction: float, seed: int) -> set[str]:
-    """Return `fraction` of the keys of each group (rounded), from (group, key) pairs."""
-    return {key for members in _ranked(keys, seed).values() for key in members[: round(fraction * len(members))]}
+def sample_per_group(members: Iterable[tuple[str, str]], count: int) -> set[str]:
+    """Return the first `count` ids of each group in fixed random order, from (group, id) pairs."""
+    return {source_id for ids in _ids_by_group(members, seed=0).values() for source_id in ids[:count]}
 
 
-def _ranked(keys: Iterable[tuple[str, str]], seed: int) -> dict[str, list[str]]:
+def stratified_sample(members: Iterable[tuple[str, str]], fraction: float, seed: int) -> set[str]:
+    """Return `fraction` of the ids of each group (rounded), from (group, id) pairs."""
+    groups = _ids_by_group(members, seed).values()
+    return {source_id for ids in groups for source_id in ids[: round(fraction * len(ids))]}
+
+
+def _ids_by_group(members: Iterable[tuple[str, str]], seed: int) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = defaultdict(list)
-    for group, key in keys:
-        groups[group].append(key)
-    return {group: sorted(members, key=lambda key: hash_order(key, seed)) for group, members in groups.items()}
+    for group, source_id in members:
+        groups[group].append(source_id)
+    return {group: sorted(ids, key=lambda source_id: hash_order(source_id, seed)) for group, ids in groups.items()}
 
 
 def assign_splits(
-    photos: Sequence[tuple[str, str, str]], mode: str, seed: int, group: Mapping[str, str] | None = None
+    candidates: Sequence[Candidate], mode: str, seed: int, group: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Return key -> split for (breed, key, official split) triples.
+    """Return source id -> split.
 
-    `official` keeps the published test part and carves validation from train only, unless it was published too;
-    `stratified` carves test and validation from everything. Keys with the same value in `group` come into the
-    same carved part.
+    Args:
+        candidates: the images.
+        mode: official (published splits) or stratified (all splits are sampled).
+        seed: of what is sampled.
+        group: source id -> group of duplicates; a group is sampled as a whole.
     """
-    group = group or {}
-    if mode == "official":
-        test = {key for _, key, official in photos if official == TEST}
-    else:
-        test = _sample_groups([(breed, key) for breed, key, _ in photos], TEST_FRACTION, seed, group)
-    rest = [(breed, key) for breed, key, _ in photos if key not in test]
-    validation = {key for _, key, official in photos if mode == "official" and official == VALIDATION}
-    validation = validation or _sample_groups(rest, VALIDATION_FRACTION, seed, group)
-    return {key: TEST if key in test else VALIDATION if key in validation else TRAIN for _, key, _ in photos}
+    return (official_splits if mode == "official" else stratified_splits)(candidates, seed, group or {})
 
 
-def _sample_groups(photos: Sequence[tuple[str, str]], fraction: float, seed: int, group: Mapping[str, str]) -> set[str]:
-    """Carve whole groups of copies; a group counts once, for the breed of its first key."""
-    breeds: dict[str, str] = {}
-    for key, breed in sorted((key, breed) for breed, key in photos):
-        breeds.setdefault(group.get(key, key), breed)
-    chosen = stratified_sample([(breed, unit) for unit, breed in breeds.items()], fraction, seed)
-    return {key for _, key in photos if group.get(key, key) in chosen}
+def official_splits(candidates: Sequence[Candidate], seed: int, group: Mapping[str, str]) -> dict[str, str]:
+    """Return the published splits; validation is sampled from train unless it was published too."""
+    test = {candidate.source_id for candidate in candidates if candidate.published == TEST}
+    validation = {candidate.source_id for candidate in candidates if candidate.published == VALIDATION}
+    if not validation:
+        rest = [candidate for candidate in candidates if candidate.source_id not in test]
+        validation = _sample_groups(rest, VALIDATION_FRACTION, seed, group)
+    return {candidate.source_id: _split_of(candidate, validation, test) for candidate in candidates}
+
+
+def stratified_splits(candidates: Sequence[Candidate], seed: int, group: Mapping[str, str]) -> dict[str, str]:
+    """Return splits of which test and validation are sampled from all images."""
+    test = _sample_groups(candidates, TEST_FRACTION, seed, group)
+    rest = [candidate for candidate in candidates if candidate.source_id not in test]
+    validation = _sample_groups(rest, VALIDATION_FRACTION, seed, group)
+    return {candidate.source_id: _split_of(candidate, validation, test) for candidate in candidates}
+
+
+def _split_of(candidate: Candidate, validation: set[str], test: set[str]) -> str:
+    if candidate.source_id in test:
+        return TEST
+    return VALIDATION if candidate.source_id in validation else TRAIN
+
+
+def _sample_groups(candidates: Sequence[Candidate], fraction: float, seed: int, group: Mapping[str, str]) -> set[str]:
+    """Sample whole groups of duplicates; a group counts once, for the class of its first image."""
+    class_of: dict[str, str] = {}
+    for candidate in sorted(candidates, key=lambda candidate: candidate.source_id):
+        class_of.setdefault(group.get(candidate.source_id, candidate.source_id), candidate.class_name)
+    sampled = stratified_sample([(name, unit) for unit, name in class_of.items()], fraction, seed)
+    ids = [candidate.source_id for candidate in candidates]
+    return {source_id for source_id in ids if group.get(source_id, source_id) in sampled}
+
+
+def connected_groups(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return key -> the first key of its group, for keys that pairs connect directly or over others (union-find)."""
+    parent: dict[str, str] = {}
+
+    def find(key: str) -> str:
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    for a, b in pairs:
+        parent.setdefault(a, a)
+        parent.setdefault(b, b)
+        first, other = sorted((find(a), find(b)))
+        parent[other] = first
+    return {key: find(key) for key in sorted(parent)}
+
+
+def train_test_leaks(group: Mapping[str, str], held_out: set[str]) -> set[str]:
+    """Return the keys outside `held_out` that share a group with a key in it."""
+    touched = {first for key, first in group.items() if key in held_out}
+    return {key for key, first in group.items() if first in touched and key not in held_out}

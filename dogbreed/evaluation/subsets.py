@@ -1,14 +1,18 @@
 """Scores of subsets of a split: images that a pretraining may have seen, images with a duplicate in another split."""
 
+import re
+
 import numpy as np
 import numpy.typing as npt
 
+from dogbreed.core.errors import DataError
 from dogbreed.data.manifest import Manifest
-from dogbreed.data.near_duplicates import parse_image_list as parse_image_list
-from dogbreed.data.near_duplicates import was_seen
 from dogbreed.evaluation import metrics
 from dogbreed.evaluation.predictions import Predictions
 from dogbreed.evaluation.score_groups import ScoreGroup, Scores
+
+IMAGE_NAME = re.compile(r"n\d{8}_\d+")
+CLASS_NAME = re.compile(r"^(n\d{8})(?:-.*)?$", re.MULTILINE)
 
 Mask = npt.NDArray[np.bool_]
 
@@ -45,3 +49,24 @@ def _score_subset(predictions: Predictions, mask: Mask) -> Scores:
         return {"images": 0.0}
     scores = metrics.compute_metrics(predictions.labels[mask], predictions.probabilities[mask])
     return {"images": float(mask.sum()), **scores}
+
+
+def parse_image_list(listing: bytes) -> frozenset[str]:
+    """Return the names in a list: images, as n02085620_7, and whole classes, as n02085620 on a line of their own.
+
+    ILSVRC's train_cls.txt is such a list, and so is any text with such names.
+
+    Raises:
+        DataError: the list has no such name.
+    """
+    text = listing.decode("ascii", "replace").replace("\r", "")
+    names = frozenset(IMAGE_NAME.findall(text)) | frozenset(CLASS_NAME.findall(text))
+    if not names:
+        raise DataError("the list names no image as n02085620_7; give ILSVRC's train_cls.txt or one like it")
+    return names
+
+
+def was_seen(source_id: str, names: frozenset[str]) -> bool:
+    """Return whether the image of an example, or its whole class, is among the names."""
+    name = source_id.rpartition("/")[2].partition("#")[0]
+    return name in names or name.partition("_")[0] in names

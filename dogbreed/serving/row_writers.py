@@ -13,7 +13,7 @@ Row = dict[str, Any]  # column -> value
 
 _TEXT, _NUMBER = pyarrow.string(), pyarrow.float64()
 _TOP5 = pyarrow.list_(pyarrow.struct([("class", _TEXT), ("probability", _NUMBER)]))
-SCHEMA = pyarrow.schema(  # named, since a column without any value has no type of its own
+SCHEMA = pyarrow.schema(  # given, because a column without any value has no type
     [
         ("image", _TEXT),  # key below --images
         ("sha256", _TEXT),  # of the image's bytes
@@ -21,7 +21,7 @@ SCHEMA = pyarrow.schema(  # named, since a column without any value has no type 
         ("wordnet_id", _TEXT),
         ("probability", _NUMBER),
         ("top5", _TOP5),
-        ("error", _TEXT),  # why there is no class
+        ("error", _TEXT),  # the reason why there is no class
     ]
 )
 
@@ -34,7 +34,7 @@ def to_parquet(rows: Sequence[Row]) -> bytes:
 
 
 def to_csv(rows: Sequence[Row]) -> bytes:
-    """Return RFC 4180 lines after a header; top5 is JSON, what is missing is empty."""
+    """Return RFC 4180 lines after a header; top5 is JSON, missing values are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, SCHEMA.names)
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""What a preprocessed dataset leaves in its MLflow run."""
+"""The MLflow run of a preprocessed dataset: metrics, tables and figures."""
 
 import logging
 import re
@@ -9,9 +9,8 @@ import pandas as pd
 from dogbreed.core.errors import DogbreedError
 from dogbreed.core.storage import Store
 from dogbreed.data.manifest import Manifest
-from dogbreed.data.near_duplicates import draw_duplicates
-from dogbreed.data.plan import ShardPlan, plan_dataset
-from dogbreed.data.preview import draw_classes, images_by_class
+from dogbreed.data.plan import ShardPlan
+from dogbreed.data.preview import draw_classes, draw_duplicates, images_by_class
 from dogbreed.data.splits import SPLITS
 from dogbreed.evaluation.figures import bars
 from dogbreed.tracking import runs
@@ -24,9 +23,9 @@ log = logging.getLogger(__name__)
 
 
 def log_dataset(plan: ShardPlan, manifest: Manifest, store: Store, images_per_second: float | None) -> None:
-    """Write the run of a preprocessed dataset unless there is one; MLflow being down is a warning.
+    """Write the run of a complete dataset unless there is one; log a warning if MLflow is unavailable.
 
-    `images_per_second` is the rate of this worker, None where it made nothing.
+    images_per_second: of this worker; None if it read no image.
     """
     try:
         ping()
@@ -45,10 +44,10 @@ def log_dataset(plan: ShardPlan, manifest: Manifest, store: Store, images_per_se
 
 
 def quarantine_reasons(manifest: Manifest) -> pd.DataFrame:
-    """Return the columns reason, images, example; reasons that differ in numbers only are one."""
+    """Return the columns reason, images, example; reasons that differ only in numbers are counted together."""
     reasons = {entry.source_id: NUMBER.sub("n", entry.reason) for entry in manifest.quarantine}
-    examples = {reason: key for key, reason in reversed(reasons.items())}
-    rows = [(reason, count, examples[reason]) for reason, count in Counter(reasons.values()).most_common()]
+    first = {reason: source_id for source_id, reason in reversed(reasons.items())}
+    rows = [(reason, count, first[reason]) for reason, count in Counter(reasons.values()).most_common()]
     return pd.DataFrame(rows, columns=["reason", "images", "example"])
 
 
@@ -63,12 +62,12 @@ def _log_tables(run: Run, manifest: Manifest) -> None:
 
 
 def _log_figures(run: Run, plan: ShardPlan, manifest: Manifest, store: Store) -> None:
-    plan = plan_dataset(plan.source, plan.config, manifest.duplicates)  # without the duplicates that were excluded
+    plan = plan.with_duplicates(manifest.duplicates)  # a plan made for a complete dataset knows none
     counts = images_by_class(plan, manifest)
-    table = pd.DataFrame([[counts[breed, split] for split in SPLITS] for breed in manifest.classes], columns=SPLITS)
+    table = pd.DataFrame([[counts[name, split] for split in SPLITS] for name in manifest.classes], columns=SPLITS)
     table.insert(0, "class", manifest.classes)
     run.log_text("tables/images_by_class.csv", table.to_csv(index=False))
     run.log_figure("images_by_class", bars.class_histogram(table))
-    run.log_figure("classes", draw_classes(store, manifest, counts), "jpg")  # a PNG of photos has eight times the bytes
-    if near := [pair for pair in manifest.duplicates if pair.kind != "file"]:  # equal files need no look
+    run.log_figure("classes", draw_classes(store, manifest, counts), "jpg")  # a PNG has eight times the bytes
+    if near := [pair for pair in manifest.duplicates if pair.kind != "file"]:  # equal files need not be looked at
         run.log_figure("duplicates", draw_duplicates(plan.source, near), "jpg")

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from dogbreed.core.errors import EnvironmentUnsupported
 from dogbreed.core.resources import GIB, memory_limit
-from dogbreed.data.input_pipeline import SHUFFLE_BLOCK, InputPipeline
+from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.splits import TRAIN
+from dogbreed.data.train_source import SHUFFLE_BLOCK
 from dogbreed.models.common import leaf_layers
 from dogbreed.training.recipe import Recipe
 

@@ -118,10 +118,6 @@ def test_a_box_grows_by_a_share_of_its_own_sides() -> None:
     assert Box(10, 20, 110, 70).expand(0.1) == Box(0, 15, 120, 75)
 
 
-def test_a_box_scales_with_its_photo() -> None:
-    assert Box(10, 20, 30, 40).scale(0.5) == Box(5, 10, 15, 20)
-
-
 def test_boxes_are_chosen_by_name() -> None:
     small, large, middle = Box(0, 0, 2, 2), Box(0, 0, 9, 9), Box(0, 0, 5, 5)
     boxes = (small, large, middle)

@@ -22,9 +22,7 @@ from dogbreed.data import plan as plans
 from dogbreed.data.boxes import Box
 from dogbreed.data.config import DatasetConfig
 from dogbreed.data.examples import Example, read_shard
-from dogbreed.data.export import to_image_folder
-from dogbreed.data.forecast import estimate
-from dogbreed.data.garbage import collect
+from dogbreed.data.maintenance import collect_garbage, estimate, to_image_folder
 from dogbreed.data.manifest import Manifest, load_manifest
 from dogbreed.data.plan import plan_dataset
 from dogbreed.data.preview import draw_classes, images_by_class
@@ -43,7 +41,7 @@ class Photos:
     digest = "memory"
 
     def __init__(self, photos: list[SourceImage] | None = None, **special: bytes) -> None:
-        self.photos = photos if photos is not None else [
+        self.images = photos if photos is not None else [
             photo(breed, number, "train" if number < 10 else "test")
             for breed in ("n00000001-Red", "n00000002-Green_dog", "n00000003-Blue")
             for number in range(15)
@@ -51,7 +49,7 @@ class Photos:
         self.special = special
 
     def read(self, photo: SourceImage) -> bytes:
-        return self.special.get(photo.key.split("/")[1], NOISE)
+        return self.special.get(photo.source_id.split("/")[1], NOISE)
 
 
 def photo(breed: str, number: int, split: str | None, **fields: Any) -> SourceImage:
@@ -104,10 +102,10 @@ def test_every_photo_is_written_once_with_its_label(dataset: Path, source: Stanf
     out = LocalStore(dataset)
     manifest = load_manifest(out)
     every = [record for split in manifest.splits for record in records(out, manifest, split)]
-    assert sorted(record.source_id for record in every) == [photo.key for photo in source.photos]
+    assert sorted(record.source_id for record in every) == [photo.source_id for photo in source.images]
     for record in every:
         assert manifest.classes[record.label] == record.source_id.split("/")[0]
-    official = {photo.key: photo.split for photo in source.photos}
+    official = {photo.source_id: photo.split for photo in source.images}
     assert {official[record.source_id] for record in records(out, manifest, "test")} == {"test"}
     assert {official[record.source_id] for record in records(out, manifest, "validation")} == {"train"}
 
@@ -122,7 +120,7 @@ def test_a_second_place_holds_the_same_bytes(
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans, "PHOTOS_PER_SHARD", 5)
+    monkeypatch.setattr(plans, "IMAGES_PER_SHARD", 5)
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -196,7 +194,7 @@ def test_an_empty_prefix_has_no_committed_dataset(source: StanfordDogs, tmp_path
 
 
 def test_other_options_need_another_prefix(source: StanfordDogs, dataset: Path, preprocess: Preprocess) -> None:
-    with pytest.raises(DataError, match=r"what other options or other photos gave .* choose another --out"):
+    with pytest.raises(DataError, match=r"other options .* choose another --out"):
         preprocess(source, LocalStore(dataset), margin=0.2)
 
 
@@ -226,8 +224,8 @@ def test_every_option_enters_the_configuration(source: StanfordDogs) -> None:
 
 def test_a_broken_photo_is_quarantined_and_counted(preprocess: Preprocess, store: Store) -> None:
     source = Photos(n00000001_0=NOISE[:500], n00000002_12=b"<html>")
-    source.photos[3] = photo("n00000001-Red", 3, "train", boxes=(Box(500, 500, 600, 600),))
-    source.photos[4] = photo("n00000001-Red", 4, "train", boxes=(), invalid_reason="no annotation")
+    source.images[3] = photo("n00000001-Red", 3, "train", boxes=(Box(500, 500, 600, 600),))
+    source.images[4] = photo("n00000001-Red", 4, "train", boxes=(), invalid_reason="no annotation")
     manifest = done(preprocess(source, store, max_quarantined=0.1))
     assert [entry.source_id for entry in manifest.quarantine] == [
         "n00000001-Red/n00000001_0",
@@ -262,7 +260,7 @@ def test_a_breed_that_cannot_be_trained_on_contradicts(preprocess: Preprocess, t
 
 def test_a_box_that_is_no_number_is_quarantined(preprocess: Preprocess, tmp_path: Path) -> None:
     source = Photos()
-    source.photos[0] = photo("n00000001-Red", 0, "train", boxes=(Box(float("nan"), 0, 5, 5),))
+    source.images[0] = photo("n00000001-Red", 0, "train", boxes=(Box(float("nan"), 0, 5, 5),))
     assert done(preprocess(source, LocalStore(tmp_path), max_quarantined=0.1)).summary()["quarantined"] == 1
 
 
@@ -314,7 +312,7 @@ def test_breeds_are_chosen_by_name_with_or_without_synset() -> None:
     for names in (("Red", "green_dog"), ("n00000001-Red", "n00000002-Green_dog")):
         plan = plan_dataset(Photos(), DatasetConfig(size=32, classes=names))
         assert plan.classes == ("n00000001-Red", "n00000002-Green_dog")
-        assert sum(plan.excluded.values()) == 15
+        assert sum(plan.empty_manifest.excluded.values()) == 15
     with pytest.raises(UsageError, match="no class cat"):
         plan_dataset(Photos(), DatasetConfig(size=32, classes=("Red", "Cat")))
 
@@ -337,10 +335,10 @@ def test_a_source_without_one_usable_photo_contradicts() -> None:
 
 def test_per_breed_keeps_so_many_of_each_breed_in_train_and_in_test() -> None:
     plan = plan_dataset(Photos(), DatasetConfig(size=32, per_class=4))
-    kept = Counter((photo.breed, photo.split) for _, photos in plan.shards for photo in photos)
+    kept = Counter((photo.class_name, photo.split) for _, photos in plan.shards for photo in photos)
     assert set(kept.values()) == {4}
     assert len(kept) == 6
-    assert sum(plan.excluded.values()) == 45 - 24
+    assert sum(plan.empty_manifest.excluded.values()) == 45 - 24
 
 
 def test_without_official_split_only_stratified_works() -> None:
@@ -352,7 +350,7 @@ def test_without_official_split_only_stratified_works() -> None:
 
 
 def test_the_plan_does_not_depend_on_the_order_of_the_source() -> None:
-    backwards = Photos(Photos().photos[::-1])
+    backwards = Photos(Photos().images[::-1])
     assert plan_dataset(backwards, DatasetConfig()).shards == plan_dataset(Photos(), DatasetConfig()).shards
 
 
@@ -410,8 +408,8 @@ def test_a_dataset_is_exported_as_folders_that_are_a_source_again(
     assert to_image_folder(manifest, LocalStore(dataset), store, pool) == 48
     assert list(store.list()) == before
     again = open_source("image-folder", store)
-    assert Counter(photo.split for photo in again.photos) == {n: s.num_images for n, s in manifest.splits.items()}
-    assert {photo.breed for photo in again.photos} == set(manifest.classes)
+    assert Counter(photo.split for photo in again.images) == {n: s.num_images for n, s in manifest.splits.items()}
+    assert {photo.class_name for photo in again.images} == set(manifest.classes)
     store.delete(before[0])
     store.put(before[0], b"other")
     with pytest.raises(DataError, match="other content"):
@@ -431,31 +429,34 @@ def test_a_forecast_is_near_what_comes_and_writes_nothing(
 
 
 MEMORY = """
-import re, sys
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy, psutil
-from dogbreed.data import forecast, image, shards
-from dogbreed.data.config import DatasetOptions
-from dogbreed.data.plan import make_plan
-from dogbreed.data.raw import Photo
-from dogbreed.core.storage import FolderStore
+from dogbreed.data import builder, images, maintenance
+from dogbreed.data.config import DatasetConfig
+from dogbreed.data.plan import plan_dataset
+from dogbreed.data.raw import SourceImage
+from dogbreed.core.storage import LocalStore
 
 class Source:
-    digest, data = "memory", image.encode(numpy.zeros((32, 32, 3), "uint8"))
-    photos = [Photo(f"a/{number}", "a", "train") for number in range(40)]
+    digest, data = "memory", images.encode(numpy.zeros((32, 32, 3), "uint8"))
+    images = [SourceImage(f"a/{number}", "a", "train") for number in range(40)]
     def read(self, photo): return self.data
 
-plan = make_plan(Source(), DatasetOptions(size=32, shards=3))
-image.encode = lambda pixels: b"x" * (4 << 20)  # so heavy that shards outweigh libraries
-forecast.SAMPLE = 4  # and a sample is light beside a shard, as it is with real photos
+plan = plan_dataset(Source(), DatasetConfig(size=32, shards=3))
+images.encode = lambda pixels: b"x" * (4 << 20)  # so heavy that shards outweigh libraries
+maintenance.SAMPLE = 4  # and a sample is light beside a shard, as it is with real photos
+def peak():  # of this program; getrusage also counts what forked it
+    (line,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
+
 with ThreadPoolExecutor(2) as pool:
     before = psutil.Process().memory_info().rss
-    list(shards.make_shards(plan, range(len(plan.shards)), FolderStore(Path(sys.argv[1])), pool))
-    peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())  # ru_maxrss may be the parent's
-    print(1024 * int(peak[1]) - before)
+    list(builder.write_shards(plan, range(len(plan.shards)), LocalStore(Path(sys.argv[1])), pool))
+    print(peak() - before)
     before = psutil.Process().memory_info().rss
-    print(1e6 * forecast.forecast(plan, pool)["memory_megabytes"] - before)
+    print(1e6 * maintenance.estimate(plan, pool)["memory_megabytes"] - before)
 """
 
 
@@ -474,13 +475,13 @@ def test_garbage_is_what_no_manifest_names(source: StanfordDogs, preprocess: Pre
     with ThreadPoolExecutor(1) as pool:
         list(builder.write_shards(abandoned, [0], store, pool))
     with pytest.raises(ManifestNotFound):
-        collect(store)
+        collect_garbage(store)
     assert len(list(store.list())) == 2, "nothing is deleted while anything may still be named"
     done(preprocess(source, store))
     named = set(store.list())
-    orphans = collect(store)
+    orphans = collect_garbage(store)
     assert sorted(key.split("/")[0] for key in orphans) == ["_parts", "shards"]
     assert set(store.list()) == named - set(orphans)
-    assert collect(store) == []
+    assert collect_garbage(store) == []
     assert done(preprocess(source, store)).digest == load_manifest(store).digest
     assert records(store, load_manifest(store), "test")

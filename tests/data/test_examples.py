@@ -11,12 +11,13 @@ from PIL import Image
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.storage import LocalStore
 from dogbreed.data.boxes import Box
+from dogbreed.data.builder import make_examples
 from dogbreed.data.config import DatasetConfig
-from dogbreed.data.crops import make_examples
 from dogbreed.data.examples import Example, read_shard
-from dogbreed.data.manifest import load_manifest, read_verified
+from dogbreed.data.manifest import load_manifest
 from dogbreed.data.plan import plan_dataset
 from dogbreed.data.raw import SourceImage
+from dogbreed.data.shard_files import read_verified
 
 NAME = "n00000001-Red"
 BOXES = (Box(10, 20, 50, 60), Box(40, 30, 200, 90), Box(300, 100, 350, 140))  # the second one leaves the image
@@ -49,7 +50,7 @@ class OneImage:
     digest = "one"
 
     def __init__(self, boxes: tuple[Box, ...]) -> None:
-        self.photos = [SourceImage(f"{NAME}/1", NAME, "train", boxes)]
+        self.images = [SourceImage(f"{NAME}/1", NAME, "train", boxes)]
 
     def read(self, photo: SourceImage) -> bytes:
         buffer = io.BytesIO()
@@ -59,7 +60,7 @@ class OneImage:
 
 def examples(boxes: tuple[Box, ...], **options: object) -> list[Example]:
     source = OneImage(boxes)
-    found = make_examples(plan_dataset(source, DatasetConfig(**{"size": 32, **options})), source.photos[0])
+    found = make_examples(plan_dataset(source, DatasetConfig(**{"size": 32, **options})), source.images[0])
     assert isinstance(found, list)
     return found
 
@@ -112,8 +113,8 @@ def test_the_digest_covers_the_stored_image(dataset: Path) -> None:
 def test_boxes_are_relative_to_the_whole_image_where_that_is_stored() -> None:
     (example,) = examples(BOXES, crop="none", objects="first", size=120)
     assert (example.width, example.height) == (160, 120)
-    assert [sides(box) for box in example.boxes] == pytest.approx(
-        [(10 / 160, 20 / 120, 50 / 160, 60 / 120), (40 / 160, 30 / 120, 1, 90 / 120)]
+    assert np.array([sides(box) for box in example.boxes]) == pytest.approx(
+        np.array([(10 / 160, 20 / 120, 50 / 160, 60 / 120), (40 / 160, 30 / 120, 1, 90 / 120)])
     )
     assert example.original_box == BOXES[0]
     assert (example.original_width, example.original_height) == (160, 120)
@@ -122,7 +123,9 @@ def test_boxes_are_relative_to_the_whole_image_where_that_is_stored() -> None:
 def test_boxes_are_relative_to_a_crop_and_clipped_to_it() -> None:
     (example,) = examples(BOXES, crop="box", objects="first", margin=0.0, size=64)
     assert (example.width, example.height) == (40, 40)  # never enlarged
-    assert [sides(box) for box in example.boxes] == pytest.approx([(0, 0, 1, 1), (0.75, 0.25, 1, 1)])
+    assert np.array([sides(box) for box in example.boxes]) == pytest.approx(
+        np.array([(0, 0, 1, 1), (0.75, 0.25, 1, 1)])
+    )
 
 
 def test_each_box_of_an_image_becomes_an_example_of_its_own() -> None:

@@ -8,22 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from dogbreed.core.errors import DataError, ShutdownRequested
+from dogbreed.core.errors import ShutdownRequested
 from dogbreed.core.storage import LocalStore
-from dogbreed.data import duplicate_search, near_duplicates
+from dogbreed.data import near_duplicates
 from dogbreed.data.config import DatasetConfig
-from dogbreed.data.duplicate_search import find_duplicates
 from dogbreed.data.manifest import DuplicatePair
 from dogbreed.data.near_duplicates import (
-    GRADIENT,
-    PERCEPTUAL,
+    MAX_DHASH_BITS,
+    MAX_PHASH_BITS,
     HashTable,
-    connected_groups,
+    find_duplicates,
     fingerprint,
     near_pairs,
-    parse_image_list,
-    train_test_leaks,
-    was_seen,
+    own_first,
 )
 from dogbreed.data.plan import plan_dataset
 from dogbreed.data.raw import SourceImage
@@ -49,10 +46,10 @@ class Photos:
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
-        self.photos = [SourceImage(key, key.split("/")[0], key.split("/")[1]) for key in sorted(files)]
+        self.images = [SourceImage(key, key.split("/")[0], key.split("/")[1]) for key in sorted(files)]
 
     def read(self, photo: SourceImage) -> bytes:
-        return self.files[photo.key]
+        return self.files[photo.source_id]
 
 
 ORIGINAL = picture(0)
@@ -90,7 +87,7 @@ def test_photos_that_cannot_be_decoded_are_copies_only_as_files(pool: ThreadPool
 def test_workers_look_at_each_photo_once_whoever_of_them_is_killed(
     pool: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duplicate_search, "PHOTOS_PER_SHARD", 5)
+    monkeypatch.setattr(near_duplicates, "IMAGES_PER_SHARD", 5)
     files = {f"a/train/{seed:02}": encoded(picture(seed)) for seed in range(20)}
     source = Photos({**files, "a/train/19": encoded(picture(3))})
     plan, out, seen = plan_dataset(source, DatasetConfig(split="stratified")), LocalStore(tmp_path), list[str]()
@@ -98,15 +95,15 @@ def test_workers_look_at_each_photo_once_whoever_of_them_is_killed(
     def read(photo: SourceImage) -> bytes:
         if len(seen) == 10:
             raise ShutdownRequested
-        seen.append(photo.key)
-        return source.files[photo.key]
+        seen.append(photo.source_id)
+        return source.files[photo.source_id]
 
     monkeypatch.setattr(source, "read", read)
     with ThreadPoolExecutor(1) as one, pytest.raises(ShutdownRequested):
         find_duplicates(plan, out, one, index=1, workers=2)  # type: ignore[arg-type]
-    order = [photo.key for photo in plan.photos]
+    order = [photo.source_id for photo in plan.images]
     assert set(seen) == {*order[5:10], *order[15:]}, "every second part is the second worker's"
-    monkeypatch.setattr(source, "read", lambda photo: seen.append(photo.key) or source.files[photo.key])
+    monkeypatch.setattr(source, "read", lambda photo: seen.append(photo.source_id) or source.files[photo.source_id])
     found = find_duplicates(plan, out, pool, index=0, workers=2)
     assert found == [DuplicatePair("a/train/03", "a/train/19", "file")]
     assert sorted(seen) == sorted(order)
@@ -117,7 +114,7 @@ def test_workers_look_at_each_photo_once_whoever_of_them_is_killed(
 def test_workers_compare_each_photo_once_whoever_of_them_is_killed(
     pool: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duplicate_search, "ROWS_PER_PART", 5)
+    monkeypatch.setattr(near_duplicates, "ROWS_PER_PART", 5)
     files = {f"a/train/{seed:02}": encoded(picture(seed)) for seed in range(18)}
     source = Photos({**files, "a/train/18": b"no photo", "a/train/19": encoded(picture(3), quality=30)})
     plan, out, compared = plan_dataset(source, DatasetConfig(split="stratified")), LocalStore(tmp_path), list[range]()
@@ -128,12 +125,12 @@ def test_workers_compare_each_photo_once_whoever_of_them_is_killed(
         compared.append(rows)
         return near_pairs(hashes, rows, threads)
 
-    monkeypatch.setattr(duplicate_search, "near_pairs", compare)
+    monkeypatch.setattr(near_duplicates, "near_pairs", compare)
     with pytest.raises(ShutdownRequested):
         find_duplicates(plan, out, pool, index=1, workers=2)
     assert {rows.start for rows in compared} == {5, 15}, "every second part is the second worker's"
     monkeypatch.setattr(
-        duplicate_search,
+        near_duplicates,
         "near_pairs",
         lambda hashes, rows, threads: compared.append(rows) or near_pairs(hashes, rows, threads),
     )
@@ -150,20 +147,19 @@ def test_near_pairs_are_all_pairs_whatever_is_compared_at_a_time(
     words = np.random.default_rng(0).integers(0, 2**14, (2, 50), np.uint64)  # so short that many are near
     pairs = [(a, b) for a in range(50) for b in range(a + 1, 50)]
     differing = [[(int(hashes[a]) ^ int(hashes[b])).bit_count() for a, b in pairs] for hashes in words]
-    expected = {pair for pair, p, g in zip(pairs, *differing, strict=True) if p <= PERCEPTUAL and g <= GRADIENT}
+    expected = {
+        pair for pair, p, d in zip(pairs, *differing, strict=True) if p <= MAX_PHASH_BITS and d <= MAX_DHASH_BITS
+    }
     assert 100 < len(expected) < len(pairs)
     hashes = HashTable([f"{number:02}" for number in range(50)], *words)
     found = [pair for part in (range(20), range(20, 50)) for pair in near_pairs(hashes, part, pool)]
     assert sorted(found) == sorted((f"{a:02}", f"{b:02}") for a, b in expected)
 
 
-def test_copies_of_copies_are_one_group() -> None:
-    found = connected_groups(
-        [DuplicatePair("a", "b", "near"), DuplicatePair("b", "c", "near"), DuplicatePair("x", "y", "file")]
-    )
-    assert found == {"a": "a", "b": "a", "c": "a", "x": "x", "y": "x"}
-    assert connected_groups([]) == {}
-    assert train_test_leaks(found, {"c"}) == {"a", "b"}
+def test_a_worker_with_an_index_does_its_own_parts_first() -> None:
+    order = own_first(20, index=1, workers=3)
+    assert {number % 3 for number in order[:7]} == {1}
+    assert sorted(order) == sorted(own_first(20, None, 1)) == list(range(20))
 
 
 def plans(copies: list[DuplicatePair], **options: object) -> dict[str, str]:
@@ -171,18 +167,18 @@ def plans(copies: list[DuplicatePair], **options: object) -> dict[str, str]:
     keys = [
         f"{breed}/{part}/{n}" for breed in "abc" for part, count in (("train", 20), ("test", 10)) for n in range(count)
     ]
-    plan = plan_dataset(Photos(dict.fromkeys(keys, b"")), DatasetConfig(**options), copies)  # type: ignore[arg-type]
-    return {photo.key: split for split, photos in plan.shards for photo in photos}
+    plan = plan_dataset(Photos(dict.fromkeys(keys, b"")), DatasetConfig(**options)).with_duplicates(copies)  # type: ignore[arg-type]
+    return {photo.source_id: split for split, photos in plan.shards for photo in photos}
 
 
 def test_train_copies_of_published_test_photos_are_dropped_and_counted() -> None:
     copies = [DuplicatePair("a/test/3", "a/train/5", "near"), DuplicatePair("a/train/5", "b/train/7", "near")]
     source = Photos(dict.fromkeys(plans([]), b""))
-    plan = plan_dataset(source, DatasetConfig(), copies)
-    kept = {photo.key for photo in plan.photos}
-    assert {"a/train/5", "b/train/7"} == {photo.key for photo in source.photos} - kept
-    assert plan.excluded == {"duplicates of test images": 2}
-    assert plan.duplicates == tuple(copies)
+    plan = plan_dataset(source, DatasetConfig()).with_duplicates(copies)
+    kept = {photo.source_id for photo in plan.images}
+    assert {"a/train/5", "b/train/7"} == {photo.source_id for photo in source.images} - kept
+    assert plan.empty_manifest.excluded == {"duplicates of test images": 2}
+    assert plan.empty_manifest.duplicates == tuple(copies)
 
 
 def test_a_published_validation_part_is_kept_clean_too() -> None:
@@ -192,9 +188,9 @@ def test_a_published_validation_part_is_kept_clean_too() -> None:
         DuplicatePair("a/test/1", "a/train/1", "near"),
         DuplicatePair("a/train/1", "a/validation/1", "near"),
     ]
-    plan = plan_dataset(Photos(files), DatasetConfig(), copies)
-    assert set(files) - {photo.key for photo in plan.photos} == {"a/train/0", "a/train/1", "a/validation/1"}
-    assert plan.excluded == {"duplicates of test images": 2, "duplicates of validation images": 1}
+    plan = plan_dataset(Photos(files), DatasetConfig()).with_duplicates(copies)
+    assert set(files) - {photo.source_id for photo in plan.images} == {"a/train/0", "a/train/1", "a/validation/1"}
+    assert plan.empty_manifest.excluded == {"duplicates of test images": 2, "duplicates of validation images": 1}
 
 
 def test_leaks_can_be_kept() -> None:
@@ -227,23 +223,3 @@ def test_drawn_dogs_are_no_copies_of_one_another(
     source: StanfordDogs, pool: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
     assert find_copies(source, tmp_path, pool) == []
-
-
-def test_a_list_of_imagenet_photos_is_read_with_folders_extensions_and_numbers() -> None:
-    listing = b"n01440764/n01440764_10026 1\nn02085620_7.JPEG\r\n/data/train/n02085620/n02085620_8.JPEG\n\xff\n"
-    assert parse_image_list(listing) == {"n01440764_10026", "n02085620_7", "n02085620_8"}
-    assert was_seen("n02085620-Chihuahua/n02085620_7#1", parse_image_list(listing))
-    assert was_seen("n02085620-Chihuahua/n02085620_7", parse_image_list(listing))
-    assert not was_seen("n02085620-Chihuahua/n02085620_9", parse_image_list(listing))
-
-
-def test_a_list_may_name_whole_breeds() -> None:
-    names = parse_image_list(b"n02085620-Chihuahua\r\nn02085936\nn02086240_3\n")
-    assert names == {"n02085620", "n02085936", "n02086240_3"}
-    assert was_seen("n02085620-Chihuahua/n02085620_9", names)
-    assert not was_seen("n02086240-Shih-Tzu/n02086240_9", names)
-
-
-def test_a_list_without_a_photo_of_imagenet_contradicts() -> None:
-    with pytest.raises(DataError, match="names no photo"):
-        parse_image_list(b"dog.jpg")

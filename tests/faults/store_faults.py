@@ -18,7 +18,7 @@ DENIED, SKEWED = refuse(403, "AccessDenied"), refuse(403, "RequestTimeTooSkewed"
 
 AGAIN, NETWORK = "run the same command again", "check AWS_ENDPOINT_URL_S3 and the network"
 CREDENTIALS, CLOCK = "check the credentials", "set this machine's clock by NTP"
-DELETE = "delete it|choose another prefix|write to another --out"
+DELETE = "delete it|choose another prefix|another --out"
 
 QUICK = Patience(attempts=2, seconds=1)
 ROUNDS = 4  # times that the store asks again when botocore has given up (dogbreed.core.storage.s3.again)

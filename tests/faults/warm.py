@@ -17,14 +17,12 @@ QUIET = {
 HEAVY = (
     "tensorflow",
     "mlflow.store.tracking.sqlalchemy_store",
-    "dogbreed.data.export",
-    "dogbreed.data.forecast",
-    "dogbreed.data.garbage",
-    "dogbreed.data.builder",
     "dogbreed.data.raw.stanford_dogs",
     "dogbreed.tracking.dataset_run",
     "dogbreed.serving.batch_predict",
     "dogbreed.workflows.preflight",
+    "dogbreed.workflows.preprocess",
+    "dogbreed.workflows.predict",
     "dogbreed.workflows.train",
 )
 

@@ -17,20 +17,18 @@ from dogbreed.core.storage import LocalStore
 from dogbreed.data import images
 from dogbreed.data.boxes import Box
 from dogbreed.data.config import DatasetConfig
-from dogbreed.data.duplicate_search import find_duplicates
 from dogbreed.data.examples import Example, read_shard, write_shard
-from dogbreed.data.export import to_image_folder
+from dogbreed.data.maintenance import to_image_folder
 from dogbreed.data.manifest import (
     DuplicatePair,
     Manifest,
     QuarantinedImage,
     Shard,
-    ShardResult,
     Split,
-    commit_shard,
     config_id,
     load_manifest,
 )
+from dogbreed.data.near_duplicates import find_duplicates
 from dogbreed.data.plan import ShardPlan, plan_dataset
 from dogbreed.data.raw import SourceImage
 from dogbreed.data.raw.archive_index import ArchiveIndex, build_index
@@ -38,7 +36,8 @@ from dogbreed.data.raw.cifar import LAYOUTS, Cifar
 from dogbreed.data.raw.download import write_index
 from dogbreed.data.raw.image_folder import ImageFolder
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
-from dogbreed.data.sharded_work import part_key
+from dogbreed.data.shard_files import commit_shard
+from dogbreed.data.sharded_work import ShardResult, part_key
 from dogbreed.data.splits import hash_order
 from tests.golden.images import BLOCKS, DARKER
 from tests.golden.literals import assert_json, assert_text, read_literal
@@ -62,14 +61,14 @@ class FixedSource:
     def __init__(self, files: dict[str, bytes] | None = None) -> None:
         self._files = files or {}
         names = [f"{breed}/{breed.partition('-')[0]}_{n}" for breed in BREEDS for n in range(20)]
-        self.photos: Sequence[SourceImage] = [
+        self.images: Sequence[SourceImage] = [
             SourceImage(key, key.split("/")[0], "test" if n % 20 >= 12 else "train") for n, key in enumerate(names)
         ]
         if files:
-            self.photos = [SourceImage(key, "n02085620-Chihuahua", "train") for key in files]
+            self.images = [SourceImage(key, "n02085620-Chihuahua", "train") for key in files]
 
     def read(self, photo: SourceImage) -> bytes:
-        return self._files[photo.key]
+        return self._files[photo.source_id]
 
 
 def shard(digit: str, records: int) -> Shard:
@@ -171,7 +170,7 @@ def test_hashes(raw: LocalStore, photos: LocalStore) -> None:
 
 def planned(plan: ShardPlan) -> list[list[str]]:
     """Return split and photos of each shard, without the folders of the breeds."""
-    return [[split, " ".join(photo.key.split("/")[1] for photo in photos)] for split, photos in plan.shards]
+    return [[split, " ".join(photo.source_id.split("/")[1] for photo in photos)] for split, photos in plan.shards]
 
 
 def test_splits_and_shards() -> None:
@@ -182,7 +181,9 @@ def test_splits_and_shards() -> None:
         "stratified": DatasetConfig(split="stratified", shards=4),
         "three of a breed": DatasetConfig(per_class=3),
     }
-    plans = {name: planned(plan_dataset(FixedSource(), options, copies)) for name, options in asked.items()}
+    plans = {
+        name: planned(plan_dataset(FixedSource(), options).with_duplicates(copies)) for name, options in asked.items()
+    }
     assert_json("splits.json", plans)
 
 
@@ -239,7 +240,7 @@ def photos(tmp_path: Path) -> LocalStore:
 
 
 def test_names_of_photos_in_folders(photos: LocalStore) -> None:
-    assert [(photo.key, photo.breed, photo.split) for photo in ImageFolder(photos).photos] == [
+    assert [(photo.source_id, photo.class_name, photo.split) for photo in ImageFolder(photos).images] == [
         ("test/pug/2.png", "pug", "test"),
         ("train/pug/1.jpg", "pug", "train"),
     ]
@@ -251,7 +252,7 @@ def test_names_of_cifar_photos(tmp_path: Path) -> None:
     store.put(LAYOUTS["cifar100"].archive, packed)
     source = Cifar(store, "cifar100")
     assert source.digest == hashlib.sha256(packed).hexdigest()
-    assert [(photo.key, photo.breed, photo.split) for photo in source.photos[9:11]] == [
+    assert [(photo.source_id, photo.class_name, photo.split) for photo in source.images[9:11]] == [
         ("train.bin/00009", "class9", "train"),
         ("test.bin/00000", "class0", "test"),
     ]

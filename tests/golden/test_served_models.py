@@ -76,7 +76,7 @@ def asked(tmp_path: Path, kind: str) -> BatchPredictPlan:
     for key, data in PHOTOS.items():
         store.commit(key, data)
     listed = tuple((key, len(data)) for key, data in sorted(PHOTOS.items()))
-    return BatchPredictPlan(store, listed, Sure(), METADATA, "d" * 64, kind, 256)
+    return batch_predict.make_plan(store, listed, Sure(), METADATA, "d" * 64, kind, 256)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -117,12 +117,12 @@ def test_hashes(tmp_path: Path) -> None:
     other = {"tta": "flip", "compare_with": "whole", "imagenet_baseline": "imagenet"}
     found = {
         "model": classifier.fingerprint(tmp_path / "model"),
-        "prediction, photos": prediction.source_digest,
+        "prediction, photos": prediction.empty_manifest.source_digest,
         "prediction, configuration": prediction.config_id,
         "evaluation": evaluation(plain),
         "evaluation, mirrored and compared": evaluation(other),
         "evaluation, by part": evaluation(plain, frozenset({"n02085620_7", "n02086240"})),
     }
     assert_json("served-model-hashes.json", found)
-    assert prediction.config == {"model_sha256": "d" * 64, "format": "parquet", "images_per_shard": 256}
-    assert prediction.shards == [("images", sorted(PHOTOS))]
+    assert prediction.empty_manifest.config == {"model_sha256": "d" * 64, "format": "parquet", "images_per_shard": 256}
+    assert prediction.shards == (("images", sorted(PHOTOS)),)

@@ -35,7 +35,7 @@ def ten_breeds(preprocess: Callable[..., Manifest | None], tmp_path_factory: pyt
         for name, data in draw_archives(SyntheticConfig(classes=10, per_class=22)).items():
             (raw / name).write_bytes(data)
     source = StanfordDogs(LocalStore(raw))
-    breeds = tuple(sorted({photo.key.partition("/")[0] for photo in source.photos})[:10])
+    breeds = tuple(sorted({photo.source_id.partition("/")[0] for photo in source.images})[:10])
     preprocess(source, out, size=224, per_class=11, classes=tuple(name.partition("-")[2] for name in breeds))
     return out
 

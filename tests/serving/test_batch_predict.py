@@ -56,8 +56,8 @@ def predict(photos: LocalStore, model: Path, pool: ThreadPoolExecutor) -> Predic
     """What jobs.predict does."""
 
     def run(out: Store, kind: str = "jsonl", shards: int = 2, index: int | None = None, workers: int = 1) -> Any:
-        asked = batch_predict.plan(photos, model, kind, shards, pool)
-        if manifest := load_if_complete(asked, out, batch_predict.FORMAT):
+        asked = batch_predict.plan_predictions(photos, model, kind, shards, pool)
+        if manifest := load_if_complete(asked, out):
             return manifest
         list(batch_predict.write_rows(asked, assign_shards(asked, index, workers), out, pool))
         return batch_predict.finalize(asked, out)
@@ -157,9 +157,9 @@ def test_other_photos_another_model_or_kind_need_another_place(
     other = small_model()
     other.set_weights([weights + 1 for weights in other.get_weights()])
     classifier.save(other, classifier.ModelMetadata(CLASSES, SIZE, "squash", "digest"), tmp_path / "other")
-    asked = batch_predict.plan(photos, tmp_path / "other", "jsonl", 2, pool)
+    asked = batch_predict.plan_predictions(photos, tmp_path / "other", "jsonl", 2, pool)
     with pytest.raises(DataError, match="choose another --out"):
-        load_if_complete(asked, out, batch_predict.FORMAT)
+        load_if_complete(asked, out)
     photos.put("d.jpg", PHOTOS["c.jpg"])
     with pytest.raises(DataError, match="choose another --out"):
         predict(out)
@@ -172,14 +172,14 @@ def test_a_dataset_is_no_place_for_rows_and_rows_are_no_dataset(
         predict(LocalStore(dataset))
     out = LocalStore(tmp_path / "out")
     predict(out)
-    with pytest.raises(DataError, match="has format predictions 1, this version reads 2"):
+    with pytest.raises(DataError, match="predictions 3"):
         load_manifest(out)
 
 
 def test_a_place_without_photos_is_said(tmp_path: Path, model: Path, pool: ThreadPoolExecutor) -> None:
     empty = LocalStore(tmp_path / "empty")
     with pytest.raises(NotFound, match=r"holds no \.jpg"):
-        batch_predict.plan(empty, model, "csv", None, pool)
+        batch_predict.plan_predictions(empty, model, "csv", None, pool)
 
 
 def test_mlflow_has_one_run_with_rows_errors_and_rate(

@@ -1,4 +1,4 @@
-"""Where photos come from: each source lists its photos with boxes and official split, and reads them."""
+"""Sources of raw images: each lists its images with boxes and published split, and reads them."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,28 +10,28 @@ from dogbreed.data.boxes import Box
 
 @dataclass(frozen=True)
 class SourceImage:
-    """A photo as its source describes it, before anybody has decoded it."""
+    """An image as its source describes it, before it is read."""
 
-    key: str  # <breed folder>/<file name without extension>
-    breed: str  # <synset>-<Breed>
-    split: str | None  # the official one: train, validation or test
-    boxes: tuple[Box, ...] = ()  # none: the whole photo is used
-    invalid_reason: str | None = None  # why it goes to the quarantine without being read
+    source_id: str  # unique in the source, for example <class folder>/<file name without extension>
+    class_name: str  # for example <WordNet id>-<breed>
+    split: str | None  # the published one: train, validation or test
+    boxes: tuple[Box, ...] = ()  # none: the whole image is used
+    invalid_reason: str | None = None  # why it is quarantined without being read
 
     @property
     def filename(self) -> str:
-        """The last part of the key."""
-        return self.key.rpartition("/")[2]
+        """The last part of the source id."""
+        return self.source_id.rpartition("/")[2]
 
 
 class Source(Protocol):
-    """A set of photos with a digest of everything that they are made of."""
+    """A set of images with a digest of everything that they are made of."""
 
     digest: str
-    photos: list[SourceImage]
+    images: list[SourceImage]
 
     def read(self, image: SourceImage) -> bytes:
-        """Return the encoded photo; CorruptData when it is not what the index says."""
+        """Return the encoded image; CorruptData if it differs from the source's index."""
 
 
 def open_source(name: str, raw: Store) -> Source:

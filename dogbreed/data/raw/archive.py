@@ -1,4 +1,4 @@
-"""Index of an uncompressed tar in a store: where each member lies, and the hash of it and of the whole."""
+"""Index of an uncompressed tar in a store: offset and SHA-256 of each member, SHA-256 of the whole."""
 
 import hashlib
 import io
@@ -12,8 +12,8 @@ from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import CorruptData, NotFound
 from dogbreed.core.storage import Store
 
-END = 1024  # bytes: a whole tar ends with two empty 512-byte blocks
-MEMBER_LIMIT = 64 << 20  # bytes; the largest published photo has 8.4 million pixels
+END = 1024  # bytes: a complete tar ends with two empty 512-byte blocks
+MEMBER_LIMIT = 64 << 20  # bytes; the largest published image has 8.4 million pixels
 HEADER_LIMIT = 64 << 10  # bytes of all headers of one member: its own, long names, PAX records
 
 log = logging.getLogger(__name__)
@@ -50,8 +50,12 @@ class Archive:
 def index(store: Store, key: str, visit: Callable[[str, bytes], None] | None = None) -> Archive:
     """Stream a tar once and return its index; `visit(name, content)` sees each regular file.
 
-    Nothing is extracted. CorruptData for a tar that is not whole: tarfile takes a cut at a header and a stray empty
-    block for a clean end, so the closing blocks are asked for and nothing but zeros may follow them.
+    Nothing is extracted. tarfile accepts a cut at a header or a stray empty block as a clean end, so the closing blocks
+    are required, and nothing but zeros may follow them.
+
+    Raises:
+        NotFound: there is no such archive.
+        CorruptData: the tar is incomplete or damaged.
     """
     try:
         opened = store.open(key)
@@ -75,10 +79,13 @@ def index(store: Store, key: str, visit: Callable[[str, bytes], None] | None = N
 def read_files(
     stream: "TarStream", limit: int, wanted: Callable[[str], bool] = lambda name: True
 ) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    """Yield each regular file that is wanted with its content, then read on to the stream's end.
+    """Yield each regular file that is wanted with its content, then read to the end of the stream.
 
-    Links and devices are logged and ignored. tarfile.ReadError for a member of more than `limit` bytes, before any of
-    them is read or skipped, for headers that make tarfile fall, recurse or allocate, and for a tar that is not whole.
+    Links and devices are logged and ignored.
+
+    Raises:
+        tarfile.ReadError: a member has more than `limit` bytes (raised before any of them is read or skipped), headers
+            that make tarfile fail, recurse or allocate, or an incomplete tar.
     """
     try:
         with tarfile.open(fileobj=stream, mode="r:") as tar:
@@ -86,7 +93,7 @@ def read_files(
                 stream.end_header()
                 _check_size(member, tar.offset - member.offset_data, limit)
                 if not (member.isreg() or member.isdir()):
-                    log.warning("ignored %r: a link, a device or of a type of its own", member.name)
+                    log.warning("ignored %r: not a regular file", member.name)
                 elif member.isreg() and wanted(member.name):
                     stream.seek(member.offset_data)
                     yield member, stream.read_content(member.size)
@@ -102,10 +109,10 @@ def _check_size(member: tarfile.TarInfo, skipped: int, limit: int) -> None:
 
 
 class TarStream(io.RawIOBase):
-    """The file that tarfile reads headers from: forward only, few bytes a member, all that passes hashed and counted.
+    """The file from which tarfile reads headers: forward only, few bytes a member, everything hashed and counted.
 
-    tarfile believes any length that a header claims. The limit is here because which of its methods parses a header
-    differs between patch releases, while `read` and `seek` of the file it is given stay.
+    tarfile trusts any length in a header. The limit is enforced here because the method of tarfile that parses a header
+    differs between patch releases, while `read` and `seek` of the file that it is given stay the same.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -127,7 +134,7 @@ class TarStream(io.RawIOBase):
         self._allowed = HEADER_LIMIT
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Read on to an offset, or to the end if that comes first."""
+        """Read up to an offset, or to the end if that comes first."""
         if offset < self.count:
             raise tarfile.ReadError(f"a header at byte {self.count} leads back to {offset}")
         while self.count < offset and self._take(min(offset - self.count, 1 << 20)):
@@ -142,7 +149,7 @@ class TarStream(io.RawIOBase):
         return content
 
     def read_rest(self, end: int) -> None:
-        """Read on to the end; tarfile.ReadError unless two empty blocks and only zeros follow the last member."""
+        """Read to the end; tarfile.ReadError unless two empty blocks and only zeros follow the last member."""
         while self._take(1 << 20):
             pass
         if self.filled > end:

@@ -1,4 +1,4 @@
-"""members.json beside the archives: their hashes, and where each photo lies in images.tar."""
+"""members.json beside the archives: their hashes, and the offset of each image in images.tar."""
 
 from dataclasses import dataclass
 
@@ -19,13 +19,13 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class ArchiveIndex:
-    """What members.json holds: the three archives, images.tar with its members."""
+    """The content of members.json: the three archives, images.tar with its members."""
 
     archives: dict[str, Archive]
 
     @property
     def published(self) -> bool:
-        """Whether these are the archives that were published."""
+        """Whether these are the published archives."""
         return all(same_archive(self.archives[name], PUBLISHED[name]) for name in ARCHIVES)
 
     def to_json(self) -> bytes:
@@ -54,14 +54,15 @@ def same_archive(archive: Archive, other: Archive) -> bool:
 
 
 def build_index(raw: Store) -> ArchiveIndex:
-    """Return the listing of the archives that are at `raw`, after reading all of them."""
+    """Read the archives at `raw` and return their index."""
     return ArchiveIndex({name: index(raw, name) for name in ARCHIVES})
 
 
 def load_index(raw: Store) -> ArchiveIndex | None:
-    """Return the listing that jobs.fetch left at `raw`, None where it left none.
+    """Return the index that jobs.fetch wrote to `raw`, None if there is none.
 
-    CorruptData when it cannot be read or an archive has another length than it says.
+    Raises:
+        CorruptData: the index cannot be read, or an archive has another length than in it.
     """
     if raw.size(MEMBERS) is None:
         return None
@@ -70,10 +71,10 @@ def load_index(raw: Store) -> ArchiveIndex | None:
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptData(f"{raw.uri_of(MEMBERS)} is damaged ({error!r}); delete it and run jobs.fetch") from error
     for name, archive in archive_index.archives.items():
-        found = raw.size(name)
-        if found is not None and found != archive.bytes:
+        size = raw.size(name)
+        if size is not None and size != archive.bytes:
             raise CorruptData(
-                f"{raw.uri_of(name)} has {found} bytes, {MEMBERS} says {archive.bytes}; "
+                f"{raw.uri_of(name)} has {size} bytes, {archive.bytes} in {MEMBERS}; "
                 "delete whichever is wrong and run jobs.fetch"
             )
     return archive_index

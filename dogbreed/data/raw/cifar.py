@@ -29,7 +29,7 @@ LIMIT = 512 << 20  # bytes of one member, unpacked; the largest published one ha
 
 @dataclass(frozen=True)
 class Layout:
-    """What one of the archives holds: files of train and test, the file of names, and the label that is used."""
+    """The content of one of the archives: files of train and test, the file of class names, and the label in use."""
 
     archive: str
     train: tuple[str, ...]
@@ -51,7 +51,7 @@ LAYOUTS = {
 
 
 class Cifar:
-    """The pictures of one binary archive under `raw`; see dogbreed.data.raw.Source."""
+    """The images of one binary archive below `raw`; see dogbreed.data.raw.Source."""
 
     def __init__(self, raw: Store, name: str) -> None:
         self._layout = LAYOUTS[name]
@@ -63,7 +63,7 @@ class Cifar:
         self.digest = sha256_hex(packed)
         self._files = self._unpack(packed)
         classes = self._files[self._layout.names].decode("ascii", "replace").split()
-        self.photos = [photo for file, split in self._parts() for photo in self._records(file, split, classes)]
+        self.images = [image for file, split in self._parts() for image in self._records(file, split, classes)]
 
     def _parts(self) -> Iterator[tuple[str, str]]:
         yield from ((file, TRAIN) for file in self._layout.train)
@@ -95,7 +95,7 @@ class Cifar:
         yield from (SourceImage(f"{file}/{n:05}", classes[label], split) for n, label in enumerate(labels))
 
     def read(self, image: SourceImage) -> bytes:
-        file, number = image.key.split("/")
+        file, number = image.source_id.split("/")
         start = int(number) * (self._layout.labels + PIXELS) + self._layout.labels
         planes = np.frombuffer(self._files[file], np.uint8, PIXELS, start).reshape(3, SIDE, SIDE)
         buffer = io.BytesIO()

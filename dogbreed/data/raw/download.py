@@ -1,10 +1,10 @@
-"""From the publisher, a mirror or a folder to the raw prefix: resumed, checked, indexed."""
+"""Archives from the publisher, a mirror or a folder to the raw prefix: resumable, verified, indexed."""
 
 import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import requests
 import tenacity
@@ -27,23 +27,23 @@ from dogbreed.data.raw.archive_index import ARCHIVES, IMAGES, MEMBERS, PUBLISHED
 from dogbreed.data.synthetic.archives import SyntheticConfig, draw_archives
 
 PUBLISHER = "http://vision.stanford.edu/aditya86/ImageNetDogs"
-BLOCK = 64 << 10  # bytes a read: what a broken connection loses at most
+BLOCK = 64 << 10  # bytes a read: the most that a broken connection loses
 TIMEOUT = (10, 60)  # seconds to connect, and between two reads
 
 log = logging.getLogger(__name__)
 
 
 def synthesize(raw: Store, config: SyntheticConfig) -> None:
-    """Draw the archives of sketches into `raw`; DataError when other archives are there."""
+    """Generate archives of synthetic images at `raw`; DataError if other archives are there."""
     for name, content in draw_archives(config).items():
         raw.commit(name, content)
 
 
 def fetch(raw: Store, origin: str | None, scratch: Path | None, other_checksums: bool) -> None:
-    """Bring the three archives from a URL, folder or bucket to `raw`, whole and with their published SHA-256.
+    """Copy the three archives from a URL, folder or bucket to `raw`, complete and with their published SHA-256.
 
-    An archive that is there already is not fetched again. `other_checksums` accepts any whole tar. Half
-    downloads are kept in `scratch`, by origin, and go on with the next call.
+    An archive that exists is not fetched again. `other_checksums` accepts any complete tar. Partial downloads are kept
+    in `scratch`, by origin, and continued by the next call.
     """
     origin = (origin or PUBLISHER).rstrip("/")
     scratch = (scratch or Path(tempfile.gettempdir()) / "dogbreed-fetch") / sha256_hex(origin.encode())[:16]
@@ -59,10 +59,10 @@ def fetch(raw: Store, origin: str | None, scratch: Path | None, other_checksums:
 
 
 def _in_store(store: Store, name: str, scratch: Path) -> Path:
-    """Return the archive as a file: a folder's own, or a copy in `scratch`."""
+    """Return a local file of the archive: the one in a folder, or a copy in `scratch`."""
     size, path = store.size(name), store.local_path(name)
     if size is None:
-        raise NotFound(f"{store.uri_of(name)} does not exist; name where {', '.join(ARCHIVES)} lie with --from")
+        raise NotFound(f"{store.uri_of(name)} does not exist; give the place of {', '.join(ARCHIVES)} with --from")
     if path is None:
         scratch.mkdir(parents=True, exist_ok=True)
         path = scratch / name
@@ -73,19 +73,19 @@ def _in_store(store: Store, name: str, scratch: Path) -> Path:
 
 
 def _ingest(path: Path, raw: Store, other_checksums: bool, own: bool) -> None:
-    """Check an archive and put it; our `own` copy of it stays only where a later try can use it."""
+    """Verify an archive and write it to `raw`; our `own` copy is kept only if a later call can use it."""
     try:
-        found = index(LocalStore(path.parent), path.name)
+        archive = index(LocalStore(path.parent), path.name)
     except CorruptData:
         if own:
             path.unlink()
         raise
     if not other_checksums:
-        _require_published(found, path)
+        _require_published(archive, path)
     try:
         raw.put_file(path.name, path)
-    except AlreadyExists as error:  # by another fetch, or by a put whose answer was lost
-        if not same_archive(index(raw, path.name), found):
+    except AlreadyExists as error:  # by another fetch, or by a put whose reply was lost
+        if not same_archive(index(raw, path.name), archive):
             raise DataError(
                 f"{raw.uri_of(path.name)} is another archive; choose another --raw or delete it first"
             ) from error
@@ -93,11 +93,11 @@ def _ingest(path: Path, raw: Store, other_checksums: bool, own: bool) -> None:
         path.unlink()
 
 
-def _require_published(found: Archive, path: Path) -> None:
+def _require_published(archive: Archive, path: Path) -> None:
     expected = PUBLISHED[path.name]
-    if not same_archive(found, expected):
+    if not same_archive(archive, expected):
         raise CorruptData(
-            f"{path} has {found.bytes} bytes and SHA-256 {found.sha256}, published are {expected.bytes} and "
+            f"{path} has {archive.bytes} bytes and SHA-256 {archive.sha256}, published are {expected.bytes} and "
             f"{expected.sha256}; delete it and fetch again, or accept it with --allow-other-checksums"
         )
 
@@ -109,35 +109,37 @@ def _require_published(found: Archive, path: Path) -> None:
     reraise=True,
 )
 def _download(url: str, path: Path, reached: list[str]) -> Path:
-    """Download to `path`, going on where an earlier try stopped; `reached` collects what has answered."""
+    """Download to `path`, continuing a partial file; URLs that replied are added to `reached`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     have = path.stat().st_size if path.exists() else 0
     headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}  # a range of the file, not of its gzip
     try:
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as reply:
             reached.append(url)
-            if reply.status_code == 416:  # nothing is left beyond what we have
+            if reply.status_code == 416:  # the partial file is complete
                 return path
             _require_file(reply)
             _receive(reply, path, have if reply.status_code == 206 else 0)
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-        raise UsageError(f"{url} is no address ({error}); check --from") from error
+        raise UsageError(f"{url} is not a valid URL ({error}); check --from") from error
     except requests.RequestException as error:
         if reached:
-            raise RetryableError(f"lost {url} ({error}); run the same command again to go on") from error
+            raise RetryableError(
+                f"lost the connection to {url} ({error}); run the same command again to continue"
+            ) from error
         raise ServiceUnavailable(f"cannot reach {url} ({error}); check the network or --from") from error
     return path
 
 
 def _require_file(reply: requests.Response) -> None:
-    """Raise what a refusal means; RetryableError for those that pass."""
-    said = f"{reply.url}: {reply.status_code} {reply.reason}"
+    """Raise the error of a refused request; RetryableError for temporary ones."""
+    status = f"{reply.url}: {reply.status_code} {reply.reason}"
     if reply.status_code in (408, 429) or reply.status_code >= 500:
-        raise RetryableError(f"{said}; run the same command again")
+        raise RetryableError(f"{status}; run the same command again")
     if reply.status_code in (401, 407):
-        raise PermissionDenied(f"{said}; fetch from elsewhere with --from")
+        raise PermissionDenied(f"{status}; fetch from elsewhere with --from")
     if not reply.ok:
-        raise NotFound(f"{said}; check --from")
+        raise NotFound(f"{status}; check --from")
 
 
 def _receive(reply: requests.Response, path: Path, have: int) -> None:
@@ -150,14 +152,24 @@ def _receive(reply: requests.Response, path: Path, have: int) -> None:
             file.write(block)
         if announced and file.tell() != have + int(announced):
             raise RetryableError(
-                f"{path.name} broke off at {file.tell()} of {have + int(announced)} bytes; run the same command again"
+                f"the download of {path.name} ended at {file.tell()} of {have + int(announced)} bytes; "
+                "run the same command again"
             )
 
 
-def write_index(raw: Store, other_checksums: bool) -> dict[str, Any]:
-    """Put members.json beside the archives and return the job's summary.
+class FetchSummary(TypedDict):
+    """Summary of jobs.fetch."""
 
-    CorruptData when the archives are not the published ones, unless `other_checksums`.
+    raw: str
+    images: int
+    published: bool  # whether these are the published archives
+
+
+def write_index(raw: Store, other_checksums: bool) -> FetchSummary:
+    """Write members.json beside the archives and return the job's summary.
+
+    Raises:
+        CorruptData: the archives are not the published ones, and `other_checksums` is false.
     """
     present = load_index(raw)
     archive_index = present or build_index(raw)

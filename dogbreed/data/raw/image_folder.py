@@ -1,4 +1,4 @@
-"""Photos as files: <breed>/<photo>, optionally below train/, validation/ and test/."""
+"""Images as files: <class>/<image>, optionally below train/, validation/ and test/."""
 
 import logging
 from collections.abc import Iterator
@@ -20,39 +20,41 @@ log = logging.getLogger(__name__)
 
 
 class ImageFolder:
-    """The photos below `raw`; see dogbreed.data.raw.Source.
+    """The images below `raw`; see dogbreed.data.raw.Source.
 
-    A photo's key is its path. The folder that holds it, or the first one below a split's, is its breed. There are no
-    boxes: the whole photo is used.
+    The source id of an image is its path. The top folder, or the one below a split's folder, is its class. There are no
+    boxes: whole images are used.
     """
 
     def __init__(self, raw: Store) -> None:
         self._raw = raw
         keys = [key for key in raw.list() if PurePosixPath(key).suffix.lower() in SUFFIXES and "/" in key]
         if not keys:
-            raise NotFound(f"{raw.uri} holds no <breed>/<photo>.jpg or .png; check --raw")
+            raise NotFound(f"{raw.uri} holds no <class>/<image>.jpg or .png; check --raw")
         parts = {name for name in SPLITS if any(key.startswith(f"{name}/") for key in keys)}
-        self.photos = [image for key in keys if (image := _photo(key, parts if TRAIN in parts else set()))]
-        if len(self.photos) < len(keys):
-            log.warning("ignored %d photos outside <split>/<breed>/", len(keys) - len(self.photos))
+        self.images = [image for key in keys if (image := _source_image(key, parts if TRAIN in parts else set()))]
+        if len(self.images) < len(keys):
+            log.warning("ignored %d images outside <split>/<class>/", len(keys) - len(self.images))
         self._sha256 = dict(self._hashes())
         self.digest = canonical_json.digest(self._sha256)
 
     def _hashes(self) -> Iterator[tuple[str, str]]:
         with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(lambda photo: sha256_hex(self._raw.read(photo.key)), self.photos)
-            names = (photo.key for photo in self.photos)
-            yield from progress(zip(names, found, strict=True), "index", len(self.photos))
+            hashes = pool.map(lambda image: sha256_hex(self._raw.read(image.source_id)), self.images)
+            names = (image.source_id for image in self.images)
+            yield from progress(zip(names, hashes, strict=True), "index", len(self.images))
 
     def read(self, image: SourceImage) -> bytes:
-        data = self._raw.read(image.key)
-        if sha256_hex(data) != self._sha256[image.key]:
-            raise CorruptData(f"{self._raw.uri_of(image.key)} has changed since it was indexed; run the job again")
+        data = self._raw.read(image.source_id)
+        if sha256_hex(data) != self._sha256[image.source_id]:
+            raise CorruptData(
+                f"{self._raw.uri_of(image.source_id)} has changed since it was indexed; run the job again"
+            )
         return data
 
 
-def _photo(key: str, splits: set[str]) -> SourceImage | None:
-    """Return the photo behind a path, None for one that is in no breed's folder."""
+def _source_image(key: str, splits: set[str]) -> SourceImage | None:
+    """Return the image of a path, None if it is in no class folder."""
     first, *rest = key.split("/")
     if not splits:
         return SourceImage(key, first, None)

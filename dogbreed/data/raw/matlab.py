@@ -1,7 +1,7 @@
-"""MATLAB 5 files as lists.tar holds them: cells of strings and arrays of numbers.
+"""MATLAB 5 files like those in lists.tar: cells of strings and arrays of numbers.
 
-Format: https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf. scipy.io.loadmat believes what a file says of
-lengths: 2 of 60 lists with one wrong byte ended the process with a segmentation fault (scipy 1.17).
+Format: https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf. scipy.io.loadmat trusts the lengths
+in a file: 2 of 60 lists with one wrong byte ended the process with a segmentation fault (scipy 1.17).
 """
 
 import struct
@@ -20,7 +20,7 @@ TEXTS = {1: "ascii", 2: "ascii", 4: "utf-16-le", 16: "utf-8", 17: "utf-16-le"}
 
 
 def read_matlab(data: bytes) -> dict[str, list[str] | list[float]]:
-    """Return the cells of strings and the arrays of numbers by name; ValueError for what is damaged.
+    """Return the cells of strings and the arrays of numbers by name; ValueError for a damaged file.
 
     Variables of other kinds are left out.
     """
@@ -41,12 +41,12 @@ def read_matlab(data: bytes) -> dict[str, list[str] | list[float]]:
 def _unpacked(content: bytes) -> bytes:
     unpacker = zlib.decompressobj()
     try:
-        found = unpacker.decompress(content, LIMIT)
+        unpacked = unpacker.decompress(content, LIMIT)
     except zlib.error as error:
         raise ValueError(str(error)) from error
     if not unpacker.eof:
         raise ValueError(f"a variable that is cut or has more than {LIMIT} bytes")
-    return found
+    return unpacked
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -80,7 +80,7 @@ def _array(content: bytes) -> tuple[str, list[str] | list[float] | None]:
     else:
         return name.decode("ascii"), None
     if len(value) != count:
-        raise ValueError(f"an array of {count} values with {len(value)}")
+        raise ValueError(f"an array of shape {count} with {len(value)} values")
     return name.decode("ascii"), value
 
 
@@ -88,7 +88,7 @@ def _text(content: bytes) -> str:
     (_, flags), (_, shape), _, (kind, text) = _elements(content)
     if flags[:1] != bytes([CHAR]) or kind not in TEXTS:
         raise ValueError("a cell with something else than a string")
-    found = text.decode(TEXTS[kind])
-    if struct.pack("<ii", 1, len(found)) != shape:
-        raise ValueError("a string of another length than it says")
-    return found
+    string = text.decode(TEXTS[kind])
+    if struct.pack("<ii", 1, len(string)) != shape:
+        raise ValueError("a string whose length is not its shape")
+    return string

@@ -18,17 +18,17 @@ from dogbreed.data.raw.archive_index import ANNOTATION, IMAGES, LISTS, MEMBERS, 
 from dogbreed.data.raw.matlab import read_matlab
 from dogbreed.data.splits import TEST, TRAIN
 
-PHOTO = re.compile(r"Images/(?P<key>n\d{8}-[\w-]+/n\d{8}_\d+)\.jpg", re.ASCII)
+IMAGE = re.compile(r"Images/(?P<key>n\d{8}-[\w-]+/n\d{8}_\d+)\.jpg", re.ASCII)
 XML = re.compile(r"Annotation/(?P<key>n\d{8}-(?P<breed>[\w-]+)/n\d{8}_\d+)", re.ASCII)
 
 log = logging.getLogger(__name__)
 
 
 class StanfordDogs:
-    """The photos of the three archives under `raw`; see dogbreed.data.raw.Source.
+    """The images of the three archives below `raw`; see dogbreed.data.raw.Source.
 
-    Every key that the images, the annotations or the lists name becomes a Photo; one that lacks
-    its counterpart carries a problem instead of vanishing.
+    Every key that the images, the annotations or the lists name becomes a SourceImage; one that lacks its counterpart
+    gets an `invalid_reason`.
     """
 
     def __init__(self, raw: Store) -> None:
@@ -44,25 +44,25 @@ class StanfordDogs:
         self._members = _members(archives[IMAGES])
         self.digest = canonical_json.digest({name: archive.sha256 for name, archive in archives.items()})
         keys = sorted(self._members.keys() | boxes.keys() | official.keys())
-        self.photos = [self._photo(key, boxes.get(key), official) for key in keys]
+        self.images = [self._source_image(key, boxes.get(key), official) for key in keys]
 
-    def _photo(
+    def _source_image(
         self, key: str, boxes: tuple[Box, ...] | InvalidAnnotation | None, official: dict[str, str]
     ) -> SourceImage:
-        problem = None
+        invalid_reason = None
         if key not in self._members:
-            problem = "no photo in images.tar"
+            invalid_reason = "no photo in images.tar"
         elif boxes is None:
-            problem = "no annotation"
+            invalid_reason = "no annotation"
         elif isinstance(boxes, InvalidAnnotation):
-            problem = str(boxes)
+            invalid_reason = str(boxes)
         elif official and key not in official:
-            problem = "in neither train_list nor test_list"
-        found = boxes if isinstance(boxes, tuple) else ()
-        return SourceImage(key, key.split("/")[0], official.get(key), found, problem)
+            invalid_reason = "in neither train_list nor test_list"
+        parsed = boxes if isinstance(boxes, tuple) else ()
+        return SourceImage(key, key.split("/")[0], official.get(key), parsed, invalid_reason)
 
     def read(self, image: SourceImage) -> bytes:
-        member = self._members[image.key]
+        member = self._members[image.source_id]
         data = self._raw.read_range(IMAGES, member.offset, member.size)
         if sha256_hex(data) != member.sha256:
             raise CorruptData(
@@ -73,7 +73,7 @@ class StanfordDogs:
 
 
 def _compare(raw: Store, archives: dict[str, Archive], archive_index: ArchiveIndex | None) -> None:
-    """Raise CorruptData when an archive that was read is not the one in members.json."""
+    """Raise CorruptData if an archive that was read is not the one in members.json."""
     for name, archive in archives.items():
         if archive_index and not same_archive(archive, archive_index.archives[name]):
             raise CorruptData(
@@ -85,11 +85,11 @@ def _compare(raw: Store, archives: dict[str, Archive], archive_index: ArchiveInd
 def _members(images: Archive) -> dict[str, Member]:
     members: dict[str, Member] = {}
     for member in images.members:
-        match = PHOTO.fullmatch(member.name)
+        match = IMAGE.fullmatch(member.name)
         if match is None:
-            log.warning("ignored %r: not a photo of the published layout", member.name)
+            log.warning("ignored %r: not an image of the published layout", member.name)
         elif members.setdefault(match["key"], member) is not member:
-            raise DataError(f"{member.name} stands twice in {IMAGES}; fetch the archive again")
+            raise DataError(f"{member.name} occurs twice in {IMAGES}; fetch the archive again")
     return members
 
 
@@ -99,7 +99,7 @@ def _read_xml(boxes: dict[str, tuple[Box, ...] | InvalidAnnotation], name: str, 
         log.warning("ignored %r: not an annotation of the published layout", name)
         return
     if match["key"] in boxes:
-        raise DataError(f"{name} stands twice in {ANNOTATION}; fetch the archive again")
+        raise DataError(f"{name} occurs twice in {ANNOTATION}; fetch the archive again")
     try:
         boxes[match["key"]] = parse_voc(xml, match["breed"])
     except InvalidAnnotation as error:
@@ -107,9 +107,10 @@ def _read_xml(boxes: dict[str, tuple[Box, ...] | InvalidAnnotation], name: str, 
 
 
 def _read_list(official: dict[str, str], name: str, mat: bytes) -> None:
-    """Enter the keys of train_list.mat and test_list.mat; file_list.mat is their union.
+    """Add the keys of train_list.mat and test_list.mat; file_list.mat is their union.
 
-    Raises DataError when a label stands for two breeds, or a breed for two labels.
+    Raises:
+        DataError: a label belongs to two breeds, or a breed to two labels.
     """
     split = {"train_list.mat": TRAIN, "test_list.mat": TEST}.get(PurePosixPath(name).name)
     if split is None:
@@ -124,4 +125,4 @@ def _read_list(official: dict[str, str], name: str, mat: bytes) -> None:
         raise DataError(f"the labels of {name} in {LISTS} contradict its file names; fetch the archive again")
     for key in keys:
         if official.setdefault(key, split) != split:
-            raise DataError(f"{key} stands in the train and in the test list")
+            raise DataError(f"{key} is in the train list and in the test list")

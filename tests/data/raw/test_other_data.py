@@ -26,9 +26,9 @@ def test_a_tree_of_breeds_has_photos_without_boxes_or_split(store: Store) -> Non
     store.put("Pug/notes.txt", b"")
     store.put("stray.jpg", b"")
     source = open_source("image-folder", store)
-    assert len(source.photos) == 32
-    assert {photo.breed for photo in source.photos} == {"Pug", "Collie"}
-    assert all(photo.split is None and photo.boxes == () and photo.invalid_reason is None for photo in source.photos)
+    assert len(source.images) == 32
+    assert {photo.class_name for photo in source.images} == {"Pug", "Collie"}
+    assert all(photo.split is None and photo.boxes == () and photo.invalid_reason is None for photo in source.images)
     plan = plan_dataset(source, DatasetConfig(split="stratified"))
     assert {split for split, _ in plan.shards} == {"train", "validation", "test"}
     with pytest.raises(DataError, match="use --split stratified"):
@@ -48,11 +48,11 @@ def test_the_splits_of_a_tree_are_kept(store: Store) -> None:
 
 def test_breeds_named_like_a_split_are_breeds(store: Store) -> None:
     write_tree(store, ["test/1.jpg", "collie/1.jpg"])
-    assert {photo.breed for photo in open_source("image-folder", store).photos} == {"test", "collie"}
+    assert {photo.class_name for photo in open_source("image-folder", store).images} == {"test", "collie"}
 
 
 def test_an_empty_tree_says_what_was_expected(store: Store) -> None:
-    with pytest.raises(NotFound, match=r"holds no <breed>/<photo>.jpg or .png"):
+    with pytest.raises(NotFound, match=r"check --raw"):
         open_source("image-folder", store)
 
 
@@ -62,7 +62,7 @@ def test_a_photo_that_changes_after_it_was_indexed_is_damage(tmp_path: Path) -> 
     source = open_source("image-folder", store)
     (tmp_path / "a/1.jpg").write_bytes(b"other")
     with pytest.raises(CorruptData, match="has changed"):
-        source.read(source.photos[0])
+        source.read(source.images[0])
 
 
 def test_the_digest_of_a_tree_is_that_of_its_files(tmp_path: Path) -> None:
@@ -79,13 +79,13 @@ def test_the_digest_of_a_tree_is_that_of_its_files(tmp_path: Path) -> None:
 def test_a_binary_archive_gives_exact_pixels_labels_and_split(name: str, store: Store) -> None:
     store.put(LAYOUTS[name].archive, cifar_archive(name, per_class=2))
     source = open_source(name, store)
-    tests = [photo for photo in source.photos if photo.split == "test"]
-    assert len(source.photos) == 10 * 2 * (len(LAYOUTS[name].train) + 1)
+    tests = [photo for photo in source.images if photo.split == "test"]
+    assert len(source.images) == 10 * 2 * (len(LAYOUTS[name].train) + 1)
     assert len(tests) == 20
     for photo in tests:
         pixels = np.asarray(images.decode(source.read(photo)))
         assert pixels.shape == (32, 32, 3)
-        expected = colour(int(photo.breed.removeprefix("class")))
+        expected = colour(int(photo.class_name.removeprefix("class")))
         assert (pixels[16, 16] == expected).all(), photo
 
 

@@ -35,7 +35,7 @@ def _open(data: bytes, folder: Path) -> str:
     store = LocalStore(folder)
     store.put(LAYOUT.archive, data)
     source = Cifar(store, "cifar10")
-    return f"{ACCEPTED}: {sum(source.read(photo)[1:4] == b'PNG' for photo in source.photos)} photos"
+    return f"{ACCEPTED}: {sum(source.read(photo)[1:4] == b'PNG' for photo in source.images)} photos"
 
 
 def hostile_cifar() -> list[Item]:

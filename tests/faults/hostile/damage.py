@@ -43,7 +43,7 @@ def _damage_later(damaged: bytes, listed: bool, folder: Path) -> str:
     changed = whole.replace(original, damaged + bytes(len(original) - len(damaged)))
     (raw.root / "images.tar").write_bytes(changed)
     source = StanfordDogs(raw) if listed else source
-    photo = next(photo for photo in source.photos if photo.key == KEY)
+    photo = next(photo for photo in source.images if photo.source_id == KEY)
     return f"{ACCEPTED}: {images.decode(source.read(photo))!r}"
 
 
@@ -63,7 +63,7 @@ def _damage_before(damaged: bytes, folder: Path) -> str:
     (other.root / "images.tar").write_bytes(made.tar({**made.photos(), NAME: damaged}))
     source = StanfordDogs(other)
     assert source.digest != StanfordDogs(whole).digest, "the digest of the source does not tell the damage"
-    data = source.read(next(photo for photo in source.photos if photo.key == KEY))
+    data = source.read(next(photo for photo in source.images if photo.source_id == KEY))
     assert data == damaged
     pixels = np.asarray(images.decode(data))
     assert pixels.ndim == 3, pixels.shape

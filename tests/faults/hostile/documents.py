@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from dogbreed.core.storage import LocalStore
 from dogbreed.data import builder as product
 from dogbreed.data.config import DatasetConfig
-from dogbreed.data.duplicate_search import find_duplicates
-from dogbreed.data.manifest import MANIFEST, cache_shards, load_manifest
+from dogbreed.data.manifest import MANIFEST, load_manifest
+from dogbreed.data.near_duplicates import find_duplicates
 from dogbreed.data.plan import plan_dataset
 from dogbreed.data.raw.archive_index import MEMBERS, build_index
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
+from dogbreed.data.shard_files import cache_shards
 from tests.faults.hostile import made
 from tests.faults.hostile.shards import committed
 from tests.faults.hostile.verdict import ACCEPTED, Item
@@ -98,7 +99,7 @@ def _finish(key: str, data: bytes, folder: Path) -> str:
     (out.root / key).write_bytes(data)
     plan = plan_dataset(_source(), DatasetConfig(size=32))
     with ThreadPoolExecutor(1) as pool:
-        plan = plan_dataset(plan.source, plan.config, find_duplicates(plan, out, pool))
+        plan = plan.with_duplicates(find_duplicates(plan, out, pool))
     found = product.finalize(plan, out, max_quarantined=1)
     assert found is not None
     return f"{ACCEPTED}: {'the same as before' if found == good else 'with another meaning'}"
@@ -115,8 +116,8 @@ def _members(data: bytes, folder: Path) -> str:
     good = StanfordDogs(raw)
     raw.put(MEMBERS, data)
     found = StanfordDogs(raw)
-    same = (found.digest, found.photos) == (good.digest, good.photos)
-    same = same and [found.read(photo) for photo in found.photos] == [good.read(photo) for photo in good.photos]
+    same = (found.digest, found.images) == (good.digest, good.images)
+    same = same and [found.read(photo) for photo in found.images] == [good.read(photo) for photo in good.images]
     return f"{ACCEPTED}: {'the same as before' if same else 'with another meaning'}"
 
 

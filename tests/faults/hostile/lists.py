@@ -22,7 +22,7 @@ LEGAL = "accepted: 8 usable, splits as before"  # in annotation_list, in padding
 
 def _open(mat: bytes, folder: Path) -> str:
     outcome = open_source(folder, lists=made.tar({**made.lists(), NAME: mat}))
-    photos = {photo.key: photo.split for photo in StanfordDogs(LocalStore(folder / "deep" / "raw")).photos}
+    photos = {photo.source_id: photo.split for photo in StanfordDogs(LocalStore(folder / "deep" / "raw")).images}
     good = {key: "test" if key.endswith("_3") else "train" for key in made.KEYS}
     same = {photos.get(key) for key in made.KEYS if photos.get(key) != good[key]} <= {None}
     ending = f", splits {'as before' if photos == good else 'changed'}" if outcome.startswith(ACCEPTED) else ""

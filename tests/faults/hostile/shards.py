@@ -12,11 +12,12 @@ from moto.server import ThreadedMotoServer
 
 from dogbreed.core.errors import DogbreedError
 from dogbreed.core.storage import LocalStore, S3Store, Store
-from dogbreed.data.manifest import cache_shards, load_manifest, read_verified
+from dogbreed.data.manifest import load_manifest
+from dogbreed.data.shard_files import cache_shards, read_verified
 from tests.faults.hostile import made, preprocess
 from tests.faults.hostile.verdict import ACCEPTED, Item
 
-REFUSED = "refused 65: .* is not what manifest.json says; delete it and run jobs.preprocess again"
+REFUSED = "refused 65: .* differs from manifest.json; delete it and run jobs.preprocess again"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -127,7 +128,7 @@ def mutated_shards() -> list[Item]:
     for number, (name, mutate) in enumerate(MUTATIONS.items()):
         items.append(Item(f"{name}, folder", partial(_open, mutate, None), REFUSED))
         items.append(Item(f"{name}, bucket", partial(_open, mutate, f"hostile-{number}"), REFUSED))
-    return [*items, Item("jobs.train", _train, "refused 65: .* is not what manifest.json says; .*")]
+    return [*items, Item("jobs.train", _train, "refused 65: .* differs from manifest.json; .*")]
 
 
 def _train(folder: Path) -> str:

@@ -49,9 +49,9 @@ def open_source(folder: Path, **archives: bytes) -> str:
     before = sorted(folder.rglob("*"))
     with Ignored() as ignored:
         source = StanfordDogs(LocalStore(raw))
-    problems = Counter(photo.invalid_reason for photo in source.photos if photo.invalid_reason)
+    problems = Counter(photo.invalid_reason for photo in source.images if photo.invalid_reason)
     usable = 0
-    for photo in source.photos:
+    for photo in source.images:
         if not photo.invalid_reason:
             try:
                 images.decode(source.read(photo))
@@ -114,7 +114,7 @@ def additions(kind: Kind) -> Iterator[tuple[str, bytes, str]]:
     yield "long name that climbs", made.member(LONG, b"../" * 300 + b"x\0", b"L") + made.member("x", b"x"), ignored
     yield "name that is no UTF-8", made.member(b"Images/\xff\xfe.jpg", b"x"), ignored
     yield "name of two lines", made.member("Images/x\n12:00:00 ERROR forged", b"x"), ignored
-    yield "member twice", made.member(raw, kind.files()[kind.name]), "refused 65: .* stands twice in .*; fetch .* again"
+    yield "member twice", made.member(raw, kind.files()[kind.name]), "refused 65: .* occurs twice in .*; fetch .* again"
     yield "size of 3 GB", made.header(b"x", 3 << 30), DAMAGED
     yield "size of 2^80", made.header(b"x", base256(1 << 80)), DAMAGED
     yield "unknown type of 2^80 bytes", made.header(b"x", base256(1 << 80), b"Z"), DAMAGED  # tarfile skips for ever

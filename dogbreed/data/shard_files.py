@@ -1,0 +1,62 @@
+"""Shard files: written under their own SHA-256, verified whenever they are read, cached on local disk."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from dogbreed.core.canonical_json import sha256_hex
+from dogbreed.core.errors import CorruptData, EnvironmentUnsupported
+from dogbreed.core.log import progress
+from dogbreed.core.storage import LocalStore, Store
+from dogbreed.data.manifest import MANIFEST, Shard
+
+DOWNLOADS = 4  # shards at a time
+CACHE_LIMIT = 20 << 30  # bytes: forty times the whole dataset at 224 px, half of a small node's disk
+
+
+def commit_shard(store: Store, data: bytes, num_examples: int, suffix: str = "tfrecord") -> Shard:
+    """Write a shard under its own SHA-256 and return its entry."""
+    digest = sha256_hex(data)
+    shard = Shard(f"shards/{digest}.{suffix}", digest, len(data), num_examples)
+    store.commit(shard.key, data)
+    return shard
+
+
+def read_verified(store: Store, shard: Shard) -> bytes:
+    """Return a shard's bytes; CorruptData if they differ from the manifest."""
+    data = store.read(shard.key)
+    _verify(store.uri_of(shard.key), shard, data)
+    return data
+
+
+def cache_shards(store: Store, shards: Sequence[Shard], cache: Path, limit: int = CACHE_LIMIT) -> list[Path]:
+    """Return a verified local file for each shard: the file itself if `store` is a folder, else a copy in `cache`.
+
+    Raises:
+        EnvironmentUnsupported: the copies would have more than `limit` bytes.
+        CorruptData: a shard differs from the manifest.
+    """
+    needed = 0 if store.local_path("") else sum(shard.bytes for shard in shards)
+    if needed > limit:
+        raise EnvironmentUnsupported(
+            f"the shards at {store.uri} have {needed >> 20} MiB, the limit of the local cache is {limit >> 20} MiB; "
+            "preprocess at a smaller --size or with fewer images"
+        )
+    with ThreadPoolExecutor(DOWNLOADS) as pool:
+        paths = pool.map(lambda shard: _cache_shard(store, shard, cache), shards)
+        return list(progress(paths, "verify", len(shards), unit="shard"))
+
+
+def _cache_shard(store: Store, shard: Shard, cache: Path) -> Path:
+    own = store.local_path(shard.key)
+    path = own or cache / f"{shard.sha256}.tfrecord"
+    if own is None and not path.exists():
+        LocalStore(cache).commit(path.name, read_verified(store, shard))
+    else:
+        _verify(str(path), shard, path.read_bytes() if path.is_file() else b"")
+    return path
+
+
+def _verify(where: str, shard: Shard, data: bytes) -> None:
+    if len(data) != shard.bytes or sha256_hex(data) != shard.sha256:
+        raise CorruptData(f"{where} differs from {MANIFEST}; delete it and run jobs.preprocess again")

@@ -1,0 +1,76 @@
+"""jobs.predict: from a prefix of images and a model to committed rows and their MLflow run."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from dogbreed.core import resources
+from dogbreed.core.storage import Store
+from dogbreed.data.manifest import MANIFEST, Manifest
+from dogbreed.serving import batch_predict
+from dogbreed.serving.batch_predict import BatchPredictPlan, RowCounts
+from dogbreed.serving.row_writers import WRITERS
+from dogbreed.tracking import runs
+from dogbreed.workflows import preflight
+from dogbreed.workflows.sharded_build import BuildResult, IncompleteSummary, Worker, load_or_build
+
+
+class PredictSummary(RowCounts):
+    """Summary of complete predictions."""
+
+    out: str
+    manifest: str  # URI
+
+
+@dataclass(frozen=True)
+class PredictJob:
+    """What one worker is asked to do."""
+
+    model: str  # models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN/model or a folder
+    images: Store
+    out: Store
+    kind: str | None  # one of WRITERS; None: by the ending of `out`
+    shards: int | None  # approximate number of row files
+    worker: Worker
+    gpus: int | None  # that TensorFlow must see; None: those given to the container
+
+
+def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
+    """Build this worker's rows; once all are there, write the manifest and the MLflow run."""
+    preflight.before_job(job.images, job.out, gpus=job.gpus)
+    model = runs.resolve(job.model)
+    kind = job.kind or kind_from_ending(job.out.uri)
+    threads = resources.io_threads(local=job.images.local_path("") is not None)
+    with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch, resources.thread_pool(threads) as pool:
+        folder = runs.download(model, Path(scratch) / "model")
+        plan = batch_predict.plan_predictions(job.images, folder, kind, job.shards, pool)
+        result = _load_or_build(job, plan, pool)
+    if result.manifest is None:
+        return {"manifest": None, "out": job.out.uri}
+    params = {
+        "model": model,
+        "model_sha256": plan.empty_manifest.config["model_sha256"],
+        "images": job.images.uri,
+        "out": job.out.uri,
+        "format": kind,
+    }
+    batch_predict.log_predictions(result.manifest, params, result.images_per_second)
+    return {**batch_predict.counts(result.manifest), "out": job.out.uri, "manifest": job.out.uri_of(MANIFEST)}
+
+
+def _load_or_build(job: PredictJob, plan: BatchPredictPlan, pool: ThreadPoolExecutor) -> BuildResult:
+    def write_rows(plan: BatchPredictPlan, numbers: Sequence[int]) -> Iterator[int]:
+        return batch_predict.write_rows(plan, numbers, job.out, pool)
+
+    def finalize(plan: BatchPredictPlan) -> Manifest | None:
+        return batch_predict.finalize(plan, job.out)
+
+    return load_or_build(plan, job.out, job.worker, "predict", write_rows, finalize)
+
+
+def kind_from_ending(uri: str) -> str:
+    """Return the kind of file that the ending of a URI names, parquet if it names none."""
+    ending = uri.rpartition(".")[2]
+    return ending if ending in WRITERS else "parquet"

@@ -1,0 +1,94 @@
+"""jobs.preprocess: from a raw archive to a committed dataset and its MLflow run."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypedDict
+
+from dogbreed.core import resources
+from dogbreed.core.storage import Store
+from dogbreed.data import builder, maintenance
+from dogbreed.data.config import DatasetConfig
+from dogbreed.data.manifest import MANIFEST, Manifest, ManifestSummary
+from dogbreed.data.near_duplicates import find_duplicates
+from dogbreed.data.plan import ShardPlan, plan_dataset
+from dogbreed.data.raw import open_source
+from dogbreed.tracking import dataset_run
+from dogbreed.workflows import preflight
+from dogbreed.workflows.sharded_build import BuildResult, IncompleteSummary, Worker, load_or_build
+
+
+class PreprocessSummary(ManifestSummary):
+    """Summary of a complete dataset."""
+
+    manifest: str  # URI
+
+
+class GarbageSummary(TypedDict):
+    """Summary of --gc."""
+
+    out: str
+    deleted: int
+
+
+@dataclass(frozen=True)
+class PreprocessJob:
+    """What one worker is asked to do."""
+
+    source: str  # one of dogbreed.data.raw.SOURCES
+    raw: Store
+    out: Store
+    config: DatasetConfig
+    max_quarantined: float  # fraction of all images
+    worker: Worker
+    export: Store | None  # where the images also go, as folders of JPEG files
+
+
+def preprocess(job: PreprocessJob) -> PreprocessSummary | IncompleteSummary:
+    """Build this worker's shards; once all are there, write the manifest, the MLflow run and the export."""
+    plan = _check_and_plan(job)
+    with _thread_pool(job) as pool:
+        result = _load_or_build(job, plan, pool)
+        if result.manifest is None:
+            return {"manifest": None, "out": job.out.uri}
+        dataset_run.log_dataset(plan, result.manifest, job.out, result.images_per_second)
+        if job.export:
+            maintenance.to_image_folder(result.manifest, job.out, job.export, pool)
+    return {"manifest": job.out.uri_of(MANIFEST), **result.manifest.summary()}
+
+
+def dry_run(job: PreprocessJob) -> maintenance.Estimate:
+    """Estimate what `preprocess` would write and take; writes nothing."""
+    plan = _check_and_plan(job)
+    with _thread_pool(job) as pool:
+        return maintenance.estimate(plan, pool)
+
+
+def collect_garbage(out: Store) -> GarbageSummary:
+    """Delete what abandoned configurations wrote beside a complete dataset."""
+    preflight.before_job(out)
+    return {"out": out.uri, "deleted": len(maintenance.collect_garbage(out))}
+
+
+def _check_and_plan(job: PreprocessJob) -> ShardPlan:
+    with resources.no_gc():
+        preflight.before_job(job.raw, job.out)
+        return plan_dataset(open_source(job.source, job.raw), job.config)
+
+
+def _thread_pool(job: PreprocessJob) -> AbstractContextManager[ThreadPoolExecutor]:
+    return resources.thread_pool(resources.io_threads(local=job.raw.local_path("") is not None))
+
+
+def _load_or_build(job: PreprocessJob, plan: ShardPlan, pool: ThreadPoolExecutor) -> BuildResult:
+    def add_duplicates(plan: ShardPlan) -> ShardPlan:
+        return plan.with_duplicates(find_duplicates(plan, job.out, pool, job.worker.index, job.worker.count))
+
+    def write_shards(plan: ShardPlan, numbers: Sequence[int]) -> Iterator[int]:
+        return builder.write_shards(plan, numbers, job.out, pool)
+
+    def finalize(plan: ShardPlan) -> Manifest | None:
+        return builder.finalize(plan, job.out, job.max_quarantined)
+
+    return load_or_build(plan, job.out, job.worker, "preprocess", write_shards, finalize, add_duplicates)
