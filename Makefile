@@ -1,4 +1,4 @@
-# Everything that people run here; `make help` lists it.
+# Commands for development and operation; `make help` lists them.
 .DEFAULT_GOAL := help
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -7,33 +7,33 @@ DEMO_TRACKING := sqlite:///$(abspath $(DEMO))/mlflow.db
 LOCK := docker/requirements-dev.lock
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate --no-header --quiet $(UPGRADE)
 
-.PHONY: help setup demo test test-long faults check images e2e bare gpu bench ui lock clean \
+.PHONY: help setup demo test test-long faults check docs images e2e bare gpu bench ui lock clean \
 	k8s-secrets submit wait logs k8s-check e2e-k8s
 
-help:  ## list the targets
+help:  ## list all targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/ready  ## make .venv with all that jobs and tests need
+setup: .venv/ready  ## create .venv with the locked dependencies of jobs and tests
 
 .venv/ready: $(LOCK)
 	if command -v $(PYTHON) >/dev/null; then $(PYTHON) -m venv .venv; else python3 -m venv .venv; fi
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(LOCK)
 	touch $@
 
-demo: setup  ## the whole way on drawn photos: fetch, preprocess, train, evaluate (about two minutes)
+demo: setup  ## fetch, preprocess, train and evaluate on a synthetic dataset (about two minutes)
 	DEMO=$(DEMO) MLFLOW_TRACKING_URI=$(DEMO_TRACKING) BIN=$(BIN) jobs/demo.sh
 
-test: setup  ## the tests (about twelve minutes on two cores)
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder  # files with few tests are the long ones
+test: setup  ## run the tests (about twelve minutes on two cores)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder  # files with few tests take longest
 
-test-long: setup  ## the tests that take minutes each; with Chromium and its driver also MLflow's pages
+test-long: setup  ## run the tests that take minutes each; with Chromium and its driver also those of the web pages
 	$(BIN)/pytest -m long
 
-faults: setup  ## hostile archives, then kills at every store call and at random, writers, a failing store: tables
+faults: setup  ## fault injection: hostile files, kills, concurrent writers, store failures (hours); prints tables
 	$(BIN)/python -m tests.faults.hostile
 	$(BIN)/python -m tests.faults.table
 
-check: setup  ## style, types, import order, Dockerfiles, compose files, shell
+check: setup  ## run ruff, mypy, import-linter, hadolint, shellcheck and validate the compose files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -45,28 +45,32 @@ check: setup  ## style, types, import order, Dockerfiles, compose files, shell
 	$(BIN)/docker-compose --env-file .env.example -f docker-compose.yml -f docker-compose.gpu.yml config --quiet
 	$(BIN)/docker-compose --env-file .env.example -f docker-compose.yml -f docker-compose.s3.yml config --quiet
 
-images:  ## build the images of the jobs and of MLflow (BASE_IMAGE, CA_CERT, PIP_CONF: docker/build.sh)
+docs: setup  ## write docs/cli.md from the --help of each job, and update the module tables of docs/architecture.md
+	$(BIN)/python -m tests.support.cli_reference
+	$(BIN)/python -m tests.support.module_tables
+
+images:  ## build the container images of the jobs and of MLflow (BASE_IMAGE, CA_CERT, PIP_CONF: docker/build.sh)
 	docker/build.sh
 
-e2e: setup  ## images and compose for real: needs an engine; without a registry also root, mmdebstrap and Go
+e2e: setup  ## build the images and test the compose stack; needs a container engine (offline: root, mmdebstrap, Go)
 	tests/e2e/run.sh
 
-bare:  ## a fresh clone in a bare Debian: check, test, demo (SUITE=trixie: demo); needs root and mmdebstrap
+bare:  ## check, test and demo from a fresh clone in a bare Debian (SUITE=trixie: demo only); needs root, mmdebstrap
 	tests/e2e/bare.sh
 
-k8s-secrets:  ## draw the credentials of the Kubernetes stack, into files that git ignores
+k8s-secrets:  ## generate random credentials for the Kubernetes stack in files that git ignores
 	k8s/secrets.sh
 
 submit: setup  ## create a Kubernetes Job: JOB=train [ARGS='--recipe …'] [AFTER=preprocess] [WORKERS=4] [OVERLAY=local] [DRY_RUN=1]
 	@$(BIN)/python k8s/submit.py submit
 
-wait: setup  ## wait for the end of the newest Kubernetes Job of a kind, or of one by name: JOB=train
+wait: setup  ## wait until the newest Kubernetes Job of a kind, or the named one, has finished: JOB=train
 	@$(BIN)/python k8s/submit.py wait
 
-logs: setup  ## follow what its pods say: JOB=train
+logs: setup  ## follow the logs of its pods: JOB=train
 	@$(BIN)/python k8s/submit.py logs
 
-k8s-check: setup .venv-checkov/ready  ## Kubernetes manifests: render everything, schemas of 1.33 to the newest, meaning, checkov
+k8s-check: setup .venv-checkov/ready  ## render and validate the Kubernetes manifests (schemas from 1.33 on, tests, checkov)
 	$(BIN)/pytest -n auto --dist loadfile tests/k8s
 	$(BIN)/python -m tests.k8s.manifests build/k8s
 	.venv-checkov/bin/checkov --config-file k8s/checkov.yaml
@@ -76,14 +80,14 @@ k8s-check: setup .venv-checkov/ready  ## Kubernetes manifests: render everything
 	.venv-checkov/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
 	touch $@
 
-e2e-k8s: setup  ## the Kubernetes jobs in containers as their manifests say, or in the cluster of KUBECONFIG
+e2e-k8s: setup  ## run the Kubernetes Jobs in containers, or in the cluster of KUBECONFIG
 	if [ -n "$$KUBECONFIG" ]; then $(BIN)/pytest -m e2e -v --timeout 3600 tests/e2e/test_kubernetes.py; \
 	else tests/e2e/run.sh -k kubernetes; fi
 
-gpu: setup  ## what a GPU does for training: devices, precisions, photos/s; "not run" without one
+gpu: setup  ## benchmark training on a GPU: devices, precisions, images/s; prints "not run" without one
 	$(BIN)/python -m bench.gpu
 
-bench: setup  ## ratios against named peers: preprocessing, input, store, memory, fit, checkpoints, precision (RAW, PHOTOS: archives)
+bench: setup  ## benchmark against other tools: preprocessing, input, store, memory, fit, checkpoints, precision (RAW, PHOTOS: archives)
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.preprocess $(if $(PHOTOS),--raw $(PHOTOS))
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.input $(if $(PHOTOS),--raw $(PHOTOS))
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.store $(if $(RAW),--raw $(RAW))
@@ -92,16 +96,16 @@ bench: setup  ## ratios against named peers: preprocessing, input, store, memory
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.checkpoint
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.precision
 
-ui: setup  ## the runs of MLFLOW_TRACKING_URI, by default the demo's, at http://localhost:5000
+ui: setup  ## start the MLflow UI for MLFLOW_TRACKING_URI, by default the demo's, at http://localhost:5000
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --port 5000 \
 		--backend-store-uri $(or $(MLFLOW_TRACKING_URI),$(DEMO_TRACKING))
 
-lock:  ## renew the locks from pyproject.toml (needs uv; UPGRADE=--upgrade takes newer versions)
+lock:  ## update the lock files from pyproject.toml (needs uv; UPGRADE=--upgrade for newer versions)
 	$(COMPILE) pyproject.toml --group dev -o $(LOCK)
 	$(COMPILE) pyproject.toml --constraint $(LOCK) --no-emit-package tensorflow -o docker/requirements-jobs.lock
 	$(COMPILE) --group mlflow-server --constraint $(LOCK) -o docker/requirements-mlflow.lock
 	$(COMPILE) --group checkov -o docker/requirements-checkov.lock
 	$(COMPILE) --group cudnn --no-deps -o docker/requirements-cudnn.lock
 
-clean:  ## remove .venv, the demo and caches
+clean:  ## remove .venv, demo and caches
 	rm -rf .venv .venv-checkov $(DEMO) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -85,7 +85,7 @@ def name_of_job(context: click.Context, option: click.Parameter, name: str | Non
 
 
 gpus_option = click.option(
-    "--gpus", type=click.IntRange(0), help="GPUs that TensorFlow must see.  [default: those given to the container]"
+    "--gpus", type=click.IntRange(0), help="GPUs that TensorFlow must find.  [default: those given to the container]"
 )
 
 

@@ -18,9 +18,9 @@ from jobs._cli import gpus_option, job, uri_option
 @uri_option("--data", "Dataset made by jobs.preprocess", required=True)
 @click.option("--split", default="test", help="Split to evaluate: test, validation or train.")
 @uri_option(
-    "--pretraining-list", "List of the images behind pretrained weights, like ILSVRC's train_cls.txt: scores by subset"
+    "--pretraining-list", "List of the images used in pretraining, like ILSVRC's train_cls.txt: adds scores by subset"
 )
-@uri_option("--compare-with", "Another dataset of the same images, or whole: this one's whole images")
+@uri_option("--compare-with", "Other dataset of the same images, or whole: this dataset's uncropped images")
 @click.option(
     "--imagenet-baseline",
     metavar="imagenet|URI",
@@ -30,13 +30,13 @@ from jobs._cli import gpus_option, job, uri_option
     "--tta",
     type=click.Choice(TTA),
     default=TTA[0],
-    help="Test-time augmentation: flip is the mean over each image and its mirror image, in twice the time.",
+    help="Test-time augmentation: flip averages over each image and its mirror image and takes twice as long.",
 )
-@click.option("--promote", is_flag=True, help="Make the model champion if it is better than the present one on test.")
+@click.option("--promote", is_flag=True, help="Make it champion if test top-1 is above the champion's 95 % interval.")
 @click.option("--force", is_flag=True, help="With --promote: skip the score comparison (the model must still load).")
-@click.option("--batch-size", type=click.IntRange(1), default=64, help="Images at a time.")
+@click.option("--batch-size", type=click.IntRange(1), default=64, help="Images per batch.")
 @gpus_option
-@click.option("--restart", is_flag=True, help="Evaluate again although this model's run on this split is finished.")
+@click.option("--restart", is_flag=True, help="Evaluate again even if a finished run exists.")
 def main(promote: bool, force: bool, **options: Any) -> Mapping[str, object]:
     """Evaluate a model on a split and log metrics, figures and a report to MLflow. Idempotent."""
     from dogbreed.workflows import evaluate

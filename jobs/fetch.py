@@ -17,9 +17,9 @@ from jobs._cli import field_option, job, uri_option
     "--source",
     type=click.Choice(DOWNLOADABLE),
     default=DOWNLOADABLE[0],
-    help="What to fetch; synthetic images are generated.",
+    help="Dataset to download; synthetic images are generated.",
 )
-@uri_option("--raw", "Where the archives go", required=True)
+@uri_option("--raw", "Where the archives are written", required=True)
 @click.option(
     "--from",
     "origin",
@@ -29,7 +29,7 @@ from jobs._cli import field_option, job, uri_option
 )
 @click.option("--scratch", type=click.Path(path_type=Path), help="Directory for partial downloads.  [default: in /tmp]")
 @click.option(
-    "--allow-other-checksums", is_flag=True, help="Accept archives that are not the published ones; recorded."
+    "--allow-other-checksums", is_flag=True, help="Accept archives other than the published ones and record that."
 )
 @field_option(SyntheticConfig, "classes", help="Synthetic images: number of classes.")
 @field_option(SyntheticConfig, "per_class", help="Synthetic images: images of each class.")
@@ -37,7 +37,7 @@ from jobs._cli import field_option, job, uri_option
 @click.option(
     "--weights",
     metavar="LIST",
-    help="Bring Keras' ImageNet weights of these models to --raw/weights, nothing else: mobilenetv2,resnet50 ...",
+    help="Only download the ImageNet weights of these Keras models to --raw/weights: mobilenetv2,resnet50 ...",
 )
 def main(**options: Any) -> Mapping[str, Any]:
     """Download the raw archives to --raw and index them. Existing files are not replaced."""

@@ -17,11 +17,11 @@ from jobs._cli import gpus_option, job, uri_option, worker_index_option, workers
     default="models:/dogbreed@champion",
     help="models:/dogbreed@ALIAS, models:/dogbreed/VERSION, runs:/RUN/model or a folder.",
 )
-@uri_option("--images", "Where the images are, .jpg or .png, at any depth", required=True)
-@uri_option("--out", "Where the rows go", required=True)
+@uri_option("--images", "Where the images are (.jpg or .png, at any depth)", required=True)
+@uri_option("--out", "Where the prediction rows are written", required=True)
 @click.option(
     "--format", "kind", type=click.Choice(list(WRITERS)), envvar="DOGBREED_PREDICT_FORMAT",
-    help="What the rows are written as.  [default: the ending of --out, or parquet]",
+    help="File format of the rows.  [default: the suffix of --out, or parquet]",
 )  # fmt: skip
 @click.option("--shards", type=click.IntRange(1), help="Approximate number of row files.  [default: 256 images each]")
 @worker_index_option

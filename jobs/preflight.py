@@ -8,7 +8,7 @@ from jobs._cli import gpus_option, job, uri_option
 
 
 @job("preflight")
-@uri_option("--store", "A prefix that the jobs will write to", required=True)
+@uri_option("--store", "A prefix that the jobs write to", required=True)
 @gpus_option
 @click.option("--memory", type=click.FloatRange(0), default=2.0, help="Memory that the jobs will need, in GiB.")
 def main(store: str, gpus: int | None, memory: float) -> Mapping[str, object]:

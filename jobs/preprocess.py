@@ -18,24 +18,24 @@ from jobs._cli import field_option, job, uri_option, worker_index_option, worker
 @job("preprocess")
 @click.option("--source", type=click.Choice(SOURCES), default=SOURCES[0], help="What the raw archive holds.")
 @uri_option("--raw", "Where images.tar, annotation.tar and lists.tar are", required=True)
-@uri_option("--out", "Where the dataset goes", required=True)
-@field_option(DatasetConfig, "size", help="Shorter side of a crop in pixels; nothing is ever enlarged.")
+@uri_option("--out", "Where the dataset is written", required=True)
+@field_option(DatasetConfig, "size", help="Shorter side of a crop in pixels; images are never enlarged.")
 @field_option(DatasetConfig, "crop", CROPS, help="Crop to the box now, never, or later inside tf.data (defer).")
 @field_option(DatasetConfig, "margin", help="Added on each side of a box, as a fraction of its width and height.")
 @field_option(DatasetConfig, "objects", OBJECTS, help="Which bounding box to use when an image has several.")
-@field_option(DatasetConfig, "resample", RESAMPLES, help="Resampling: Lanczos, or OpenCV's area, faster and softer.")
+@field_option(DatasetConfig, "resample", RESAMPLES, help="Resampling: Lanczos, or OpenCV's area (faster, softer).")
 @field_option(DatasetConfig, "resize_mode", RESIZE_MODES, help="Keep a crop's aspect ratio, or squash it to a square.")
 @field_option(DatasetConfig, "split", SPLIT_MODES, help="The published test list, or 20 % of each class.")
 @field_option(DatasetConfig, "seed", help="Seed of the splits; validation is 10 % of what is not test.")
 @click.option("--keep-duplicates", is_flag=True, help="Keep duplicates of test images in train and validation.")
 @click.option("--classes", default="", help="Only these classes, separated by commas; all when empty.")
-@click.option("--per-class", type=int, help="At most so many images of a class in train and in test.")
+@click.option("--per-class", type=int, help="At most this many images per class in train and in test.")
 @click.option("--shards", type=int, help="Approximate number of shards.  [default: 512 images each]")
 @click.option(
     "--max-quarantined",
     type=click.FloatRange(0, 1),
     default=0.001,
-    help="Fraction of unusable images that is tolerated.",
+    help="Highest accepted fraction of unusable images.",
 )
 @click.option(
     "--dry-run", is_flag=True, help="Print the estimated shards, images, size, time and memory; write nothing."

@@ -32,7 +32,7 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
 )
 @click.option("--seed", type=SEED, default=0, help="Seed of weights, order and augmentation.")
 @click.option(
-    "--seeds", metavar="LIST", callback=_seeds, help="Train once with each, for example 0,1,2; gives mean and range."
+    "--seeds", metavar="LIST", callback=_seeds, help="Train once per seed, for example 0,1,2; reports mean and range."
 )
 @click.option(
     "--set",
@@ -40,7 +40,7 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
     multiple=True,
     metavar="KEY=VALUE",
     envvar="DOGBREED_TRAIN_SET",
-    help="Change any field of the recipe; in the variable, settings are separated by spaces.",
+    help="Change any field of the recipe; in the environment variable, separate settings by spaces.",
 )
 @click.option(
     "--cache",
@@ -50,7 +50,7 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option(
     "--weights",
     metavar="none|imagenet|URI",
-    help="What the model begins with; other than none, a new head is trained on it and then its upper part. URI: a "
+    help="Initial weights. Anything but none fine-tunes: first a new head, then the upper part of the body. URI: a "
     "folder or prefix with MODEL.weights.h5 (jobs.fetch --weights), a file .h5 or .keras, models:/... or runs:/...  "
     "[default: the recipe's, none]",
 )
@@ -60,32 +60,32 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
     metavar="NAME",
     default="auto",
     help="single (one device), mirrored (all GPUs of this machine), multiworker (several processes, named by TF_CONFIG "
-    "or DOGBREED_WORKERS), or auto: what this machine and the environment call for.",
+    "or DOGBREED_WORKERS), or auto: chosen from this machine and the environment.",
 )
-@click.option("--deterministic", is_flag=True, help="Bit-for-bit repeatable, slower.")
+@click.option("--deterministic", is_flag=True, help="Bit-for-bit reproducible on a CPU; slower.")
 @uri_option(
-    "--checkpoints", "Where a stopped training is kept, by job key.  [default: checkpoints, beside the dataset]"
+    "--checkpoints", "Folder of checkpoints, one subfolder per job key.  [default: checkpoints, beside the dataset]"
 )
 @click.option(
     "--checkpoint-every",
     default="1m",
     metavar="STEPS|TIME",
-    help="A checkpoint after so many batches (200) or so much time (90s, 5m, 1h), and when training is stopped.",
+    help="Interval between checkpoints: steps (200) or time (90s, 5m, 1h). One is also written on SIGTERM and Ctrl-C.",
 )
 @click.option(
     "--log-every",
     metavar="STEPS",
     type=click.IntRange(0),
     default=0,
-    help="Log loss and accuracy of the last steps (step_loss, step_top1, ...) every so many steps; 0: of epochs only.",
+    help="Log step_loss, step_top1, step_top5 and step_learning_rate every so many steps; 0: epoch metrics only.",
 )
-@click.option("--restart", is_flag=True, help="Train from the first step although this job key is done or has begun.")
+@click.option("--restart", is_flag=True, help="Start at step 0 even if this job key is finished or has checkpoints.")
 @click.option(
     "--list-models",
     is_flag=True,
     is_eager=True,
     callback=standalone_flag,
-    help="Only show every model that a recipe can name, its parameters, multiply-adds and source.",
+    help="Print all models that a recipe can name, with parameters, multiply-adds and source, and exit.",
 )
 def main(**options: Any) -> Mapping[str, object]:
     """Train a recipe on a preprocessed dataset and register the model as `candidate`."""

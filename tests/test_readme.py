@@ -43,13 +43,3 @@ def test_every_make_target_in_the_docs_exists() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", TEXT, re.MULTILINE))
     assert {"demo", "ui", "test", "check", "e2e", "images", "gpu"} <= named <= targets
-
-
-def test_every_file_of_the_tree_in_the_readme_exists() -> None:
-    tree = (ROOT / "README.md").read_text().split("```")[-2]
-    folder = ""
-    for line in tree.strip().splitlines():
-        name = line.split("  ")[0] or line.strip().split("  ")[0]
-        folder = name if not line.startswith(" ") else folder
-        path = ROOT / (folder if not line.startswith(" ") else f"{folder}{name.strip()}")
-        assert path.exists(), f"{path.relative_to(ROOT)} is in the README's tree only"
