@@ -30,8 +30,8 @@ test-long: setup  ## run the tests that take minutes each; with Chromium and its
 	$(BIN)/pytest -m long
 
 faults: setup  ## fault injection: hostile files, kills, concurrent writers, store failures (hours); prints tables
-	$(BIN)/python -m tests.faults.hostile
-	$(BIN)/python -m tests.faults.table
+	$(BIN)/python -m tests.support.hostile
+	$(BIN)/python -m tests.support.faults.table
 
 check: setup  ## run ruff, mypy, import-linter, hadolint, shellcheck and validate the compose files
 	$(BIN)/ruff check .
@@ -72,7 +72,7 @@ logs: setup  ## follow the logs of its pods: JOB=train
 
 k8s-check: setup .venv-checkov/ready  ## render and validate the Kubernetes manifests (schemas from 1.33 on, tests, checkov)
 	$(BIN)/pytest -n auto --dist loadfile tests/k8s
-	$(BIN)/python -m tests.k8s.manifests build/k8s
+	$(BIN)/python -m tests.support.kubernetes.manifests build/k8s
 	.venv-checkov/bin/checkov --config-file k8s/checkov.yaml
 
 .venv-checkov/ready: docker/requirements-checkov.lock

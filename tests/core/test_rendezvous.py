@@ -12,7 +12,7 @@ import pytest
 from dogbreed.core import rendezvous
 from dogbreed.core.errors import RetryableError, UsageError
 from dogbreed.core.rendezvous import ClusterSpec
-from tests.faults.servers import free_port
+from tests.support.servers import free_port
 
 
 def hosts(workers: int) -> tuple[str, ...]:

@@ -1,46 +1,21 @@
 """The compose files without an engine: what they promise to people and to the other files."""
 
 import importlib
-import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-COMPOSE = Path(sys.executable).with_name("docker-compose")
+from tests.support.compose import COMPOSE, ROOT, config, services
+
 JOBS = ("fetch", "preprocess", "train", "evaluate", "preflight")
 SERVERS = ("object-store", "postgres", "mlflow")
 # what compose does not hand on: a fixed share of the work, because replicas have no index
 NOT_HERE = {"DOGBREED_PREPROCESS_WORKERS", "JOB_COMPLETION_INDEX"}
-
-
-@cache
-def config(*files: str, **environment: str) -> dict[str, Any]:
-    """Return what Docker Compose itself makes of the files; it checks them against its schema first."""
-    options = [word for file in files or ("docker-compose.yml",) for word in ("-f", file)]
-    done = subprocess.run(
-        [str(COMPOSE), *options, "--env-file", "/dev/null", "--profile", "tools", "config", "--format", "json"],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    parsed: dict[str, Any] = json.loads(done.stdout)
-    return parsed
-
-
-def services(**environment: str) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = config(**environment)["services"]
-    return found
 
 
 @pytest.mark.parametrize("job", JOBS)

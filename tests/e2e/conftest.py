@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.stack import Stack
+from tests.support.e2e.stack import Stack
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from bench.jobs import job
-from tests.e2e.cluster import Cluster, kubectl
-from tests.e2e.executor import Ended, Executor
-from tests.e2e.stack import CANARIES, ROOT, Stack
-from tests.k8s.manifests import Manifests
-from tests.k8s.test_submit import rendered
+from tests.support.e2e.cluster import Cluster, kubectl
+from tests.support.e2e.executor import Ended, Executor
+from tests.support.e2e.stack import CANARIES, ROOT, Stack
+from tests.support.kubernetes.manifests import Manifests
+from tests.support.kubernetes.submit import rendered
 
 pytestmark = pytest.mark.e2e
 

@@ -14,7 +14,7 @@ import mlflow
 import pytest
 import requests
 
-from tests.e2e.stack import CANARIES, DOCKER, ROOT, Stack, docker, eventually
+from tests.support.e2e.stack import CANARIES, DOCKER, ROOT, Stack, docker, eventually
 
 pytestmark = pytest.mark.e2e
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import CANARIES, DOCKER, ROOT, Stack, docker
+from tests.support.e2e.stack import CANARIES, DOCKER, ROOT, Stack, docker
 
 pytestmark = pytest.mark.e2e
 

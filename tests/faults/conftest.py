@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.servers import aws_variables
-from tests.faults.sites import BucketSite, FolderSite
+from tests.support.faults.preprocess_sites import BucketSite, FolderSite
+from tests.support.servers import aws_variables
 
 
 @pytest.fixture(scope="session")

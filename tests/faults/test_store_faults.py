@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.faults import store_faults
-from tests.faults.sites import BucketSite, FolderSite
+from tests.support.faults import store_faults
+from tests.support.faults.preprocess_sites import BucketSite, FolderSite
 
 pytestmark = pytest.mark.timeout(900)  # many processes a test, slow on a busy machine; each attempt has its own limit
 

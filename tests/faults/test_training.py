@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.faults import mlflow_outages, training_kills
-from tests.faults.mlflow_outages import Outage
-from tests.faults.training_site import TrainingSite
+from tests.support.faults import mlflow_outages, training_kills
+from tests.support.faults.mlflow_outages import Outage
+from tests.support.faults.training_site import TrainingSite
 
 pytestmark = pytest.mark.timeout(900)  # many processes a test, slow on a busy machine; each attempt has its own limit
 
@@ -16,14 +16,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> TrainingSite:
     return TrainingSite(tmp_path_factory.mktemp("training"))
 
 
-def test_killed_five_times_a_training_ends_as_one_that_was_not(site: TrainingSite) -> None:
-    row = training_kills.at_steps(site, training_kills.random_steps(5, 12, SEED), chain=5)
+@pytest.mark.parametrize("times", [3, pytest.param(5, marks=pytest.mark.long)])
+def test_killed_several_times_a_training_ends_as_one_that_was_not(site: TrainingSite, times: int) -> None:
+    row = training_kills.at_steps(site, training_kills.random_steps(times, 12, SEED), chain=times)
     assert row.problems == []
     assert row.seen["steps done twice"] > 0
 
 
-def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(site: TrainingSite) -> None:
-    assert training_kills.in_checkpoints(site, training_kills.checkpoint_calls(site, 2, SEED)).problems == []
+@pytest.mark.parametrize("count", [1, pytest.param(3, marks=pytest.mark.long)])
+def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(site: TrainingSite, count: int) -> None:
+    assert training_kills.in_checkpoints(site, training_kills.checkpoint_calls(site, count, SEED)).problems == []
 
 
 def test_a_damaged_checkpoint_costs_one_interval(site: TrainingSite) -> None:

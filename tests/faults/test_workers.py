@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.faults.attempt import KILLED, Outcome
-from tests.faults.job import Kill
-from tests.faults.workers import TOTAL, Team
+from tests.support.attempt import KILLED, Outcome
+from tests.support.faults.worker_team import TOTAL, Team
+from tests.support.watched_job import Kill
 
 STOPPED, LOST = 143, 75
 LOST_WITHIN = 60.0  # seconds from the end of a worker to the end of the others

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from dogbreed.core import errors
 from dogbreed.core.errors import DogbreedError, ShutdownRequested
 from jobs import _cli
-from tests.golden.literals import assert_json, assert_text
+from tests.support.golden.literals import assert_json, assert_text
 
 JOBS = ("fetch", "preprocess", "train", "evaluate", "predict", "compare", "preflight")
 

@@ -14,7 +14,7 @@ from dogbreed.evaluation.subsets import score_subsets
 from dogbreed.tracking.leaderboard import reproduce_command
 from dogbreed.tracking.runs import flatten_params
 from dogbreed.training.recipes import recipe_for_weights
-from tests.golden.literals import assert_json, assert_text, read_literal
+from tests.support.golden.literals import assert_json, assert_text, read_literal
 
 KEYS = tuple(f"n02085620-Chihuahua/n02085620_{number}" for number in range(4))
 PROBABILITIES = np.array([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5], [0.125, 0.875]], np.float32)

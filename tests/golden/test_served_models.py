@@ -18,8 +18,8 @@ from dogbreed.serving.batch_predict import BatchPredictPlan
 from dogbreed.serving.classifier import COLUMNS, REQUIREMENTS, SIGNATURE, ModelMetadata
 from dogbreed.serving.row_writers import WRITERS
 from dogbreed.workflows.evaluate import evaluation_key
-from tests.golden.images import BLOCKS
-from tests.golden.literals import assert_json, assert_text, read_literal
+from tests.support.golden.images import BLOCKS
+from tests.support.golden.literals import assert_json, assert_text, read_literal
 
 CLASSES = ("n02085620-Chihuahua", "n02086240-Shih-Tzu", "n02088466-black-and-tan_coonhound", "my_own", "e", "f")
 METADATA = ModelMetadata(CLASSES, 8, "squash", "0" * 64)

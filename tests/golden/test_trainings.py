@@ -24,7 +24,7 @@ from dogbreed.training.recipe import apply_overrides, job_key
 from dogbreed.training.recipes import RECIPES, get_recipe, recipe_for_weights
 from dogbreed.training.resource_usage import ResourceUsage
 from dogbreed.training.state import TrainState
-from tests.golden.literals import assert_json, assert_text, read_json, read_literal
+from tests.support.golden.literals import assert_json, assert_text, read_json, read_literal
 
 CONTENT = "0123456789abcdef"  # the default job key of what is trained
 STATE = TrainState(

@@ -7,8 +7,8 @@ import pytest
 
 from dogbreed.data.manifest import MANIFEST
 from dogbreed.serving import classifier
-from tests.faults.prediction_site import SIZE, small_model
-from tests.serving.test_classifier import encoded, flat
+from tests.support.encoded_images import encoded, flat
+from tests.support.small_model import SIZE, small_model
 from tests.support.warm_job import run
 
 OLD, PRESENT = 2, 3  # formats of datasets

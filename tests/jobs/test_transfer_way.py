@@ -7,8 +7,8 @@ import keras
 import mlflow
 import pytest
 
-from tests.golden.literals import assert_json
-from tests.golden.runs import describe_run, describe_summary
+from tests.support.golden.literals import assert_json
+from tests.support.golden.runs import describe_run, describe_summary
 from tests.support.warm_job import job
 
 pytestmark = pytest.mark.timeout(900)  # six jobs beside other tests

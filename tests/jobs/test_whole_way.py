@@ -12,9 +12,9 @@ import mlflow
 import pandas
 import pytest
 
-from tests.faults.servers import mlflow_server
-from tests.golden.literals import assert_json
-from tests.golden.runs import describe_model, describe_run, describe_summary, first_line
+from tests.support.golden.literals import assert_json
+from tests.support.golden.runs import describe_model, describe_run, describe_summary, first_line
+from tests.support.servers import mlflow_server
 from tests.support.warm_job import job as run_job
 
 ROOT = Path(__file__).parents[2]

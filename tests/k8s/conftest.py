@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.k8s.manifests import Manifests
+from tests.support.kubernetes.manifests import Manifests
 
 
 @pytest.fixture(scope="session")

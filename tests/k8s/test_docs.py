@@ -8,9 +8,19 @@ from functools import cache
 
 import pytest
 
-from tests.k8s.manifests import JOBS, KUBECTL, OVERLAYS, ROOT, Manifests, Object, containers, of_kind, pod
-from tests.k8s.test_jobs import module, options
-from tests.k8s.test_submit import rendered
+from tests.support.kubernetes.job_options import module, options
+from tests.support.kubernetes.manifests import (
+    JOBS,
+    KUBECTL,
+    OVERLAYS,
+    ROOT,
+    Manifests,
+    Object,
+    containers,
+    of_kind,
+    pod,
+)
+from tests.support.kubernetes.submit import rendered
 
 TEXT = (ROOT / "docs" / "kubernetes.md").read_text()
 README = (ROOT / "README.md").read_text().split("## On Kubernetes")[1].split("\n## ")[0]

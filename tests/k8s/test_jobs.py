@@ -1,12 +1,12 @@
 """What every Job promises: exit codes, shares, names, GPUs, settings that the jobs know."""
 
-import importlib
 import re
 
 import pytest
 
 from dogbreed.core.errors import DogbreedError
-from tests.k8s.manifests import (
+from tests.support.kubernetes.job_options import module, options
+from tests.support.kubernetes.manifests import (
     COMPONENTS,
     JOBS,
     OVERLAYS,
@@ -26,10 +26,6 @@ GPU_JOBS = {"train", "train-multiworker", "evaluate", "predict", "preflight"}
 VARIABLE = re.compile(r"DOGBREED_[A-Z0-9_]+")
 
 
-def module(job: str) -> str:
-    return "train" if job == "train-multiworker" else job
-
-
 def container(job: Object) -> Object:
     [only] = pod(job)["spec"]["containers"]
     found: Object = only
@@ -38,12 +34,6 @@ def container(job: Object) -> Object:
 
 def environment(job: Object) -> dict[str, str]:
     return {variable["name"]: variable.get("value", "") for variable in container(job).get("env", [])}
-
-
-def options(name: str) -> dict[str, str]:
-    """Return the option behind each variable that a job reads."""
-    main = importlib.import_module(f"jobs.{name}").main
-    return {o.envvar or f"DOGBREED_{name}_{o.name}".upper(): o.opts[0] for o in main.params}
 
 
 def every_code() -> set[int]:

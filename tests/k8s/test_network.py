@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.k8s.manifests import JOBS, OVERLAYS, Manifests, Object, containers, of_kind, one, pod
-from tests.k8s.network import Labels, Peer, allowed, matches
+from tests.support.kubernetes.manifests import JOBS, OVERLAYS, Manifests, Object, containers, of_kind, one, pod
+from tests.support.kubernetes.network import Labels, Peer, allowed, matches
 
 PLACE = re.compile(r"(?P<scheme>[a-z0-9+]+)://(?:[^@/]*@)?(?P<host>[A-Za-z0-9.-]+)(?::(?P<port>\d+))?")
 PORTS = {"http": 80, "https": 443, "postgresql+psycopg": 5432}

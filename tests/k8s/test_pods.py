@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from tests.docker.test_compose import services
-from tests.k8s.manifests import OVERLAYS, Manifests, Object, containers, of_kind, one, pod
+from tests.support.compose import services
+from tests.support.kubernetes.manifests import OVERLAYS, Manifests, Object, containers, of_kind, one, pod
 
 RESTRICTED_VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
 HOST = ("hostNetwork", "hostPID", "hostIPC")

@@ -6,7 +6,7 @@ import kubernetes_validate
 import pytest
 from kubernetes_validate import SchemaNotFoundError
 
-from tests.k8s.manifests import COMPONENTS, JOBS, OVERLAYS, ROOT, SETS, Manifests, Object, of_kind
+from tests.support.kubernetes.manifests import COMPONENTS, JOBS, OVERLAYS, ROOT, SETS, Manifests, Object, of_kind
 
 VERSIONS = [f"1.{minor}" for minor in range(33, 38)]  # from the oldest that is served to the newest
 

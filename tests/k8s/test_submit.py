@@ -1,37 +1,13 @@
 """`make submit`, `make wait`: what they render, and what they do with a cluster."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.k8s.api import Api, served
-from tests.k8s.manifests import JOBS, OVERLAYS, ROOT, Object, pod
-
-
-def run(command: str, kubeconfig: Path | str = "/dev/null", **settings: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command of k8s/submit.py as the Makefile does: with the settings in the environment."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(Path(kubeconfig).parent), "KUBECONFIG": str(kubeconfig)}
-    return subprocess.run(
-        [sys.executable, "k8s/submit.py", command],
-        cwd=ROOT,
-        env={**environment, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
-def rendered(**settings: str) -> Object:
-    done = run("submit", DRY_RUN="1", **settings)
-    assert done.returncode == 0, done.stderr
-    found: Object = yaml.safe_load(done.stdout)
-    return found
+from tests.support.kubernetes.api import Api, served
+from tests.support.kubernetes.manifests import JOBS, OVERLAYS, pod
+from tests.support.kubernetes.submit import rendered, run
 
 
 @pytest.fixture

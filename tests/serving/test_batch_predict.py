@@ -20,8 +20,8 @@ from dogbreed.data.sharded_work import assign_shards, load_if_complete
 from dogbreed.serving import batch_predict, classifier
 from dogbreed.serving.row_writers import SCHEMA, WRITERS
 from dogbreed.tracking import runs
-from tests.faults.prediction_site import SIZE, small_model
-from tests.serving.test_classifier import encoded, flat, upper_white
+from tests.support.encoded_images import encoded, flat, upper_white
+from tests.support.small_model import SIZE, small_model
 
 PHOTOS = {
     "a/black.jpg": encoded(flat(0)),

@@ -3,12 +3,9 @@
 import base64
 import io
 import json
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import keras
 import numpy as np
@@ -19,9 +16,9 @@ from PIL import Image
 from dogbreed.core.errors import CorruptData, DataError
 from dogbreed.serving import classifier
 from dogbreed.serving.classifier import COLUMNS, Classifier, ModelMetadata
+from tests.support.encoded_images import BLACK, claims_to_be, encoded, flat, upper_white
 
 CLASSES = ("n02085620-Chihuahua", "n02086240-Shih-Tzu", "n02088466-black-and-tan_coonhound", "my_own", "e", "f")
-BLACK, WHITE = 0, 255
 
 
 def brightness() -> keras.Model:
@@ -52,22 +49,6 @@ def ask(folder: Path) -> Callable[..., pd.DataFrame]:
     artifacts = {"model": folder / "artifacts" / "model.keras", "metadata": folder / "artifacts" / "metadata.json"}
     served.load_context(SimpleNamespace(artifacts=artifacts))
     return lambda *photos: served.predict(None, pd.DataFrame({"image": list(photos)}))
-
-
-def encoded(pixels: Any, mode: str = "RGB", kind: str = "JPEG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.asarray(pixels)).convert(mode).save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def flat(value: int) -> np.ndarray:
-    return np.full((20, 30, 3), value, np.uint8)
-
-
-def upper_white() -> np.ndarray:
-    photo = flat(BLACK)
-    photo[:10] = WHITE
-    return photo
 
 
 def test_one_photo_gives_breed_wordnet_id_probability_and_the_best_five(ask: Callable[..., pd.DataFrame]) -> None:
@@ -131,15 +112,6 @@ def test_exif_says_which_side_is_up(orientation: int, stored: int, ask: Callable
 def test_broken_exif_is_no_reason_to_refuse_a_photo(ask: Callable[..., pd.DataFrame]) -> None:
     photo = encoded(upper_white(), exif=b"Exif\0\0II*\0\xff\xff\xff\xff garbage")
     assert ask(photo)["class"][0] == "black-and-tan coonhound"
-
-
-def claims_to_be(width: int, height: int) -> bytes:
-    """Return a small PNG whose header says that it is larger."""
-    photo = bytearray(encoded(upper_white(), kind="PNG"))
-    header = photo.index(b"IHDR")
-    photo[header + 4 : header + 12] = struct.pack(">II", width, height)
-    photo[header + 17 : header + 21] = struct.pack(">I", zlib.crc32(photo[header : header + 17]))
-    return bytes(photo)
 
 
 GOOD = encoded(upper_white())

@@ -22,10 +22,10 @@ import tenacity
 
 from dogbreed.data.synthetic.archives import SyntheticConfig, draw_archives
 from dogbreed.tracking import promotion
-from tests.faults.prediction_site import small_model
-from tests.faults.servers import free_port, mlflow_server
-from tests.serving.test_classifier import claims_to_be, encoded, upper_white
+from tests.support.encoded_images import claims_to_be, encoded, upper_white
 from tests.support.registry import evaluate, register
+from tests.support.servers import free_port, mlflow_server
+from tests.support.small_model import small_model
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]  # TensorFlow alone is a download of 600 MB
 

@@ -14,7 +14,7 @@ from dogbreed.evaluation import intervals
 from dogbreed.serving import classifier
 from dogbreed.tracking import registry, runs
 from dogbreed.tracking.runs import DIGEST
-from tests.serving.test_classifier import encoded, flat
+from tests.support.encoded_images import encoded, flat
 
 SIZE = 32
 TRAINED = {"name": "simple-64", "model": "simple", "size": 64, "seed": 0, "weights": "none", "policy": "float32"}

@@ -8,8 +8,8 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
-from tests.faults.attempt import attempt
-from tests.faults.job import Order
+from tests.support.attempt import attempt
+from tests.support.watched_job import Order
 
 LOGS, NUMBERS = tempfile.TemporaryDirectory(prefix="dogbreed-tests-"), itertools.count()
 

@@ -16,7 +16,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from bench.jobs import draw_raw, job
-from tests.faults.servers import mlflow_server
+from tests.support.servers import mlflow_server
 
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 FLAGS = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "

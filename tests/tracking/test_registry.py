@@ -15,7 +15,7 @@ from dogbreed.data.manifest import load_manifest
 from dogbreed.serving import classifier
 from dogbreed.serving.classifier import ModelMetadata
 from dogbreed.tracking import registry, runs
-from tests.serving.test_classifier import encoded, flat
+from tests.support.encoded_images import encoded, flat
 from tests.support.registry import tiny
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def replicated() -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.training.replicated_optimizers"]
+    command = [sys.executable, "-m", "tests.support.replicated_optimizers"]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}, stdout=subprocess.PIPE, check=True
     )

@@ -1,0 +1,113 @@
+"""As much of the Kubernetes API over HTTP as `kubectl` needs to create Jobs and to look at Jobs and pods."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
+
+from tests.support.kubernetes.manifests import Object
+
+JOBS = "/apis/batch/v1/namespaces/dogbreed/jobs"
+
+
+class Api(ThreadingHTTPServer):
+    """A server that keeps Jobs; `conditions` is what it says of every Job's state from the second look on."""
+
+    def __init__(self, minor: str) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.minor = minor
+        self.jobs: list[Object] = []
+        self.looks = 0
+        self.conditions = [{"type": "Complete", "status": "True"}]
+        self.pods: list[Object] = []
+
+    def create(self, job: Object) -> tuple[int, Object]:
+        name = job["metadata"]["name"]
+        if name in [found["metadata"]["name"] for found in self.jobs]:
+            return 409, {"kind": "Status", "status": "Failure", "reason": "AlreadyExists", "message": f"{name} exists"}
+        job["metadata"]["creationTimestamp"] = f"2026-01-01T00:00:{len(self.jobs):02}Z"
+        self.jobs.append(job | {"status": {}})
+        return 201, job
+
+    def answer(self, path: str, query: dict[str, list[str]]) -> Any:
+        """Return what is at a path, None where nothing is."""
+        if path.startswith(f"{JOBS}/"):
+            self.looks += 1
+            [job] = [found for found in self.jobs if found["metadata"]["name"] == path.rpartition("/")[2]]
+            return job | {"status": {"conditions": self.conditions if self.looks > 1 else []}}
+        if path == JOBS:
+            key, _, value = query["labelSelector"][0].partition("=")
+            items = [job for job in self.jobs if job["metadata"]["labels"].get(key) == value]
+            return {"kind": "JobList", "apiVersion": "batch/v1", "items": items}
+        if path == "/api/v1/namespaces/dogbreed/pods":
+            return {"kind": "PodList", "apiVersion": "v1", "items": self.pods}
+        return DISCOVERY.get(path) or ({"major": "1", "minor": self.minor} if path == "/version" else None)
+
+
+def _resources(version: str, plural: str, kind: str) -> Object:
+    entry = {"name": plural, "singularName": kind.lower(), "namespaced": True, "kind": kind, "verbs": ["create", "get"]}
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": [entry]}
+
+
+# that the server itself refuses unknown fields: without this kubectl asks for every schema
+VALIDATES: Object = {
+    "x-kubernetes-group-version-kind": {"group": "batch", "version": "v1", "kind": "Job"},
+    "parameters": [{"name": "fieldValidation", "in": "query"}],
+}
+BATCH = {"groupVersion": "batch/v1", "version": "v1"}
+DISCOVERY: dict[str, Object] = {
+    "/api": {"kind": "APIVersions", "versions": ["v1"]},
+    "/apis": {
+        "kind": "APIGroupList",
+        "apiVersion": "v1",
+        "groups": [{"name": "batch", "versions": [BATCH], "preferredVersion": BATCH}],
+    },
+    "/openapi/v3": {"paths": {"apis/batch/v1": {"serverRelativeURL": "/openapi/v3/apis/batch/v1"}}},
+    "/openapi/v3/apis/batch/v1": {"openapi": "3.0.0", "paths": {f"{JOBS}/name": {"patch": VALIDATES}}},
+    "/api/v1": _resources("v1", "pods", "Pod"),
+    "/apis/batch/v1": _resources("batch/v1", "jobs", "Job"),
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """JSON in, JSON out."""
+
+    server: Api
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        found = self.server.answer(url.path, parse_qs(url.query))
+        self._send(*((404, {"kind": "Status", "status": "Failure"}) if found is None else (200, found)))
+
+    def do_POST(self) -> None:
+        self._send(*self.server.create(json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+
+    def _send(self, code: int, content: Any) -> None:
+        data = json.dumps(content).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def served(kubeconfig: Path, minor: str = "33") -> Iterator[Api]:
+    """Serve, with a kubeconfig that leads there."""
+    with Api(minor) as api:
+        cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{api.server_address[1]}"}}
+        context = {"name": "c", "context": {"cluster": "c", "user": "c"}}
+        config = {"kind": "Config", "clusters": [cluster], "contexts": [context], "current-context": "c"}
+        kubeconfig.write_text(yaml.safe_dump(config))
+        threading.Thread(target=api.serve_forever, daemon=True).start()
+        yield api
+        api.shutdown()
