@@ -81,7 +81,7 @@ def psnr(plan: ShardPlan, boxes: dict[str, Box], folder: Path, pool: ThreadPoolE
         records = [record for key in own.list("shards/") for record in read_shard(own.read(key))]
         errors = []
         for record in records:
-            pair = (Image.open(theirs / _file(record.key)), Image.open(io.BytesIO(record.encoded)))
+            pair = (Image.open(theirs / _file(record.source_id)), Image.open(io.BytesIO(record.encoded)))
             a, b = (np.asarray(photo, np.float64) for photo in pair)
             errors.append(np.mean((a - b) ** 2))
     return float(10 * np.log10(255**2 / np.mean(errors))) if np.mean(errors) else float("inf")

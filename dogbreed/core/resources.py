@@ -7,6 +7,7 @@ container may use.
 import gc
 import os
 import re
+import resource
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,17 @@ def memory_limit() -> int:
         if path.is_file() and (text := path.read_text().strip()).isdigit():  # "max" is none
             limits.append(int(text))
     return min(limits)
+
+
+def peak_memory() -> int:
+    """Return the highest resident memory of this process so far, in bytes.
+
+    Linux' VmHWM where it exists: ru_maxrss of getrusage also counts the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    kilobytes = int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes * 1024
 
 
 def check_memory(needed: int, what: str) -> None:

@@ -244,4 +244,4 @@ def load_manifest(store: Store, format: int | str = FORMAT) -> Manifest:
             )
         return Manifest.from_json(data)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CorruptData(f"{store.uri_of(MANIFEST)} is damaged ({error!r}); choose another --out") from error
+        raise CorruptData(f"{store.uri_of(MANIFEST)} is damaged ({error!r}); write to another --out") from error

@@ -1,4 +1,4 @@
-"""Near-duplicate detection: images that are copies of one another and must not be torn apart by a split.
+"""Near-duplicate detection: images that are duplicates of one another and must come into the same split.
 
 Equal files and equal pixels are exact duplicates. Near-duplicates (resized, recoloured, framed, the next frame of a
 series) are found by two perceptual hashes of 64 bits, as `imagehash` computes them
@@ -105,8 +105,8 @@ class _SharedSearch:
         images = self.plan.images
 
         def compute(part: range) -> dict[str, Any]:
-            found = fingerprint_all(self.plan.source, images[part.start : part.stop], self.pool)
-            return {"fingerprints": {key: entry.to_dict() for key, entry in found.items()}}
+            computed = fingerprint_all(self.plan.source, images[part.start : part.stop], self.pool)
+            return {"fingerprints": {key: entry.to_dict() for key, entry in computed.items()}}
 
         fingerprints = {}
         for content in self._cached_parts("fingerprints", len(images), IMAGES_PER_SHARD, compute):

@@ -33,7 +33,7 @@ INDEX_BY_WORDNET_ID = dict(zip(DOGS.split(), DOG_CLASS_INDICES, strict=True))
 
 
 def majority_baseline(labels: Labels, num_classes: int) -> Scores:
-    """Return the scores of a constant prediction that knows how frequent each class is.
+    """Return the scores of a constant prediction: the class frequencies as probabilities.
 
     top1 and top5 are those of the most frequent classes; loss is the entropy of the class frequencies (nats).
     """

@@ -59,7 +59,7 @@ def per_class(labels: Labels, probabilities: Probabilities, classes: Sequence[st
     (name of the class that its images are most often mistaken for, or ""), confused (int, how many of them).
     Raises as `compute_metrics`.
     """
-    from sklearn.metrics import precision_recall_fscore_support  # takes a second, which jobs without scores save
+    from sklearn.metrics import precision_recall_fscore_support  # importing it takes a second
 
     labels, probabilities = _require_nonempty(*validate(labels, probabilities, classes))
     predicted = probabilities.argmax(axis=1)
@@ -79,10 +79,10 @@ def per_class(labels: Labels, probabilities: Probabilities, classes: Sequence[st
 
 
 def confusion_counts(labels: Labels, predicted: Labels, classes: int) -> npt.NDArray[np.int64]:
-    """Return int64 [classes, classes]: photos by true class (row) and predicted class (column)."""
+    """Return int64 [classes, classes]: images by true class (row) and predicted class (column)."""
     from sklearn.metrics import confusion_matrix
 
-    if not len(labels):  # scikit-learn refuses an empty array, a picture of an empty split is still wanted
+    if not len(labels):  # scikit-learn refuses an empty array, but an empty split has a figure, too
         return np.zeros((classes, classes), dtype=np.int64)
     counts = confusion_matrix(labels, predicted, labels=np.arange(classes))
     return np.asarray(counts, dtype=np.int64)

@@ -80,10 +80,10 @@ def plan_predictions(
     model, metadata = classifier.load(folder)
     listing = list_images(images, pool)
     length = ceil(len(listing) / shards) if shards else IMAGES_PER_SHARD
-    return make_plan(images, listing, model, metadata, classifier.fingerprint(folder), kind, length)
+    return plan_rows(images, listing, model, metadata, classifier.fingerprint(folder), kind, length)
 
 
-def make_plan(
+def plan_rows(
     images: Store,
     listing: tuple[tuple[str, int], ...],
     model: keras.Model,
@@ -169,8 +169,8 @@ def log_predictions(manifest: Manifest, params: dict[str, Any], images_per_secon
             return
         with runs.start_run("predict", manifest.config_id, params, {CONFIG_ID: manifest.config_id}) as run:
             rate = {} if images_per_second is None else {"images_per_second": images_per_second}
-            found = counts(manifest)
-            run.log_metrics(0, {"rows": float(found["rows"]), "errors": float(found["errors"]), **rate})
+            total = counts(manifest)
+            run.log_metrics(0, {"rows": float(total["rows"]), "errors": float(total["errors"]), **rate})
             run.log_text("manifest.json", manifest.to_json().decode())
             rows = [(entry.source_id, entry.reason) for entry in manifest.quarantine]
             table = pd.DataFrame(rows, columns=["image", "reason"])

@@ -56,10 +56,15 @@ def translate() -> Iterator[None]:
 
 
 @contextmanager
-def warn_on_failure(path: str) -> Iterator[None]:
-    """Log a warning instead of failing when an artifact cannot be uploaded; the artifact store may raise anything."""
+def warn_on_failure(path: str, reraise: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Log a warning instead of failing when an artifact cannot be uploaded; the artifact store may raise anything.
+
+    reraise: errors that are raised all the same.
+    """
     try:
         yield
+    except reraise:
+        raise
     except Exception as error:
         log.warning("MLflow did not accept %s: %s", path, error)
 

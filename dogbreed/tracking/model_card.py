@@ -16,10 +16,11 @@ SCORES = ("top1", "top5", "macro_f1")
 RANDOM = "none"  # initial weights of a training without --weights
 
 # Mitchell et al. 2019, arXiv:1810.03993: model details, data, metrics, limitations, licence.
-TEMPLATE = """# {{ model }}, version {{ version }}: the breed of a dog in an image
+TEMPLATE = """# {{ model }}, version {{ version }}: image classifier
 
 Recipe `{{ params.name }}` (model {{ params.model }} at {{ params.size }} px), seed {{ params.seed }}, initialized with
-{%- if pretrained %} `{{ params.weights }}`{% else %} random weights{% endif %}, trained for {{ epochs }} epochs,
+{%- if pretrained %} `{{ params.weights }}`{% else %} random weights{% endif %}, trained for {{ epochs }} epoch
+{%- if epochs != "1" %}s{% endif %},
 weights of epoch {{ best_epoch }}, in run `{{ run }}`.
 
 Input: a column `image` of JPEG or PNG images, as bytes or base64 text. Output: class, WordNet id, probability, the top
@@ -44,12 +45,12 @@ test images, not the seed of the training.
 
 ## Limitations
 
-- It always predicts one of its classes, whatever is in the image: another breed, a mixed breed, a cat.
+- It always predicts one of its classes, also for an image of something else: another breed, a cat.
 - It was trained on
 {%- if crop == "none" %} whole images
-{%- else %} dogs cropped to a hand-drawn bounding box with a margin of {{ margin }} box sides
-{%- endif %}, but images are not cropped when it is served. Dogs that fill little of an image are recognised less often
-  than the table shows.
+{%- else %} crops to a hand-drawn bounding box with a margin of {{ margin }} box sides, but images are not cropped when
+  it is served: objects that fill little of an image are recognised less often than the table shows
+{%- endif %}.
 {% if pretrained %}
 - Its initial weights may have been trained on images of the test split: the scores may be optimistic.
 {% else %}

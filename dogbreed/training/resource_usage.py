@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from dogbreed.core import resources
+
 
 class ResourceUsage:
     """Counts from when it is made: several trainings of one process each have their own."""
@@ -37,7 +39,7 @@ class ResourceUsage:
 
         peak_rss_mb is the peak of the process so far, with what it did before the training.
         """
-        peaks = {"peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        peaks = {"peak_rss_mb": resources.peak_memory() / 2**20}
         for number, gpu in enumerate(self._gpus):
             peaks[f"gpu_{number}_peak_mb"] = tf.config.experimental.get_memory_info(gpu)["peak"] / 2**20
         return peaks

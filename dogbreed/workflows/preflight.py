@@ -13,7 +13,7 @@ from dogbreed.tracking import runs
 from dogbreed.tracking.mlflow_errors import ping
 
 MAX_SKEW = 300.0  # seconds; S3 refuses requests that are 15 minutes off, TLS and logs have problems before that
-SCRATCH = 0.5  # GiB; a job that needs more, for example to copy a dataset, checks that when it knows how much
+SCRATCH = 0.5  # GiB; a job that needs more, for example to copy a dataset, checks that itself
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +141,6 @@ def check_gpus(wanted: int | None, compute: bool = True) -> str:
                 f"{device.name} cannot multiply: {error}; check its driver and the other processes that use it"
             ) from error
         if product != 256.0**3:
-            raise EnvironmentUnsupported(f"{device.name} returns a wrong product; take this GPU out of service")
+            raise EnvironmentUnsupported(f"{device.name} returns a wrong product; stop using this GPU")
     names = [tf.config.experimental.get_device_details(device).get("device_name", device.name) for device in seen]
     return f"TensorFlow sees {len(seen)}: {', '.join(names)}" if seen else "none, TensorFlow runs on the CPU"

@@ -11,6 +11,7 @@ import keras
 
 from dogbreed.core.canonical_json import short_id
 from dogbreed.core.errors import (
+    DataError,
     EnvironmentUnsupported,
     NotFound,
     RetryableError,
@@ -75,7 +76,7 @@ def train(job: TrainJob, seed: int, name: str | None, candidate: bool = True) ->
 
     Every worker calls this with the same job. They join, compare fingerprints, start from the checkpoint that the
     chief (worker 0) has chosen, and train. Only the chief holds the lease, writes checkpoints, logs to MLflow and
-    registers the model; the others wait for it at the barrier and take their summary from the run.
+    registers the model; the others wait for it at the barrier and summarize its run.
 
     Args:
         name: the job key; by default the fingerprint.
@@ -137,11 +138,12 @@ class _Session:
 
 @contextmanager
 def _open_session(job: TrainJob, seed: int, key: str, fingerprint: str) -> Iterator[_Session]:
-    """Take the lease and open the run as chief; as another worker only look whether the job is done."""
+    """On the chief take the lease and open the run; on other workers only look for a finished run."""
     store = open_store(f"{job.checkpoints}/{key}")
     if not job.distribution.is_chief:
         done = None
-        with warn_on_failure("the query for a finished run"):  # if the chief is done, it never joins
+        # a chief that is done, or was refused because the key names another training, never joins
+        with warn_on_failure("the query for a finished run", reraise=(DataError,)):
             done = None if job.restart else runs.finished_training(key, fingerprint)
         yield _Session(CheckpointManager(store, fingerprint, 0), done)
         return

@@ -1,7 +1,10 @@
 """What a machine gives: memory limits of both kinds of cgroups, scratch space, GPUs."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -63,3 +66,11 @@ def test_hidden_gpus_were_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
     for hidden, left in (("", 0), ("-1", 0), ("1", 1)):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
         assert resources.container_gpu_count() == left
+
+
+def test_the_peak_of_memory_is_that_of_this_process_alone() -> None:
+    weight = np.ones(300 << 20, np.uint8)  # 300 MiB, which getrusage of a child would count too
+    assert resources.peak_memory() > weight.nbytes
+    code = "from dogbreed.core import resources; print(resources.peak_memory())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 10 << 20 < int(child.stdout) < weight.nbytes

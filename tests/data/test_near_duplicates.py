@@ -1,4 +1,4 @@
-"""Copies: found whatever was done to the file, kept in one split, never on both sides of the published test list."""
+"""Duplicates: found whatever was done to a file, kept in one split, never on both sides of a published test list."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +39,7 @@ def encoded(image: Image.Image, quality: int = 90, kind: str = "JPEG") -> bytes:
     return buffer.getvalue()
 
 
-class Photos:
+class FileSource:
     """A source in memory: the files by key; breed and official split are the key's first two parts."""
 
     digest = "memory"
@@ -48,8 +48,8 @@ class Photos:
         self.files = files
         self.images = [SourceImage(key, key.split("/")[0], key.split("/")[1]) for key in sorted(files)]
 
-    def read(self, photo: SourceImage) -> bytes:
-        return self.files[photo.source_id]
+    def read(self, image: SourceImage) -> bytes:
+        return self.files[image.source_id]
 
 
 ORIGINAL = picture(0)
@@ -64,46 +64,46 @@ CHANGED = {
 }
 
 
-def find_copies(source: Photos | StanfordDogs, out: Path, pool: ThreadPoolExecutor) -> list[DuplicatePair]:
+def duplicates_of(source: FileSource | StanfordDogs, out: Path, pool: ThreadPoolExecutor) -> list[DuplicatePair]:
     plan = plan_dataset(source, DatasetConfig(split="stratified"))
     return find_duplicates(plan, LocalStore(out), pool)
 
 
 @pytest.mark.parametrize("change", CHANGED)
-def test_a_copy_is_found_whatever_was_done_to_it(change: str, pool: ThreadPoolExecutor, tmp_path: Path) -> None:
+def test_a_duplicate_is_found_whatever_was_done_to_it(change: str, pool: ThreadPoolExecutor, tmp_path: Path) -> None:
     others = {f"b/train/{seed}": encoded(picture(seed)) for seed in range(1, 40)}
-    source = Photos({"a/train/0": encoded(ORIGINAL), "a/test/0": CHANGED[change], **others})
+    source = FileSource({"a/train/0": encoded(ORIGINAL), "a/test/0": CHANGED[change], **others})
     kind = change if change in ("file", "pixels") else "near"
-    assert find_copies(source, tmp_path, pool) == [DuplicatePair("a/test/0", "a/train/0", kind)]
+    assert duplicates_of(source, tmp_path, pool) == [DuplicatePair("a/test/0", "a/train/0", kind)]
 
 
-def test_photos_that_cannot_be_decoded_are_copies_only_as_files(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
+def test_images_that_cannot_be_decoded_are_duplicates_only_as_files(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
     broken = encoded(ORIGINAL)[:300]
-    source = Photos({"a/train/0": broken, "a/train/1": broken, "a/train/2": broken[:200], "a/train/3": b""})
-    assert find_copies(source, tmp_path, pool) == [DuplicatePair("a/train/0", "a/train/1", "file")]
+    source = FileSource({"a/train/0": broken, "a/train/1": broken, "a/train/2": broken[:200], "a/train/3": b""})
+    assert duplicates_of(source, tmp_path, pool) == [DuplicatePair("a/train/0", "a/train/1", "file")]
     assert fingerprint(broken).phash is None
 
 
-def test_workers_look_at_each_photo_once_whoever_of_them_is_killed(
+def test_workers_look_at_each_image_once_even_if_one_is_killed(
     pool: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(near_duplicates, "IMAGES_PER_SHARD", 5)
     files = {f"a/train/{seed:02}": encoded(picture(seed)) for seed in range(20)}
-    source = Photos({**files, "a/train/19": encoded(picture(3))})
+    source = FileSource({**files, "a/train/19": encoded(picture(3))})
     plan, out, seen = plan_dataset(source, DatasetConfig(split="stratified")), LocalStore(tmp_path), list[str]()
 
-    def read(photo: SourceImage) -> bytes:
+    def read(image: SourceImage) -> bytes:
         if len(seen) == 10:
             raise ShutdownRequested
-        seen.append(photo.source_id)
-        return source.files[photo.source_id]
+        seen.append(image.source_id)
+        return source.files[image.source_id]
 
     monkeypatch.setattr(source, "read", read)
     with ThreadPoolExecutor(1) as one, pytest.raises(ShutdownRequested):
         find_duplicates(plan, out, one, index=1, workers=2)  # type: ignore[arg-type]
-    order = [photo.source_id for photo in plan.images]
+    order = [image.source_id for image in plan.images]
     assert set(seen) == {*order[5:10], *order[15:]}, "every second part is the second worker's"
-    monkeypatch.setattr(source, "read", lambda photo: seen.append(photo.source_id) or source.files[photo.source_id])
+    monkeypatch.setattr(source, "read", lambda image: seen.append(image.source_id) or source.files[image.source_id])
     found = find_duplicates(plan, out, pool, index=0, workers=2)
     assert found == [DuplicatePair("a/train/03", "a/train/19", "file")]
     assert sorted(seen) == sorted(order)
@@ -111,12 +111,12 @@ def test_workers_look_at_each_photo_once_whoever_of_them_is_killed(
     assert len(seen) == len(order), "what was found once is read back"
 
 
-def test_workers_compare_each_photo_once_whoever_of_them_is_killed(
+def test_workers_compare_each_image_once_even_if_one_is_killed(
     pool: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(near_duplicates, "ROWS_PER_PART", 5)
     files = {f"a/train/{seed:02}": encoded(picture(seed)) for seed in range(18)}
-    source = Photos({**files, "a/train/18": b"no photo", "a/train/19": encoded(picture(3), quality=30)})
+    source = FileSource({**files, "a/train/18": b"no photo", "a/train/19": encoded(picture(3), quality=30)})
     plan, out, compared = plan_dataset(source, DatasetConfig(split="stratified")), LocalStore(tmp_path), list[range]()
 
     def compare(hashes: HashTable, rows: range, threads: ThreadPoolExecutor) -> list[tuple[str, str]]:
@@ -162,34 +162,37 @@ def test_a_worker_with_an_index_does_its_own_parts_first() -> None:
     assert sorted(order) == sorted(own_first(20, None, 1)) == list(range(20))
 
 
-def plans(copies: list[DuplicatePair], **options: object) -> dict[str, str]:
-    """Return key -> split of 3 breeds x (20 train + 10 test) photos with these copies."""
+def plans(pairs: list[DuplicatePair], **options: object) -> dict[str, str]:
+    """Return key -> split of 3 classes x (20 train + 10 test) images with these duplicates."""
     keys = [
-        f"{breed}/{part}/{n}" for breed in "abc" for part, count in (("train", 20), ("test", 10)) for n in range(count)
+        f"{class_name}/{part}/{n}"
+        for class_name in "abc"
+        for part, count in (("train", 20), ("test", 10))
+        for n in range(count)
     ]
-    plan = plan_dataset(Photos(dict.fromkeys(keys, b"")), DatasetConfig(**options)).with_duplicates(copies)  # type: ignore[arg-type]
-    return {photo.source_id: split for split, photos in plan.shards for photo in photos}
+    plan = plan_dataset(FileSource(dict.fromkeys(keys, b"")), DatasetConfig(**options)).with_duplicates(pairs)  # type: ignore[arg-type]
+    return {image.source_id: split for split, images in plan.shards for image in images}
 
 
-def test_train_copies_of_published_test_photos_are_dropped_and_counted() -> None:
-    copies = [DuplicatePair("a/test/3", "a/train/5", "near"), DuplicatePair("a/train/5", "b/train/7", "near")]
-    source = Photos(dict.fromkeys(plans([]), b""))
-    plan = plan_dataset(source, DatasetConfig()).with_duplicates(copies)
-    kept = {photo.source_id for photo in plan.images}
-    assert {"a/train/5", "b/train/7"} == {photo.source_id for photo in source.images} - kept
+def test_train_duplicates_of_published_test_images_are_excluded_and_counted() -> None:
+    pairs = [DuplicatePair("a/test/3", "a/train/5", "near"), DuplicatePair("a/train/5", "b/train/7", "near")]
+    source = FileSource(dict.fromkeys(plans([]), b""))
+    plan = plan_dataset(source, DatasetConfig()).with_duplicates(pairs)
+    kept = {image.source_id for image in plan.images}
+    assert {"a/train/5", "b/train/7"} == {image.source_id for image in source.images} - kept
     assert plan.empty_manifest.excluded == {"duplicates of test images": 2}
-    assert plan.empty_manifest.duplicates == tuple(copies)
+    assert plan.empty_manifest.duplicates == tuple(pairs)
 
 
 def test_a_published_validation_part_is_kept_clean_too() -> None:
     files = {f"a/{part}/{n}": b"" for part in ("train", "validation", "test") for n in range(4)}
-    copies = [
+    pairs = [
         DuplicatePair("a/train/0", "a/validation/0", "near"),
         DuplicatePair("a/test/1", "a/train/1", "near"),
         DuplicatePair("a/train/1", "a/validation/1", "near"),
     ]
-    plan = plan_dataset(Photos(files), DatasetConfig()).with_duplicates(copies)
-    assert set(files) - {photo.source_id for photo in plan.images} == {"a/train/0", "a/train/1", "a/validation/1"}
+    plan = plan_dataset(FileSource(files), DatasetConfig()).with_duplicates(pairs)
+    assert set(files) - {image.source_id for image in plan.images} == {"a/train/0", "a/train/1", "a/validation/1"}
     assert plan.empty_manifest.excluded == {"duplicates of test images": 2, "duplicates of validation images": 1}
 
 
@@ -201,25 +204,25 @@ def test_leaks_can_be_kept() -> None:
 
 @pytest.mark.parametrize("mode", ["official", "stratified"])
 @pytest.mark.parametrize("seed", range(5))
-def test_copies_come_into_the_same_carved_part(mode: str, seed: int) -> None:
-    copies = [
-        DuplicatePair(f"{breed}/train/{n}", f"{breed}/train/{n + 1}", "near")
-        for breed in "abc"
+def test_duplicates_come_into_the_same_carved_part(mode: str, seed: int) -> None:
+    pairs = [
+        DuplicatePair(f"{class_name}/train/{n}", f"{class_name}/train/{n + 1}", "near")
+        for class_name in "abc"
         for n in range(0, 20, 2)
     ]
-    copies.append(DuplicatePair("a/train/1", "b/train/0", "pixels"))
-    splits = plans(copies, split=mode, seed=seed)
+    pairs.append(DuplicatePair("a/train/1", "b/train/0", "pixels"))
+    splits = plans(pairs, split=mode, seed=seed)
     assert len(splits) == 90
-    for copy in copies:
-        assert splits[copy.source_id] == splits[copy.other]
+    for pair in pairs:
+        assert splits[pair.source_id] == splits[pair.other]
     assert {"train", "validation", "test"} == set(splits.values())
 
 
-def test_without_copies_the_splits_are_what_they_were() -> None:
+def test_without_duplicates_the_splits_are_what_they_were() -> None:
     assert plans([]) == plans([DuplicatePair("a/test/0", "a/test/1", "near")])
 
 
-def test_drawn_dogs_are_no_copies_of_one_another(
+def test_drawn_dogs_are_no_duplicates_of_one_another(
     source: StanfordDogs, pool: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
-    assert find_copies(source, tmp_path, pool) == []
+    assert duplicates_of(source, tmp_path, pool) == []

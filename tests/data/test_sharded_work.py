@@ -7,11 +7,15 @@ import pytest
 
 from dogbreed.core.errors import CorruptData, UsageError
 from dogbreed.core.storage import LocalStore, Store
+from dogbreed.data import plan as plans
+from dogbreed.data.config import DatasetConfig
 from dogbreed.data.manifest import Manifest, QuarantinedImage, Split
+from dogbreed.data.plan import plan_dataset
 from dogbreed.data.sharded_work import (
     PlannedShard,
     ShardOutput,
     WorkPlan,
+    assign_shards,
     double_buffered,
     is_complete,
     load_results,
@@ -19,6 +23,7 @@ from dogbreed.data.sharded_work import (
     process_shards,
     validate_worker_index,
 )
+from tests.support.memory_source import NoiseSource
 
 EMPTY = Manifest(
     format=3,
@@ -102,3 +107,27 @@ def test_a_worker_index_outside_the_number_of_workers_is_refused(index: int, wor
         validate_worker_index(index, workers)
     validate_worker_index(None, workers)
     validate_worker_index(workers - 1, workers)
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "IMAGES_PER_SHARD", 5)
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_the_shares_of_all_workers_are_all_shards_once() -> None:
+    plan = plan_dataset(NoiseSource(), DatasetConfig(size=32))
+    assert len(plan.shards) == 10  # 27 train in 6, 3 validation in 1, 15 test in 3
+    shares = [assign_shards(plan, index, 3) for index in range(3)]
+    assert sorted(number for share in shares for number in share) == list(range(10))
+    images = [sum(len(plan.shards[number][1]) for number in share) for share in shares]
+    assert images == [15, 15, 15]
+    assert sorted(assign_shards(plan, None, 3)) == list(range(10))
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_workers_without_shares_take_the_shards_in_different_orders() -> None:
+    plan = plan_dataset(NoiseSource(), DatasetConfig(size=32))
+    orders = {tuple(assign_shards(plan, None, 3)) for _ in range(20)}
+    followers = {order[place + 1] for order in orders for place in range(9) if order[place] == 0}
+    assert len(followers) > 1  # in the same order two workers would process every shard twice once they met

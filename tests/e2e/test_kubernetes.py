@@ -77,7 +77,7 @@ def trained(submit: Submit, dataset: Ended) -> Ended:
 def test_the_preflight_finds_everything_within_its_limits(submit: Submit) -> None:
     ended = submit("preflight")
     assert ended.succeeded, ended.said
-    assert ended.summaries[0]["memory"] == "3.0 GiB may be used, 2 are needed"
+    assert ended.summaries[0]["memory"] == "3.0 GiB are available, 2 are needed"
     assert ended.summaries[0]["scratch"].startswith("/work: ")
 
 

@@ -36,7 +36,7 @@ def test_one_command_ends_with_a_reviewed_model(stack: Stack) -> None:
 
 def test_pictures_and_model_come_through_the_server(stack: Stack, tmp_path: Path) -> None:
     client, run = stack.tracking, stack.summary("evaluate")["run_id"]
-    picture = client.download_artifacts(run, "pictures/confusion_matrix_test.png", str(tmp_path))
+    picture = client.download_artifacts(run, "figures/confusion_matrix_test.png", str(tmp_path))
     assert Path(picture).read_bytes().startswith(b"\x89PNG")
     version = client.get_model_version_by_alias("dogbreed", "candidate").version
     mlflow.set_tracking_uri(f"http://localhost:{stack.mlflow_port}")
@@ -49,7 +49,7 @@ def test_the_second_time_nothing_is_computed(stack: Stack) -> None:
     before = stack.everything()
     stack.up()
     assert stack.everything() == before
-    for job, said in zip(CHAIN[1:], ("complete already", "done already", "done already"), strict=True):
+    for job, said in zip(CHAIN[1:], ("complete already", "already trained", "already evaluated"), strict=True):
         assert said in stack.logs(job)
 
 
@@ -91,7 +91,7 @@ def test_the_stores_keys_can_be_changed(stack: Stack) -> None:
 def test_the_preflight_passes_and_names_what_is_missing(stack: Stack) -> None:
     done = stack.compose("run", "--rm", "preflight")
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["memory"].startswith("8.0 GiB may be used"), "the container's limit, not the machine's memory"
+    assert found["memory"].startswith("8.0 GiB are available"), "the container's limit, not the machine's memory"
     assert found["scratch"].startswith("/work: ")
     stack.compose("stop", "mlflow")
     down = stack.compose("run", "--rm", "--no-deps", "preflight", check=False)

@@ -10,16 +10,15 @@ pytestmark = pytest.mark.timeout(900)  # many processes a test, slow on a busy m
 SHORT = (
     "503 five times while shards are put",
     "no answer at all",
-    "half a photo once",
     "reply to the manifest's PUT lost",
-    "409 three times, at a shard's PUT",
     "403 at every request",
     "clock skew",
     "server gone from the third shard on",
 )
+LONG = ("half a photo once", "409 three times, at a shard's PUT")  # short: tests/core/test_storage.py, without a job
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("name", [*SHORT, *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
 def test_a_failing_store_is_outlasted_or_ends_the_job_with_its_exit_code(bucket_site: BucketSite, name: str) -> None:
     fault = next(fault for fault in store_faults.FAULTS if fault.name == name)
     assert store_faults.inject(bucket_site, fault).problems == []

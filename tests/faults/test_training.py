@@ -5,6 +5,7 @@ import pytest
 from tests.support.faults import mlflow_outages, training_kills
 from tests.support.faults.mlflow_outages import Outage
 from tests.support.faults.training_site import TrainingSite
+from tests.support.watched_job import Kill
 
 pytestmark = pytest.mark.timeout(900)  # many processes a test, slow on a busy machine; each attempt has its own limit
 
@@ -23,9 +24,15 @@ def test_killed_several_times_a_training_ends_as_one_that_was_not(site: Training
     assert row.seen["steps done twice"] > 0
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(3, marks=pytest.mark.long)])
-def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(site: TrainingSite, count: int) -> None:
-    assert training_kills.in_checkpoints(site, training_kills.checkpoint_calls(site, count, SEED)).problems == []
+def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(site: TrainingSite) -> None:
+    writes = training_kills.checkpoint_writes(site)
+    first_call, _ = writes[len(writes) // 2]
+    assert training_kills.in_checkpoints(site, [Kill(first_call, after=True)]).problems == []
+
+
+@pytest.mark.long
+def test_killed_at_calls_to_its_checkpoints_it_goes_on(site: TrainingSite) -> None:
+    assert training_kills.in_checkpoints(site, training_kills.checkpoint_calls(site, 3, SEED)).problems == []
 
 
 def test_a_damaged_checkpoint_costs_one_interval(site: TrainingSite) -> None:
@@ -43,8 +50,9 @@ def test_stopped_in_a_step_it_loses_none(site: TrainingSite) -> None:
     assert row.seen["steps done twice"] == 0
 
 
-def test_stopped_in_its_imports_it_ends_with_143(site: TrainingSite) -> None:
-    row = training_kills.terminated(site, [3.0])
+@pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_stopped_in_its_imports_it_ends_with_143(site: TrainingSite, again: bool) -> None:
+    row = training_kills.terminated(site, [3.0], again)
     assert row.problems == []
     assert row.exit_codes[training_kills.STOPPED] == 1
 

@@ -62,7 +62,7 @@ def classes(base: type[BaseException]) -> dict[str, int]:
 def exit_code(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
     """Return what a job ends with that raises this error."""
     monkeypatch.setattr(_cli.log, "configure", lambda job: None)
-    monkeypatch.setattr(_cli.stopping, "listen", lambda: None)
+    monkeypatch.setattr(_cli.signals, "install_handlers", lambda: None)
 
     @_cli.job("probe")
     def probe() -> dict[str, Any]:

@@ -76,7 +76,7 @@ def asked(tmp_path: Path, kind: str) -> BatchPredictPlan:
     for key, data in PHOTOS.items():
         store.commit(key, data)
     listed = tuple((key, len(data)) for key, data in sorted(PHOTOS.items()))
-    return batch_predict.make_plan(store, listed, Sure(), METADATA, "d" * 64, kind, 256)
+    return batch_predict.plan_rows(store, listed, Sure(), METADATA, "d" * 64, kind, 256)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])

@@ -1,6 +1,7 @@
 """Several seeds in one command, then a model that begins with one of theirs, as separate processes with SQLite."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import keras
@@ -39,12 +40,12 @@ def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pyt
     best = [run for run in children if run.data.metrics["best_val_top1"] == max(scores)]  # both, where they are even
     assert seeds["model_version"] in [int(run.data.tags["dogbreed.model_version"]) for run in best]
     assert seeds["model_version"] == candidate()
-    assert sorted(seeds["runs"]) == sorted(run.info.run_id for run in children)
+    assert sorted(seeds["child_runs"]) == sorted(run.info.run_id for run in children)
     assert_json("summary-seeds.json", describe_summary(seeds))
     assert_json("run-seeds.json", describe_run(mlflow.MlflowClient(), seeds["run_id"]))
-    parts = " ".join(mlflow.get_run(run).data.tags["dogbreed.job_content"] for run in seeds["runs"])
-    content = mlflow.get_run(seeds["run_id"]).data.tags["dogbreed.job_content"]
-    assert content == hashlib.sha256(parts.encode()).hexdigest()[:16]  # the default job key
+    fingerprints = [mlflow.get_run(run).data.tags["dogbreed.job_fingerprint"] for run in seeds["child_runs"]]
+    fingerprint = mlflow.get_run(seeds["run_id"]).data.tags["dogbreed.job_fingerprint"]  # the default job key
+    assert fingerprint == hashlib.sha256(json.dumps(fingerprints, indent=1).encode()).hexdigest()[:16]
 
     first = f"models:/dogbreed/{seeds['versions'][0]}"
     begun = job("train", *train, "--weights", first, "--set", "head.epochs=2")

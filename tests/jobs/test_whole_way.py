@@ -96,11 +96,11 @@ def test_the_run_of_the_dataset_shows_counts_rate_tables_and_pictures(way: dict[
     (run,) = client.search_runs([client.get_experiment_by_name("dogbreed/preprocess").experiment_id])
     assert run.data.metrics["images_train"] == 66
     assert run.data.metrics["images_per_second"] > 0
-    artifacts = {e.path for folder in ("tables", "pictures") for e in client.list_artifacts(run.info.run_id, folder)}
+    artifacts = {e.path for folder in ("tables", "figures") for e in client.list_artifacts(run.info.run_id, folder)}
     assert artifacts == {
-        "pictures/breeds.jpg",
-        "pictures/images_by_class.png",
-        "tables/copies.csv",
+        "figures/classes.jpg",
+        "figures/images_by_class.png",
+        "tables/duplicates.csv",
         "tables/images_by_class.csv",
         "tables/quarantine.csv",
         "tables/quarantine_by_reason.csv",
@@ -131,11 +131,11 @@ def test_the_run_holds_metrics_by_epoch_dataset_pictures_and_model(way: dict[str
     assert [point.step for point in client.get_metric_history(run.info.run_id, "val_top1")] == [1, 2]
     assert run.data.params["augment.hflip"] == "True"
     assert run.inputs.dataset_inputs[0].dataset.digest == way["preprocess"]["digest"][:36]
-    pictures = {Path(entry.path).stem for entry in client.list_artifacts(run.info.run_id, "pictures")}
-    assert pictures == {
+    figures = {Path(entry.path).stem for entry in client.list_artifacts(run.info.run_id, "figures")}
+    assert figures == {
         "learning_curves",
         "confusion_matrix_best_val",
-        "recall_by_breed_best_val",
+        "recall_by_class_best_val",
         "sample_predictions_best_val",
     }
     assert int(client.get_model_version_by_alias("dogbreed", "candidate").version) == 2
@@ -154,7 +154,7 @@ def test_an_evaluation_leaves_intervals_and_a_report_with_its_trainings_curves(w
     summary, client = way["evaluate"], mlflow.MlflowClient(way["tracking"])
     assert summary["top1_ci95_low"] <= summary["top1"] <= summary["top1_ci95_high"]
     assert summary["majority_baseline_top1"] == pytest.approx(1 / 3)
-    assert {entry.path for entry in client.list_artifacts(summary["run_id"])} == {"pictures", "tables", "report.html"}
+    assert {entry.path for entry in client.list_artifacts(summary["run_id"])} == {"figures", "tables", "report.html"}
     report = Path(client.download_artifacts(summary["run_id"], "report.html")).read_text()
     assert report.count('<img src="data:image/') == 9  # eight of the evaluation, and the learning curves
     assert way["done_again"]["run_id"] in report

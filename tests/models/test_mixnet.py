@@ -13,7 +13,7 @@ import pytest
 
 from dogbreed.models import mixnet, registry
 
-GOLDEN = Path(__file__).resolve().parents[4] / "shared/reference/mixnet_m_golden.json"
+GOLDEN = Path(__file__).resolve().parents[3] / "shared/reference/mixnet_m_golden.json"
 STATISTICS = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
 

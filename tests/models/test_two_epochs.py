@@ -18,7 +18,7 @@ from dogbreed.training import trainer
 from dogbreed.training.recipe import Recipe
 from tests.support.listener import Listener
 
-REAL = Path(__file__).parents[4] / "shared" / "stanford-dogs-small"
+REAL = Path(__file__).parents[3] / "shared" / "stanford-dogs-small"
 FAMILIES = {family: next(members) for family, members in groupby(registry.MODELS.values(), lambda entry: entry.family)}
 BATCH = 16
 

@@ -14,7 +14,7 @@ from dogbreed.core.errors import DataError, NotFound, ServiceUnavailable, UsageE
 from dogbreed.core.storage import Store
 from dogbreed.models import common, keras_applications, registry, weights
 
-SHARED = Path(__file__).parents[4] / "shared" / "weights"
+SHARED = Path(__file__).parents[3] / "shared" / "weights"
 MODEL = "mobilenet-0.25"
 
 
@@ -63,7 +63,7 @@ def test_a_bucket_holds_weights_too(published: Path, tmp_path: Path, store: Stor
 def test_another_models_weights_are_refused(published: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="mobilenetv2"):
         begun(f"{published}/{MODEL}.weights.h5", tmp_path, "mobilenetv2")
-    with pytest.raises(DataError, match="only models that Keras publishes"):
+    with pytest.raises(DataError, match=r"keras\.applications"):
         begun(f"{published}/{MODEL}.weights.h5", tmp_path, "simple")
 
 
@@ -72,7 +72,7 @@ def test_a_damaged_file_is_refused(published: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.weights.h5").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "other.weights.h5").write_bytes(b"no")
     for name in ("cut", "other"):
-        with pytest.raises(DataError, match=f"{name}.weights.h5"):
+        with pytest.raises(DataError, match=rf"{name}\.weights\.h5"):
             begun(f"{tmp_path}/{name}.weights.h5", published.parent)
 
 
@@ -141,12 +141,12 @@ def test_without_a_network_the_error_says_how_to_bring_them(tmp_path: Path, monk
     monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", offline)
     monkeypatch.setattr(urllib.request, "urlretrieve", offline)
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path / "empty"))
-    with pytest.raises(ServiceUnavailable, match=r"jobs\.fetch --weights mobilenetv2 --raw URI"):
+    with pytest.raises(ServiceUnavailable, match=r"jobs\.fetch --weights mobilenetv2"):
         weights.download("mobilenetv2", tmp_path)
 
 
 def test_a_model_without_published_weights_says_which_have_some(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no ImageNet weights of mixnet-s; it has those of resnet50, "):
+    with pytest.raises(UsageError, match="resnet50"):
         weights.resolve("imagenet", "mixnet-s", tmp_path)
 
 

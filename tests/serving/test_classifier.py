@@ -1,4 +1,4 @@
-"""The served model: whatever comes in, one row a photo comes out."""
+"""The served model: one row per image, whatever the input."""
 
 import base64
 import io
@@ -22,12 +22,12 @@ CLASSES = ("n02085620-Chihuahua", "n02086240-Shih-Tzu", "n02088466-black-and-tan
 
 
 def brightness() -> keras.Model:
-    """Return a model that is sure of the first class on black photos, of the third on the upper half white."""
-    photo = keras.Input((8, 8, 3), dtype="uint8")
-    scaled = keras.layers.Rescaling(1 / 255)(photo)
+    """Return a model that predicts the first class for black images, the third for a white upper half."""
+    image = keras.Input((8, 8, 3), dtype="uint8")
+    scaled = keras.layers.Rescaling(1 / 255)(image)
     halves = keras.layers.Flatten()(keras.layers.AveragePooling2D((4, 8))(scaled))  # upper and lower, by channel
     dense = keras.layers.Dense(len(CLASSES), activation="softmax")
-    model = keras.Model(photo, dense(halves), name="brightness")
+    model = keras.Model(image, dense(halves), name="brightness")
     kernel = np.zeros((6, len(CLASSES)))
     kernel[:3, 2], kernel[3:, 1] = 10, 10
     dense.set_weights([kernel, np.array([5, 0, 0, -1, -2, -3])])
@@ -43,16 +43,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ask(folder: Path) -> Callable[..., pd.DataFrame]:
-    """Ask the served model about some photos."""
+def predict(folder: Path) -> Callable[..., pd.DataFrame]:
+    """Return a function that predicts some encoded images."""
     served = Classifier()
     artifacts = {"model": folder / "artifacts" / "model.keras", "metadata": folder / "artifacts" / "metadata.json"}
     served.load_context(SimpleNamespace(artifacts=artifacts))
-    return lambda *photos: served.predict(None, pd.DataFrame({"image": list(photos)}))
+    return lambda *images: served.predict(None, pd.DataFrame({"image": list(images)}))
 
 
-def test_one_photo_gives_breed_wordnet_id_probability_and_the_best_five(ask: Callable[..., pd.DataFrame]) -> None:
-    (row,) = ask(encoded(flat(BLACK))).to_dict("records")
+def test_a_row_has_class_wordnet_id_probability_and_top_five(predict: Callable[..., pd.DataFrame]) -> None:
+    (row,) = predict(encoded(flat(BLACK))).to_dict("records")
     assert list(row) == COLUMNS == ["class", "wordnet_id", "probability", "top5", "error"]
     assert (row["class"], row["wordnet_id"], row["error"]) == ("Chihuahua", "n02085620", None)
     odds = np.exp([5, 0, 0, -1, -2, -3])
@@ -67,16 +67,16 @@ def test_one_photo_gives_breed_wordnet_id_probability_and_the_best_five(ask: Cal
     assert row["probability"] == row["top5"][0]["probability"]
 
 
-def test_bytes_base64_text_and_a_data_uri_are_the_same_photo(ask: Callable[..., pd.DataFrame]) -> None:
-    photo = encoded(upper_white(), kind="PNG")
-    text = base64.encodebytes(photo).decode()  # with line ends
-    rows = ask(photo, text, f"data:image/png;base64,{text}").to_dict("records")
+def test_bytes_base64_text_and_a_data_uri_are_the_same_image(predict: Callable[..., pd.DataFrame]) -> None:
+    image = encoded(upper_white(), kind="PNG")
+    text = base64.encodebytes(image).decode()  # with line ends
+    rows = predict(image, text, f"data:image/png;base64,{text}").to_dict("records")
     assert rows[0] == rows[1] == rows[2]
     assert rows[0]["class"] == "black-and-tan coonhound"
 
 
 @pytest.mark.parametrize(
-    "photo",
+    "image",
     [
         encoded(upper_white()),
         encoded(upper_white(), "CMYK"),
@@ -89,40 +89,40 @@ def test_bytes_base64_text_and_a_data_uri_are_the_same_photo(ask: Callable[..., 
     ],
     ids=["JPEG", "CMYK", "gray", "alpha", "gray with alpha", "palette", "one bit", "progressive"],
 )
-def test_every_kind_of_photo_is_seen_as_it_looks(photo: bytes, ask: Callable[..., pd.DataFrame]) -> None:
-    (row,) = ask(photo).to_dict("records")
+def test_every_kind_of_image_is_decoded(image: bytes, predict: Callable[..., pd.DataFrame]) -> None:
+    (row,) = predict(image).to_dict("records")
     assert (row["class"], row["error"]) == ("black-and-tan coonhound", None)
 
 
-def test_a_gray_photo_of_16_bits_is_scaled(ask: Callable[..., pd.DataFrame]) -> None:
+def test_a_gray_image_of_16_bits_is_scaled(predict: Callable[..., pd.DataFrame]) -> None:
     buffer = io.BytesIO()
     Image.fromarray(upper_white()[..., 0].astype(np.uint16) * 257).save(buffer, "PNG")
-    assert ask(buffer.getvalue())["class"][0] == "black-and-tan coonhound"
+    assert predict(buffer.getvalue())["class"][0] == "black-and-tan coonhound"
 
 
 @pytest.mark.parametrize(("orientation", "stored"), [(1, 0), (2, 0), (3, 2), (4, 2), (5, 1), (6, 1), (7, -1), (8, -1)])
-def test_exif_says_which_side_is_up(orientation: int, stored: int, ask: Callable[..., pd.DataFrame]) -> None:
-    """stored: quarter turns to the left after which the upper side lies in the file where EXIF says that it does."""
+def test_exif_orientation_is_applied(orientation: int, stored: int, predict: Callable[..., pd.DataFrame]) -> None:
+    """stored: quarter turns to the left of the pixels in the file, which the EXIF orientation undoes."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    photo = encoded(np.rot90(upper_white(), stored), exif=exif, quality=95)
-    assert ask(photo)["class"][0] == "black-and-tan coonhound"
+    image = encoded(np.rot90(upper_white(), stored), exif=exif, quality=95)
+    assert predict(image)["class"][0] == "black-and-tan coonhound"
 
 
-def test_broken_exif_is_no_reason_to_refuse_a_photo(ask: Callable[..., pd.DataFrame]) -> None:
-    photo = encoded(upper_white(), exif=b"Exif\0\0II*\0\xff\xff\xff\xff garbage")
-    assert ask(photo)["class"][0] == "black-and-tan coonhound"
+def test_an_image_with_broken_exif_is_accepted(predict: Callable[..., pd.DataFrame]) -> None:
+    image = encoded(upper_white(), exif=b"Exif\0\0II*\0\xff\xff\xff\xff garbage")
+    assert predict(image)["class"][0] == "black-and-tan coonhound"
 
 
 GOOD = encoded(upper_white())
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
         (b"", "neither JPEG nor PNG"),
         ("", "neither JPEG nor PNG"),
-        (b"no photo", "neither JPEG nor PNG"),
+        (b"no image", "neither JPEG nor PNG"),
         ("no base64!", "not base64 text"),
         (None, "neither bytes nor base64 text but NoneType"),
         (7, "neither bytes nor base64 text but int"),
@@ -148,30 +148,30 @@ GOOD = encoded(upper_white())
         "bomb",
     ],
 )
-def test_a_photo_that_cannot_be_used_is_an_error_in_its_own_row(
-    bad: object, said: str, ask: Callable[..., pd.DataFrame]
+def test_an_invalid_image_is_an_error_in_its_own_row(
+    bad: object, message: str, predict: Callable[..., pd.DataFrame]
 ) -> None:
-    rows = ask(GOOD, bad, GOOD)
+    rows = predict(GOOD, bad, GOOD)
     assert rows["class"].tolist()[::2] == ["black-and-tan coonhound"] * 2
     assert rows["error"].isna().tolist() == [True, False, True]
-    assert rows["error"].str.contains(said)[1], rows["error"][1]
+    assert rows["error"].str.contains(message)[1], rows["error"][1]
     assert rows["top5"][1] == []
     assert rows.loc[1, ["class", "wordnet_id", "probability"]].tolist() == [None, None, None]  # NaN is no JSON
     assert rows.loc[0].notna().tolist() == [True] * 4 + [False]
 
 
-def test_no_photo_gives_no_row(ask: Callable[..., pd.DataFrame]) -> None:
-    assert list(ask().columns) == COLUMNS
-    assert len(ask()) == 0
+def test_no_image_gives_no_row(predict: Callable[..., pd.DataFrame]) -> None:
+    assert list(predict().columns) == COLUMNS
+    assert len(predict()) == 0
 
 
-def test_a_batch_of_any_length_gives_the_rows_of_its_photos(ask: Callable[..., pd.DataFrame]) -> None:
-    photos = [encoded(flat(BLACK)), b"bad", GOOD] * 50
-    rows = ask(*photos)
+def test_a_batch_of_any_length_gives_the_rows_of_its_images(predict: Callable[..., pd.DataFrame]) -> None:
+    images = [encoded(flat(BLACK)), b"bad", GOOD] * 50
+    rows = predict(*images)
     assert rows["class"].fillna("-").tolist() == ["Chihuahua", "-", "black-and-tan coonhound"] * 50
 
 
-def test_a_model_that_answers_with_no_number_says_so_in_every_row() -> None:
+def test_probabilities_that_are_not_finite_are_an_error_in_every_row() -> None:
     model = brightness()
     model.set_weights([weights * np.nan for weights in model.get_weights()])
     card = ModelMetadata(CLASSES, 8, "squash", "digest")
@@ -180,7 +180,7 @@ def test_a_model_that_answers_with_no_number_says_so_in_every_row() -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "card"])
-def test_a_damaged_model_is_said_to_be_damaged(damage: str, folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_model_is_corrupt_data(damage: str, folder: Path, tmp_path: Path) -> None:
     model, card = classifier.save(*classifier.load(folder), tmp_path)
     if damage == "cut":
         model.write_bytes(model.read_bytes()[:1000])
@@ -192,29 +192,29 @@ def test_a_damaged_model_is_said_to_be_damaged(damage: str, folder: Path, tmp_pa
         classifier.load(tmp_path)
 
 
-CARD = {"classes": CLASSES, "size": 8, "shape": "squash", "dataset_digest": "digest"}
-OTHER_CARDS = {
-    "a field less": {"classes": CLASSES, "size": 8, "shape": "squash"},
-    "a field more": {**CARD, "format": 0},
-    "a field of another name": {"labels": CLASSES, "size": 8, "shape": "squash", "dataset_digest": "digest"},
-}
+@pytest.mark.parametrize("name", ["metadata.json", "card.json"])
+def test_a_model_of_format_2_is_refused_with_the_command_to_run(name: str, folder: Path, tmp_path: Path) -> None:
+    _, metadata = classifier.save(*classifier.load(folder), tmp_path)
+    metadata.unlink()
+    content = {"classes": CLASSES, "size": 8, "shape": "squash", "dataset_digest": "digest"}
+    metadata.with_name(name).write_text(json.dumps(content))
+    for load in (classifier.load, classifier.model_path):
+        with pytest.raises(DataError, match=r"format .*jobs\.train") as error:
+            load(tmp_path)
+        assert error.value.exit_code == 65
+        assert not isinstance(error.value, CorruptData), "a whole model of another version"
 
 
-@pytest.mark.parametrize("content", OTHER_CARDS.values(), ids=OTHER_CARDS)
-def test_a_model_of_another_version_is_refused_with_what_to_do(
-    content: dict[str, object], folder: Path, tmp_path: Path
-) -> None:
-    model, card = classifier.load(folder)
-    _, text = classifier.save(model, card, tmp_path)
-    text.write_text(json.dumps(CARD))
-    assert classifier.load(tmp_path)[1] == card
-    text.write_text(json.dumps(content))
-    with pytest.raises(CorruptData, match="train it again") as error:
+def test_a_model_without_a_field_of_its_metadata_is_corrupt(folder: Path, tmp_path: Path) -> None:
+    _, metadata = classifier.save(*classifier.load(folder), tmp_path)
+    content = json.loads(metadata.read_text())
+    del content["size"]
+    metadata.write_text(json.dumps(content))
+    with pytest.raises(CorruptData, match="train it again"):
         classifier.load(tmp_path)
-    assert error.value.exit_code == 65
 
 
-def test_the_digest_of_a_model_follows_from_its_content(folder: Path, tmp_path: Path) -> None:
+def test_the_fingerprint_of_a_model_depends_on_its_content(folder: Path, tmp_path: Path) -> None:
     before = classifier.fingerprint(folder)
     classifier.save(classifier.load(folder)[0], ModelMetadata(CLASSES, 8, "pad", "digest"), tmp_path)
     assert len(before) == 64

@@ -1,6 +1,6 @@
 """`mlflow models serve` in an environment of the model's own requirements, without this repository: long, pip installs.
 
-A photo gives its breed, and nothing that is sent ends the server.
+Every image has a prediction, and no request stops the server.
 """
 
 import base64
@@ -38,8 +38,8 @@ def text(photo: bytes) -> str:
     return base64.b64encode(photo).decode()
 
 
-def a_photo() -> bytes:
-    """Return the first real photo where the archive is there, a drawn one elsewhere."""
+def first_image() -> bytes:
+    """Return the first real image if the archive is there, otherwise a synthetic one."""
     archive = REAL.open("rb") if REAL.exists() else io.BytesIO(draw_archives(SyntheticConfig(1, 5))["images.tar"])
     with archive, tarfile.open(fileobj=archive) as tar:
         member = next(member for member in tar if member.name.endswith(".jpg"))
@@ -107,22 +107,22 @@ def rows(server: str, *images: Any) -> list[dict[str, Any]]:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
-def test_a_photo_gives_its_breed_and_the_best_five(server: str) -> None:
-    (row,) = rows(server, text(a_photo()))
+def test_the_response_has_class_and_top_five(server: str) -> None:
+    (row,) = rows(server, text(first_image()))
     assert row["error"] is None
     assert row["top5"][0] == {"class": row["class"], "probability": row["probability"]}
     assert sum(best["probability"] for best in row["top5"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_curl_gets_the_same_answer(server: str, tmp_path: Path) -> None:
+def test_curl_gets_the_same_response(server: str, tmp_path: Path) -> None:
     request = tmp_path / "request.json"
-    request.write_text(json.dumps({"inputs": {"image": [text(a_photo())]}}))
+    request.write_text(json.dumps({"inputs": {"image": [text(first_image())]}}))
     curl = ["curl", "--silent", "--fail", "-H", f"Content-Type: {JSON}", "-d", f"@{request}", f"{server}/invocations"]
     done = subprocess.run(curl, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["predictions"] == rows(server, text(a_photo()))
+    assert json.loads(done.stdout)["predictions"] == rows(server, text(first_image()))
 
 
 GOOD = encoded(upper_white())
@@ -160,16 +160,16 @@ def test_there_are_twenty_hostile_inputs() -> None:
 
 
 @pytest.mark.parametrize("name", IN_A_ROW)
-def test_a_hostile_photo_is_an_error_in_its_row_and_its_neighbours_are_answered(name: str, server: str) -> None:
+def test_a_hostile_image_is_an_error_in_its_row_and_its_neighbours_have_predictions(name: str, server: str) -> None:
     before, hostile, after = rows(server, text(GOOD), IN_A_ROW[name], text(GOOD))
     assert before == after
     assert before["error"] is None
     assert hostile["error"]
-    assert (hostile["breed"], hostile["probability"], hostile["top5"]) == (None, None, [])
+    assert (hostile["class"], hostile["probability"], hostile["top5"]) == (None, None, [])
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_hostile_request_is_refused_and_the_next_one_is_answered(name: str, server: str) -> None:
+def test_a_hostile_request_is_refused_and_the_next_one_succeeds(name: str, server: str) -> None:
     reply = send(server, *REFUSED[name])
     assert 400 <= reply.status_code < 600
     (row,) = rows(server, text(GOOD))

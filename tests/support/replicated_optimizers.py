@@ -23,7 +23,7 @@ class Recorded(LayerwiseAdamW):
     """Ours; keeps the gradients that its `update_step` sees, by the index of their variable."""
 
     def __init__(self) -> None:
-        super().__init__(0.1, decay=0.0, factors={})
+        super().__init__(0.1, decay=0.0, scales={})
         self.seen: list[tuple[int, float]] = []
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:

@@ -89,7 +89,7 @@ class Watch:
         from dogbreed.tracking.resumable_run import ResumableRun
         from dogbreed.training.state import TrainState
 
-        for name in ("__enter__", "log", "state", "restore"):
+        for name in ("__enter__", "log_metrics", "state", "restore"):
             setattr(ResumableRun, name, self._timed(getattr(ResumableRun, name)))
 
         advance = TrainState.advance

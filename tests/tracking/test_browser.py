@@ -1,4 +1,4 @@
-"""What people see of an evaluation, in a real browser: MLflow's own pages, and the report without a network."""
+"""An evaluation in a real browser: MLflow's pages, and the report without a network."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ from tests.support.servers import mlflow_server
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 FLAGS = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
 FLAGS += "disable-component-update disable-sync hide-scrollbars window-size=1500,1100"
-PATIENCE = 300  # seconds: a page of MLflow takes three on an idle core, far longer beside other work
-# in script: every picture has arrived and can be decoded
+PATIENCE = 300  # seconds: a page of MLflow takes 3 s on an idle core, far longer beside other work
+# in script: every image is loaded and decoded
 WHOLE = "return [...document.images].every(image => image.complete && image.naturalWidth > 0) && document.images.length"
 
 pytestmark = [
@@ -89,8 +89,8 @@ def first(browser: webdriver.Chrome, css: str) -> WebElement:
     return found
 
 
-def says(browser: webdriver.Chrome, *words: str) -> None:
-    """Wait until the page holds all these words."""
+def wait_for_words(browser: webdriver.Chrome, *words: str) -> None:
+    """Wait until the page has all these words."""
     until(browser, lambda b: all(word in b.find_element(By.TAG_NAME, "body").text for word in words))
 
 
@@ -113,25 +113,25 @@ def test_its_page_shows_description_dataset_and_metrics_with_intervals(
     browser.set_window_size(1500, 2400)
     browser.get(reviewed.of_run())
     share = f"{100 * reviewed.test['top1']:.1f} %"
-    says(browser, "simple-test", f"Top-1 {share}", "All on one page", "dogbreed (")
+    wait_for_words(browser, "simple-test", f"Top-1 {share}", "The full report is the artifact", "dogbreed (")
     for name in ("top1", "top1_ci95_low", "top1_ci95_high", "ece", "delta_top1"):
-        says(browser, f"test_{name}\n{reviewed.test[name]}"[:30])
+        wait_for_words(browser, f"test_{name}\n{reviewed.test[name]}"[:30])
     browser.save_screenshot(reviewed.shots / "run.png")
 
 
 @pytest.mark.parametrize("name", ["confusion_matrix", "grad_cam", "reliability", "confusable_pairs"])
-def test_a_picture_opens_among_the_artifacts(reviewed: Reviewed, browser: webdriver.Chrome, name: str) -> None:
-    browser.get(reviewed.of_run(f"/artifacts/pictures/{name}_test.png"))
-    picture = first(browser, "img[src^='blob:']")
-    until(browser, lambda b: b.execute_script("return arguments[0].naturalWidth", picture) > 500)
+def test_a_figure_opens_among_the_artifacts(reviewed: Reviewed, browser: webdriver.Chrome, name: str) -> None:
+    browser.get(reviewed.of_run(f"/artifacts/figures/{name}_test.png"))
+    image = first(browser, "img[src^='blob:']")
+    until(browser, lambda b: b.execute_script("return arguments[0].naturalWidth", image) > 500)
     browser.save_screenshot(reviewed.shots / f"{name}.png")
 
 
 def test_the_report_opens_inside_mlflow(reviewed: Reviewed, browser: webdriver.Chrome) -> None:
     browser.get(reviewed.of_run("/artifacts/report.html"))
     browser.switch_to.frame(first(browser, "iframe"))
-    until(browser, lambda b: b.execute_script(WHOLE) == 9)  # eight of the evaluation, and the learning curves
-    says(browser, "How good", f"{100 * reviewed.test['top1']:.1f} %", "this model on whole photos")
+    until(browser, lambda b: b.execute_script(WHOLE) == 9)  # eight figures of the evaluation, and the learning curves
+    wait_for_words(browser, "Scores", f"{100 * reviewed.test['top1']:.1f} %", "this model on whole images")
     browser.save_screenshot(reviewed.shots / "report_in_mlflow.png")
 
 
@@ -157,5 +157,5 @@ def test_the_report_opens_without_a_network_and_fits_the_page(
 
 def test_the_registered_model_shows_its_aliases(reviewed: Reviewed, browser: webdriver.Chrome) -> None:
     browser.get(reviewed.page("models/dogbreed"))
-    says(browser, "dogbreed", "Version 1", "@ candidate", "@ champion")
+    wait_for_words(browser, "dogbreed", "Version 1", "@ candidate", "@ champion")
     browser.save_screenshot(reviewed.shots / "model.png")

@@ -93,7 +93,7 @@ def test_a_damaged_one_is_passed_over_and_said(
 
 def test_one_of_another_training_contradicts(tmp_path: Path) -> None:
     CheckpointManager(LocalStore(tmp_path), "content", 1).save(snapshot(3))
-    with pytest.raises(DataError, match="choose another --name, or begin anew with --restart"):
+    with pytest.raises(DataError, match="--restart"):
         CheckpointManager(LocalStore(tmp_path), "other", 2).restore_latest()
 
 
@@ -137,7 +137,7 @@ def test_an_interval_is_steps_or_a_time(text: str, steps: int, seconds: float) -
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5m", "5 m", "1d", "m"])
 def test_any_other_interval_is_refused_with_examples(text: str) -> None:
-    with pytest.raises(UsageError, match=r"give steps \(200\) or a time \(90s, 5m, 1h\)"):
+    with pytest.raises(UsageError, match="90s"):
         CheckpointInterval.from_text(text)
 
 

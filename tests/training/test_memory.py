@@ -47,9 +47,7 @@ def test_a_plan_beyond_the_limit_names_a_batch_that_fits(monkeypatch: pytest.Mon
     monkeypatch.setattr(memory_estimate, "memory_limit", lambda: 4 * GIB)
     recipe = apply_overrides(SMALL, ["batch_size=1024"])
     parts = {"libraries": GIB, "batches ahead": GIB // 2, "decoded photos": 0, "activations": 11 * GIB}
-    with pytest.raises(
-        EnvironmentUnsupported, match=r"about 12\.5 GiB .*activations 11\.0.* 4\.0 GiB .*use --batch-size 256$"
-    ):
+    with pytest.raises(EnvironmentUnsupported, match=r"12\.5 GiB.*--batch-size 256$"):
         memory_estimate.check(parts, recipe)
     fitting = {name: size if name == "libraries" else size // 4 for name, size in parts.items()}
     memory_estimate.check(fitting, apply_overrides(SMALL, ["batch_size=256"]))
@@ -58,13 +56,13 @@ def test_a_plan_beyond_the_limit_names_a_batch_that_fits(monkeypatch: pytest.Mon
 def test_decoded_photos_are_the_first_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_estimate, "memory_limit", lambda: 4 * GIB)
     parts = {"libraries": GIB, "batches ahead": GIB // 2, "decoded photos": 9 * GIB, "activations": GIB}
-    with pytest.raises(EnvironmentUnsupported, match=r"use --cache none$"):
+    with pytest.raises(EnvironmentUnsupported, match=r"--cache none$"):
         memory_estimate.check(parts, SMALL)
 
 
 def test_where_nothing_fits_the_recipe_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_estimate, "memory_limit", lambda: GIB // 2)
-    with pytest.raises(EnvironmentUnsupported, match=r"a smaller recipe, or a larger memory limit"):
+    with pytest.raises(EnvironmentUnsupported, match="smaller recipe"):
         memory_estimate.check({"libraries": GIB, "batches ahead": GIB // 64, "decoded photos": 0}, SMALL)
 
 

@@ -89,7 +89,7 @@ def test_training_stops_when_validation_no_longer_improves(dataset: Path) -> Non
 
 
 def test_a_loss_that_is_no_number_ends_with_65(dataset: Path) -> None:
-    with pytest.raises(DataError, match="nothing is registered"):
+    with pytest.raises(DataError, match="registered"):
         train(dataset, apply_overrides(SHORT, ["epochs=3", "learning_rate=1e30"]), Listener())
 
 
@@ -137,7 +137,7 @@ def test_each_batch_is_mixed_in_one_way_at_most() -> None:
 
 def test_one_breed_is_nothing_to_learn(source: StanfordDogs, preprocess: Preprocess, tmp_path: Path) -> None:
     preprocess(source, LocalStore(tmp_path), classes=("Inkpot_terrier",))
-    with pytest.raises(DataError, match="one breed only"):
+    with pytest.raises(DataError, match="one class"):
         train(tmp_path, SHORT, Listener())
 
 
@@ -145,7 +145,7 @@ def test_without_a_validation_photo_there_is_nothing_to_choose_by(
     source: StanfordDogs, preprocess: Preprocess, tmp_path: Path
 ) -> None:
     preprocess(source, LocalStore(tmp_path), per_class=3)  # a tenth of 3 is no photo
-    with pytest.raises(DataError, match="no validation photos"):
+    with pytest.raises(DataError, match="validation"):
         train(tmp_path, SHORT, Listener())
 
 
@@ -158,7 +158,7 @@ def test_a_model_whose_answer_is_no_number_is_not_evaluated(dataset: Path) -> No
 
 def test_a_recipe_larger_than_the_data_says_what_to_do(dataset: Path) -> None:
     store = open_store(str(dataset))
-    with pytest.raises(DataError, match="preprocess --size 512"):
+    with pytest.raises(DataError, match="--size 512"):
         InputPipeline(load_manifest(store), store, ResizeSpec(512), 8, Path("unused"))
 
 

@@ -1,5 +1,7 @@
 """jobs.preprocess below its command line: shares of workers, dry run, garbage."""
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,12 @@ from dogbreed.workflows.sharded_build import Worker
 
 
 @pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """MLflow is unavailable, which is a warning."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    yield
+    gc.unfreeze()  # a job freezes its objects, among which Hypothesis would then find no referrers
 
 
 def job(sketches: Path, out: Path, worker: Worker, export: Path | None = None) -> PreprocessJob:

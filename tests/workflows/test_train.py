@@ -184,6 +184,15 @@ def test_a_worker_does_not_wait_for_a_chief_that_is_done(job: TrainJob, trainer:
 
 
 @pytest.mark.usefixtures("trainer")
+def test_a_worker_does_not_wait_for_a_chief_that_is_refused(job: TrainJob) -> None:
+    train.train(job, 0, "taken")
+    workers = SecondWorker([0, 0, 0])
+    with pytest.raises(DataError, match="--name"):  # seed 1 is another training under the same key
+        train.train(replace(job, distribution=workers), 1, "taken")
+    assert workers.calls == []
+
+
+@pytest.mark.usefixtures("trainer")
 def test_a_worker_that_cannot_see_the_chiefs_checkpoint_is_unsupported(job: TrainJob) -> None:
     workers = SecondWorker([7, 1, 2])  # step, lease and write
     with pytest.raises(EnvironmentUnsupported, match=r"00000007-1-2.*--checkpoints") as error:

@@ -49,7 +49,7 @@ def block_order(rates: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     rates: [C, C] in 0-1, rows true, columns predicted. Average linkage on the symmetrised confusion, leaves
     ordered optimally (Bar-Joseph et al. 2001, doi:10.1093/bioinformatics/17.suppl_1.S22).
     """
-    from scipy.cluster.hierarchy import leaves_list, linkage  # takes a third of a second
+    from scipy.cluster.hierarchy import leaves_list, linkage  # importing it takes a third of a second
     from scipy.spatial.distance import squareform
 
     distance = 1 - (rates + rates.T) / 2

@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-# Okabe and Ito's palette, https://jfly.uni-koeln.de/color/: told apart with any colour vision
+# Okabe and Ito's palette, https://jfly.uni-koeln.de/color/: distinguishable with any colour vision
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#999999"
 STYLE: dict[Any, Any] = {  # matplotlib types the keys as a Literal of 300 names
     "figure.dpi": 150,

@@ -51,35 +51,35 @@ def without(name: str) -> Edit:
 
 
 def problems(source: StanfordDogs) -> dict[str, str]:
-    return {photo.source_id: photo.invalid_reason for photo in source.images if photo.invalid_reason}
+    return {image.source_id: image.invalid_reason for image in source.images if image.invalid_reason}
 
 
-def test_every_photo_has_its_breed_split_and_boxes(source: StanfordDogs) -> None:
+def test_every_image_has_its_class_split_and_boxes(source: StanfordDogs) -> None:
     assert len(source.images) == 48
-    assert Counter(photo.split for photo in source.images) == {"train": 32, "test": 16}
-    assert Counter(photo.class_name for photo in source.images).most_common()[0] == (BREED, 12)
-    assert all(photo.source_id.startswith(photo.class_name + "/") and photo.boxes for photo in source.images)
-    assert [photo.source_id for photo in source.images] == sorted(photo.source_id for photo in source.images)
+    assert Counter(image.split for image in source.images) == {"train": 32, "test": 16}
+    assert Counter(image.class_name for image in source.images).most_common()[0] == (BREED, 12)
+    assert all(image.source_id.startswith(image.class_name + "/") and image.boxes for image in source.images)
+    assert [image.source_id for image in source.images] == sorted(image.source_id for image in source.images)
     assert problems(source) == {}
-    assert Counter(len(photo.boxes) for photo in source.images) == {1: 44, 2: 4}
+    assert Counter(len(image.boxes) for image in source.images) == {1: 44, 2: 4}
 
 
-def test_every_photo_is_read_from_its_place_in_the_archive(source: StanfordDogs, sketches: Path) -> None:
+def test_every_image_is_read_from_its_place_in_the_archive(source: StanfordDogs, sketches: Path) -> None:
     with tarfile.open(sketches / "images.tar") as tar:
-        for photo in source.images:
-            file = tar.extractfile(f"Images/{photo.source_id}.jpg")
+        for image in source.images:
+            file = tar.extractfile(f"Images/{image.source_id}.jpg")
             assert file is not None
-            assert source.read(photo) == file.read()
+            assert source.read(image) == file.read()
 
 
-def test_the_png_named_jpg_is_read_as_a_photo(source: StanfordDogs) -> None:
-    data = [source.read(photo) for photo in source.images]
-    kinds = Counter(Image.open(io.BytesIO(photo)).format for photo in data)
+def test_the_png_named_jpg_is_read_as_an_image(source: StanfordDogs) -> None:
+    data = [source.read(image) for image in source.images]
+    kinds = Counter(Image.open(io.BytesIO(encoded)).format for encoded in data)
     assert kinds == {"JPEG": 47, "PNG": 1}
-    assert {images.decode(photo).shape[2] for photo in data} == {3}
+    assert {images.decode(encoded).shape[2] for encoded in data} == {3}
 
 
-def test_a_bucket_gives_the_same_photos_and_digest_as_a_folder(
+def test_a_bucket_gives_the_same_images_and_digest_as_a_folder(
     source: StanfordDogs, sketches: Path, bucket: str
 ) -> None:
     remote = copy(sketches, open_store(bucket))
@@ -108,23 +108,23 @@ def test_without_lists_there_is_no_official_split(sketches: Path, tmp_path: Path
     for name in ("images.tar", "annotation.tar"):
         (tmp_path / name).write_bytes((sketches / name).read_bytes())
     bare = StanfordDogs(LocalStore(tmp_path))
-    assert {photo.split for photo in bare.images} == {None}
+    assert {image.split for image in bare.images} == {None}
     assert problems(bare) == {}
     assert bare.digest != source.digest
 
 
-def test_a_photo_without_annotation_has_a_problem(sketches: Path, store: Store) -> None:
+def test_an_image_without_annotation_has_a_reason(sketches: Path, store: Store) -> None:
     changed = copy(sketches, store, {"annotation.tar": without(f"Annotation/{BREED}/n90000001_37")})
     assert problems(changed) == {f"{BREED}/n90000001_37": "no annotation"}
     assert len(changed.images) == 48
 
 
-def test_an_annotation_without_photo_has_a_problem(sketches: Path, store: Store) -> None:
+def test_an_annotation_without_image_has_a_reason(sketches: Path, store: Store) -> None:
     changed = copy(sketches, store, {"images.tar": without(f"Images/{BREED}/n90000001_37.jpg")})
     assert problems(changed) == {f"{BREED}/n90000001_37": "no photo in images.tar"}
 
 
-def test_a_photo_that_no_list_names_has_a_problem(sketches: Path, tmp_path: Path) -> None:
+def test_an_image_that_no_list_names_has_a_reason(sketches: Path, tmp_path: Path) -> None:
     extra = f"{BREED}/n90000001_99999"
 
     def add(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -135,7 +135,7 @@ def test_a_photo_that_no_list_names_has_a_problem(sketches: Path, tmp_path: Path
     assert problems(changed) == {extra: "in neither train_list nor test_list"}
 
 
-def test_a_bad_annotation_is_the_photos_problem(sketches: Path, tmp_path: Path) -> None:
+def test_a_bad_annotation_is_the_reason_of_its_image(sketches: Path, tmp_path: Path) -> None:
     key = f"{BREED}/n90000001_37"
     spoil: Edit = lambda files: {**files, f"Annotation/{key}": b"<annotation/>"}  # noqa: E731
     changed = copy(sketches, LocalStore(tmp_path), {"annotation.tar": spoil})
@@ -153,7 +153,7 @@ def test_a_file_of_another_layout_is_ignored_aloud(
     assert "ignored 'Images/../../etc/passwd'" in caplog.text
 
 
-def test_a_photo_that_stands_twice_contradicts(sketches: Path, tmp_path: Path) -> None:
+def test_an_image_that_occurs_twice_is_refused(sketches: Path, tmp_path: Path) -> None:
     path = tmp_path / "images.tar"
     for file in sketches.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -164,7 +164,7 @@ def test_a_photo_that_stands_twice_contradicts(sketches: Path, tmp_path: Path) -
         StanfordDogs(LocalStore(tmp_path))
 
 
-def test_a_photo_in_both_lists_contradicts(sketches: Path, tmp_path: Path) -> None:
+def test_an_image_in_both_lists_is_refused(sketches: Path, tmp_path: Path) -> None:
     both: Edit = lambda files: {**files, "test_list.mat": files["file_list.mat"]}  # noqa: E731
     with pytest.raises(DataError, match="train list"):
         copy(sketches, LocalStore(tmp_path), {"lists.tar": both})
@@ -195,7 +195,7 @@ def test_an_archive_that_the_index_does_not_describe_is_damaged_data(sketches: P
         StanfordDogs(raw)
 
 
-def test_a_photo_that_differs_from_its_index_is_damaged_data(sketches: Path, tmp_path: Path) -> None:
+def test_an_image_that_differs_from_its_index_is_damaged_data(sketches: Path, tmp_path: Path) -> None:
     raw = LocalStore(tmp_path)
     copy(sketches, raw)
     raw.put(MEMBERS, build_index(raw).to_json())
@@ -204,9 +204,9 @@ def test_a_photo_that_differs_from_its_index_is_damaged_data(sketches: Path, tmp
     archive[member["offset"] + 100] ^= 1
     (tmp_path / "images.tar").write_bytes(archive)
     source = StanfordDogs(raw)
-    photo = next(p for p in source.images if p.source_id in member["name"])
+    image = next(p for p in source.images if p.source_id in member["name"])
     with pytest.raises(CorruptData, match="differs from its index"):
-        source.read(photo)
+        source.read(image)
 
 
 @pytest.fixture(scope="module")
@@ -215,24 +215,24 @@ def real() -> StanfordDogs:
 
 
 @needs_real
-def test_the_real_archive_has_all_of_its_photos_in_their_official_split(real: StanfordDogs) -> None:
+def test_the_real_archive_has_all_of_its_images_in_their_official_split(real: StanfordDogs) -> None:
     assert len(real.images) == 20_164
-    assert Counter(photo.split for photo in real.images) == {"train": 11_754, "test": 8_410}
-    assert len({photo.class_name for photo in real.images}) == 120
+    assert Counter(image.split for image in real.images) == {"train": 11_754, "test": 8_410}
+    assert len({image.class_name for image in real.images}) == 120
     assert problems(real) == {}
 
 
 @needs_real
-def test_a_sample_of_the_real_photos_is_usable(real: StanfordDogs) -> None:
-    for photo in real.images[::400]:
-        pixels = images.decode(real.read(photo))
+def test_a_sample_of_the_real_images_is_usable(real: StanfordDogs) -> None:
+    for image in real.images[::400]:
+        pixels = images.decode(real.read(image))
         assert max(pixels.shape) <= 208
-        for box in photo.boxes:
+        for box in image.boxes:
             assert images.clip_to_image(box, pixels).area > 0
 
 
 @needs_real
 def test_the_real_png_named_jpg_is_there(real: StanfordDogs) -> None:
-    photo = next(p for p in real.images if p.source_id.endswith("/n02105855_2933"))
-    assert Image.open(io.BytesIO(real.read(photo))).format == "PNG"
-    assert photo.boxes[0] == Box(0, 1, 197, 172)
+    image = next(p for p in real.images if p.source_id.endswith("/n02105855_2933"))
+    assert Image.open(io.BytesIO(real.read(image))).format == "PNG"
+    assert image.boxes[0] == Box(0, 1, 197, 172)

@@ -1,4 +1,4 @@
-"""Runs a rendered Job in the cluster of KUBECONFIG, with the same face as tests/e2e/executor.py."""
+"""Runs a rendered Job in the cluster of KUBECONFIG, with the same methods as executor.py."""
 
 import json
 import subprocess

@@ -16,9 +16,9 @@ PUT_SHARD, PUT_PART, PUT_MANIFEST = r"^PUT .*/shards/", r"^PUT .*/_parts/", r"^P
 SLOW_DOWN, CONFLICT = refuse(503, "SlowDown"), refuse(409, "ConditionalRequestConflict")
 DENIED, SKEWED = refuse(403, "AccessDenied"), refuse(403, "RequestTimeTooSkewed")
 
-AGAIN, NETWORK = "run the same command again", "check AWS_ENDPOINT_URL_S3 and the network"
-CREDENTIALS, CLOCK = "check the credentials", "set this machine's clock by NTP"
-DELETE = "delete it|choose another prefix|another --out"
+AGAIN, NETWORK = "again", "AWS_ENDPOINT_URL_S3"
+CREDENTIALS, CLOCK = "credentials", "NTP"
+DELETE = "delete|another"
 
 QUICK = Patience(attempts=2, seconds=1)
 ROUNDS = 4  # times that the store asks again when botocore has given up (dogbreed.core.storage.s3.again)
@@ -111,7 +111,7 @@ def missing_bucket(site: BucketSite) -> Row:
     """Name a bucket that nobody has created."""
     row, place = Row("no such bucket"), site.place()
     outcome = attempt(place.order("--out", "s3://dogbreed-never-created/dogs"))
-    row.judge(_ended(row, place, outcome, 2, "create it or correct") + run_again(row, place), row.fault)
+    row.judge(_ended(row, place, outcome, 2, "create") + run_again(row, place), row.fault)
     return row
 
 

@@ -52,20 +52,25 @@ def in_checkpoints(site: TrainingSite, kills: Iterable[Kill]) -> Row:
     return row
 
 
-def checkpoint_calls(site: TrainingSite, count: int, seed: int) -> list[Kill]:
-    """Return a kill in every checkpoint's write, and before and after each call of one of them; `count` at most."""
-    ward, choice = site.ward(), random.Random(seed)
+def checkpoint_writes(site: TrainingSite) -> list[tuple[int, int]]:
+    """Return, for each checkpoint of a whole training, the number of its first call and that of the next one's."""
+    ward = site.ward()
     calls = attempt(ward.order(watched=str(ward.checkpoints))).calls
     starts = [n for n, call in enumerate(calls, 1) if call.startswith("put_file")]
-    writes = list(zip(starts, [*starts[1:], len(calls) + 1], strict=True))
+    return list(zip(starts, [*starts[1:], len(calls) + 1], strict=True))
+
+
+def checkpoint_calls(site: TrainingSite, count: int, seed: int) -> list[Kill]:
+    """Return a kill in every checkpoint's write, and before and after each call of one of them; `count` at most."""
+    writes, choice = checkpoint_writes(site), random.Random(seed)
     one_each = [Kill(choice.randrange(*write), choice.random() < 0.5) for write in writes]
     whole = [Kill(call, after) for call in range(*writes[len(writes) // 2]) for after in (False, True)]
     chosen = [*one_each, *whole]
     return chosen if len(chosen) <= count else choice.sample(chosen, count)
 
 
-def terminated(site: TrainingSite, moments: Iterable[float]) -> Row:
-    """SIGTERM a fresh `python -m jobs.train` so many seconds after its start, then run it again."""
+def terminated(site: TrainingSite, moments: Iterable[float], again: bool = True) -> Row:
+    """SIGTERM a fresh `python -m jobs.train` so many seconds after its start, then, with `again`, train to the end."""
     row = Row("train: SIGTERM at any moment")
     for moment in moments:
         ward = site.ward()
@@ -84,7 +89,8 @@ def terminated(site: TrainingSite, moments: Iterable[float]) -> Row:
         row.seen[_where(said)] += 1
         problems = [] if code in (0, STOPPED, NOT_LISTENING) else [f"exit {code}: {said[-2000:]}"]
         problems += [f"it took {took:.1f} s to end"] * (took > GRACE)
-        row.judge(problems + recover(row, ward), f"SIGTERM after {moment:.2f} s")
+        problems += recover(row, ward) if again else []
+        row.judge(problems, f"SIGTERM after {moment:.2f} s")
     return row
 
 

@@ -39,7 +39,7 @@ def different_options(site: Site, rounds: int) -> Row:
         problems = [text for outcome in outcomes for text in row.ended(outcome, DONE, CONTRADICTED)]
         winners = [position for position, outcome in enumerate(outcomes) if outcome.exit_code == DONE]
         for outcome in outcomes:
-            problems += unclear_error(outcome, "choose another") if outcome.exit_code == CONTRADICTED else []
+            problems += unclear_error(outcome, "another") if outcome.exit_code == CONTRADICTED else []
         if len(winners) == 1:
             site.undisturbed(place, "--gc")
             problems += differences(place.objects(), alone[winners[0]])

@@ -14,7 +14,7 @@ from tests.support.hostile.verdict import ACCEPTED, Item
 from tests.support.other_data import cifar_archive
 
 LAYOUT = LAYOUTS["cifar10"]
-DAMAGED = "refused 65: .* is truncated or damaged .*; fetch it again"
+DAMAGED = "refused 65: .* truncated or damaged .*"
 
 
 def _members() -> dict[str, bytes]:
@@ -53,7 +53,7 @@ def hostile_cifar() -> list[Item]:
         "sparse batch of 3 GB": (_packed(pax(("GNU.sparse.size", str(3 << 30))), good, made.END), DAMAGED),
         "sparse map of words": (_packed(pax(("GNU.sparse.map", "one,two")), good, made.END), DAMAGED),
         "3,000 long names in a row": (_packed(made.member(LONG, b"n", b"L") * 3000, good, made.END), DAMAGED),
-        "a batch missing": (_packed(without, made.END), "refused 65: .* lacks data_batch_2.bin; fetch it again"),
+        "a batch missing": (_packed(without, made.END), "refused 65: .* data_batch_2.bin.*"),
         "a batch of 100 bytes": (
             _packed(without, made.member(batch, bytes(100)), made.END),
             "refused 65: .* has 100 bytes, not a multiple of 3073; .*",

@@ -145,7 +145,7 @@ def _reasons(folder: Path) -> str:
 def mixed_archive() -> list[Item]:
     """Return the two ends of the job, the counts by reason, and what became of each odd photo."""
     bad = sum(REASONS.values())
-    limit = rf"refused 65: .* {bad} of \d+ photos cannot be used, --max-quarantined allows 0\.1% .* or raise the limit"
+    limit = rf"refused 65: .* {bad} of \d+ .*--max-quarantined.*"
     every = len(GOOD) + len(_rows())
     items = [
         Item("the default limit of bad photos", _strict, limit),
