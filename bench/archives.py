@@ -1,4 +1,4 @@
-"""Raw archives whose photos are encoded anew, as the published ones are or as large as those."""
+"""Raw archives whose images are encoded anew, as the published ones are or as large as those."""
 
 import io
 import re
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from PIL import Image
 
-QUALITY = 90  # of the published photos, which are baseline JPEGs
+QUALITY = 90  # of the published images, which are baseline JPEGs
 SIDE = re.compile(rb"<(xmin|ymin|xmax|ymax)>([\d.]+)<")
 
 
 def encoded_anew(raw: Path, folder: Path, factor: float = 1.0) -> Path:
-    """Copy the archives to `folder` with every photo as a baseline JPEG, photos and boxes enlarged by `factor`."""
+    """Copy the archives to `folder` with every image as a baseline JPEG, images and boxes enlarged by `factor`."""
 
-    def photo(data: bytes) -> bytes:
+    def image(data: bytes) -> bytes:
         image, buffer = Image.open(io.BytesIO(data)).convert("RGB"), io.BytesIO()
         shape = (round(image.width * factor), round(image.height * factor))
         image.resize(shape, Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=QUALITY)
@@ -25,7 +25,7 @@ def encoded_anew(raw: Path, folder: Path, factor: float = 1.0) -> Path:
     def boxes(data: bytes) -> bytes:
         return SIDE.sub(lambda found: b"<%s>%.1f<" % (found[1], float(found[2]) * factor), data)
 
-    _copy(raw, folder, "images.tar", photo)
+    _copy(raw, folder, "images.tar", image)
     _copy(raw, folder, "annotation.tar", boxes)
     if (raw / "lists.tar").exists():
         shutil.copy(raw / "lists.tar", folder)

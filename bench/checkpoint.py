@@ -1,4 +1,4 @@
-"""What a checkpoint every minute costs a training: photos a second with and without, in one run.
+"""What a checkpoint every minute costs a training: images a second with and without, in one run.
 
 Short stretches of steps are taken by turns, with a checkpoint begun at their first step and without; the median of the
 differences is what one checkpoint costs.
@@ -52,13 +52,13 @@ def stretch(
 
 
 @click.command()
-@click.option("--recipe", default="larger-128", show_default=True, help="Recipe to train, on random photos.")
+@click.option("--recipe", default="larger-128", show_default=True, help="Recipe to train, on random images.")
 def main(recipe: str) -> None:
-    """Print photos a second without checkpoints and with one a minute."""
+    """Print images a second without checkpoints and with one a minute."""
     chosen = get_recipe(recipe)
-    photos = tf.random.uniform((chosen.batch_size, chosen.size, chosen.size, 3), 0, 256, tf.int32)
+    images = tf.random.uniform((chosen.batch_size, chosen.size, chosen.size, 3), 0, 256, tf.int32)
     labels = tf.one_hot(tf.range(chosen.batch_size) % CLASSES, CLASSES)
-    batches = iter(tf.data.Dataset.from_tensors((tf.cast(photos, tf.uint8), labels)).repeat())
+    batches = iter(tf.data.Dataset.from_tensors((tf.cast(images, tf.uint8), labels)).repeat())
     model = build_and_compile(chosen, CLASSES, steps=1000)
     model.optimizer.build(model.trainable_variables)
     sums = MetricSums()
@@ -76,7 +76,7 @@ def main(recipe: str) -> None:
     cost = max(0.0, median(ours - peer for peer, ours in pairs))
     rate = STEPS * chosen.batch_size / without
     row = Row(f"{recipe}, {size:.0f} MiB each, {cost:.2f} s each", rate, rate * MINUTE / (MINUTE + cost), FLOOR)
-    show("Training with a checkpoint every minute against one without", "photos/s", [row])
+    show("Training with a checkpoint every minute against one without", "images/s", [row])
 
 
 if __name__ == "__main__":

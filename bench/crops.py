@@ -1,6 +1,6 @@
-"""The crop ablation: the same recipe trained on boxes with several margins and on whole photos, each tested on both.
+"""The crop ablation: the same recipe trained on boxes with several margins and on whole images, each tested on both.
 
-Nobody draws a box around a dog that a model is asked about, so the columns that count are those on whole photos.
+Nobody draws a box around a dog that a model is asked about, so the columns that count are those on whole images.
 `python -m bench.crops --raw URI --out FOLDER` runs the suite's own jobs; started again it goes on where it was.
 """
 
@@ -18,7 +18,7 @@ WHOLE = "whole"
 
 
 def dataset(raw: str, home: Path, crop: str, size: int) -> str:
-    """Preprocess the photos at one margin, or whole, and return where they are."""
+    """Preprocess the images at one margin, or whole, and return where they are."""
     out = str(home / f"crop-{crop}")
     way = ("--crop", "none") if crop == WHOLE else ("--margin", crop)
     job("preprocess", "--raw", raw, "--out", out, "--size", str(size), *way)
@@ -55,7 +55,7 @@ def main(raw: str, out: Path, margins: str, recipe: str, size: int, settings: tu
 
 
 def _name(crop: str) -> str:
-    return "whole photos" if crop == WHOLE else f"box + {float(crop):.0%}"
+    return "whole images" if crop == WHOLE else f"box + {float(crop):.0%}"
 
 
 if __name__ == "__main__":

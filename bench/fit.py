@@ -1,4 +1,4 @@
-"""Photos a second of a real training against the same model in Keras' own train function on one cached batch.
+"""Images a second of a real training against the same model in Keras' own train function on one cached batch.
 
 What is missing to 1 is what reading, decoding, shuffling, cutting random views and the loop cost. The middle of many
 short rounds counts, because a machine that others use as well changes its speed by a fifth within minutes.
@@ -37,7 +37,7 @@ ROUNDS, STEPS = 15, 40  # alternated; steps of a round: what the input holds rea
 
 
 def rate(recipe: Recipe, step: Callable[[], object], loss: Callable[[], object]) -> float:
-    """Return the photos a second of one round, at whose end the loss is read."""
+    """Return the images a second of one round, at whose end the loss is read."""
     start = time.perf_counter()
     for _ in range(STEPS):
         step()
@@ -85,13 +85,13 @@ def own_way(model: keras.Model, batches: tf.data.Dataset) -> Way:
 @click.option("--size", default=64, show_default=True, help="Shorter side of the crops in pixels.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a field of the recipe.")
 def main(raw: str | None, recipe: str, size: int, settings: tuple[str, ...]) -> None:
-    """Print photos a second of a training on real input and on one cached batch."""
+    """Print images a second of a training on real input and on one cached batch."""
     with tempfile.TemporaryDirectory() as home:
         raw = raw or draw_raw(Path(home), per_class=100)
         tracking = f"sqlite:///{home}/mlflow.db"
         job("preprocess", "--raw", raw, "--out", f"{home}/data", "--size", str(size), MLFLOW_TRACKING_URI=tracking)
         row = measure(apply_overrides(get_recipe(recipe), settings), f"{home}/data")
-        show("Training against the same model on one cached batch", "photos/s", [row])
+        show("Training against the same model on one cached batch", "images/s", [row])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The memory of one training over time: a line that stays flat, however many photos pass.
+"""The memory of one training over time: a line that stays flat, however many images pass.
 
 Runs jobs.train as a process of its own, reads its resident set once a second, and tells epochs by the job's log.
 """
@@ -18,7 +18,7 @@ from matplotlib import rc_context
 
 from dogbreed.evaluation.figures.style import BLUE, GREY, STYLE, new_figure
 
-LIST_MIB_A_PHOTO = 4.1  # a list of float64 arrays into `fit` at 224 px, printed by bench.memory
+LIST_MIB_PER_IMAGE = 4.1  # a list of float64 arrays into `fit` at 224 px, printed by bench.memory
 
 
 def watched(options: tuple[str, ...]) -> tuple[list[tuple[float, float]], list[float]]:
@@ -67,9 +67,9 @@ def draw(found: list[tuple[float, float]], ends: list[float], title: str, path: 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--picture", type=click.Path(path_type=Path), required=True, help="Where the figure goes, as PNG.")
-@click.option("--images", type=int, required=True, help="Photos, for what loading all of them would take.")
+@click.option("--images", type=int, required=True, help="Images, for what loading all of them would take.")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
-def main(picture: Path, photos: int, options: tuple[str, ...]) -> None:
+def main(picture: Path, images: int, options: tuple[str, ...]) -> None:
     """Train with OPTIONS of jobs.train, draw its memory, print how much it grew from the second epoch to the last."""
     found, ends = watched(options)
     by_epoch, peak = peaks(found, ends), max(size for _, size in found)
@@ -77,7 +77,7 @@ def main(picture: Path, photos: int, options: tuple[str, ...]) -> None:
     click.echo(
         f"highest in each epoch from the second on: {', '.join(f'{size:,.0f}' for size in by_epoch)} MiB "
         f"({by_epoch[-1] / by_epoch[0]:.3f}x); peak {peak:,.0f} MiB; "
-        f"a list of float64 arrays of {photos:,} photos would take {photos * LIST_MIB_A_PHOTO / 1024:.0f} GiB"
+        f"a list of float64 arrays of {images:,} images would take {images * LIST_MIB_PER_IMAGE / 1024:.0f} GiB"
     )
 
 

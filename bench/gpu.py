@@ -67,7 +67,7 @@ class Stopwatch(keras.callbacks.Callback):
 
 
 def rate(recipe: Recipe, model: keras.Model, batches: tf.data.Dataset) -> float:
-    """Return photos/s of training, the best of ROUNDS; the first round, which fills buffers and traces, is left out."""
+    """Return images/s of training, the best of ROUNDS; the first round, which fills buffers and traces, is left out."""
     watch = Stopwatch()
     model.fit(batches, steps_per_epoch=STEPS, epochs=1 + ROUNDS, callbacks=[watch], shuffle=False, verbose=0)
     return STEPS * recipe.batch_size / min(watch.seconds[1:])
@@ -83,15 +83,15 @@ def report(recipe: Recipe, data: str, side: int) -> Table:
     table.add_row(f"matmul {side}, float32 (TF32 where there is)", f"{plain:.1f} TFLOP/s", "1.00x")
     table.add_row(f"matmul {side}, float16", f"{half:.1f} TFLOP/s", f"{half / plain:.2f}x")
     shape = (recipe.batch_size, recipe.size, recipe.size, 3)
-    photos = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     labels = np.eye(len(manifest.classes), dtype=np.float32)[np.arange(recipe.batch_size) % len(manifest.classes)]
-    synthetic = tf.data.Dataset.from_tensors((photos, labels)).repeat()
+    synthetic = tf.data.Dataset.from_tensors((images, labels)).repeat()
     rates = {}
     for name, (precision, xla) in VARIANTS.items():
         own = apply_overrides(recipe, [f"precision={precision}"])
         rates[name] = rate(own, model_of(own, len(manifest.classes), xla), synthetic)
         table.add_row(
-            f"synthetic input, {name}", f"{rates[name]:.0f} photos/s", f"{rates[name] / rates['float32']:.2f}x"
+            f"synthetic input, {name}", f"{rates[name]:.0f} images/s", f"{rates[name] / rates['float32']:.2f}x"
         )
     with tempfile.TemporaryDirectory() as cache:
         pipeline = InputPipeline(manifest, store, recipe.view, recipe.batch_size, Path(cache))
@@ -99,7 +99,7 @@ def report(recipe: Recipe, data: str, side: int) -> Table:
         batches = train_batches(own, pipeline, len(manifest.classes), seed=0)
         real = rate(own, model_of(own, len(manifest.classes), False), batches)
     share = real / rates["mixed_float16"]
-    table.add_row("real input, mixed_float16", f"{real:.0f} photos/s", f"{share:.2f}x of the synthetic input")
+    table.add_row("real input, mixed_float16", f"{real:.0f} images/s", f"{share:.2f}x of the synthetic input")
     return table
 
 

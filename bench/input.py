@@ -1,4 +1,4 @@
-"""Photos a second of the training input against Keras' two usual ways to read the same crops from a folder.
+"""Images a second of the training input against Keras' two usual ways to read the same crops from a folder.
 
 The crops are JPEGs of 224 x 224 (`jobs.preprocess --resize-mode squash`), in shards for ours, exported to
 folders for the peers; warm files, batches of 32, nothing but iterating.
@@ -30,21 +30,21 @@ VIEWS = Augment(hflip=True, min_area=0.4, max_aspect=1.3)
 
 
 def rate(batches: Iterable[Any]) -> float:
-    """Return the photos a second that come out."""
-    began, photos = time.perf_counter(), 0
+    """Return the images a second that come out."""
+    began, count = time.perf_counter(), 0
     for images, _ in batches:
-        photos += len(images)
-    return photos / (time.perf_counter() - began)
+        count += len(images)
+    return count / (time.perf_counter() - began)
 
 
-def generator(folder: Path, photos: int) -> Iterable[Any]:
+def generator(folder: Path, count: int) -> Iterable[Any]:
     """Return one pass of ImageDataGenerator with the augmentation of its tutorials."""
     augmented = ImageDataGenerator(
         rescale=1 / 255, rotation_range=20, width_shift_range=0.2, height_shift_range=0.2, zoom_range=0.2,
         horizontal_flip=True,
     )  # fmt: skip
     flow = augmented.flow_from_directory(folder, target_size=(SIZE, SIZE), batch_size=BATCH)
-    return (next(flow) for _ in range(photos // BATCH))
+    return (next(flow) for _ in range(count // BATCH))
 
 
 def measure(data: Path, folder: Path) -> list[Row]:
@@ -73,7 +73,7 @@ def measure(data: Path, folder: Path) -> list[Row]:
 @click.command()
 @click.option("--raw", help="Raw Stanford Dogs archives.  [default: draw sketches]")
 def main(raw: str | None) -> None:
-    """Print photos a second of the input pipeline and of Keras' own ways."""
+    """Print images a second of the input pipeline and of Keras' own ways."""
     with tempfile.TemporaryDirectory() as scratch:
         data, exported = Path(scratch) / "data", Path(scratch) / "folders"
         raw = raw or draw_raw(Path(scratch), per_class=60)
@@ -81,7 +81,7 @@ def main(raw: str | None) -> None:
             "preprocess", "--raw", raw, "--out", str(data), "--size", str(SIZE),
             "--resize-mode", "squash", "--split", "stratified", "--shards", "8", "--export", str(exported), MLFLOW_TRACKING_URI=f"sqlite:///{scratch}/mlflow.db",
         )  # fmt: skip
-        show("Training input, 224 px, batches of 32", "photos/s", measure(data, exported / TRAIN))
+        show("Training input, 224 px, batches of 32", "images/s", measure(data, exported / TRAIN))
 
 
 if __name__ == "__main__":

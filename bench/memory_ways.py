@@ -1,4 +1,4 @@
-"""One training of a tiny model in one process, which prints its peak memory in MiB before and after the photos.
+"""One training of a tiny model in one process, which prints its peak memory in MiB before and after the images.
 
 `python -m bench.memory_ways loaded COUNT` puts a list of COUNT float64 arrays into `fit`; `streamed DATA` reads a
 dataset's train split through the input pipeline. 224 px, batches of 32, one epoch.
@@ -28,9 +28,9 @@ def peak() -> int:
 
 def tiny() -> keras.Model:
     """Return a compiled model whose own memory is next to nothing, after one step."""
-    photo = keras.Input((SIZE, SIZE, 3))
-    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.AveragePooling2D(8)(photo))
-    model = keras.Model(photo, keras.layers.Dense(120, activation="softmax")(pooled))
+    image = keras.Input((SIZE, SIZE, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.AveragePooling2D(8)(image))
+    model = keras.Model(image, keras.layers.Dense(120, activation="softmax")(pooled))
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy())
     model.train_on_batch(np.zeros((BATCH, SIZE, SIZE, 3)), np.zeros(BATCH))
     return model
@@ -39,8 +39,8 @@ def tiny() -> keras.Model:
 def loaded(model: keras.Model, count: int) -> None:
     """Train on a list of arrays; what is in them does not matter for their memory, so it is noise."""
     random = np.random.default_rng(0)
-    photos = [random.random((SIZE, SIZE, 3)) for _ in range(count)]
-    model.fit(np.array(photos), np.arange(count) % 120, batch_size=BATCH, verbose=0)
+    images = [random.random((SIZE, SIZE, 3)) for _ in range(count)]
+    model.fit(np.array(images), np.arange(count) % 120, batch_size=BATCH, verbose=0)
 
 
 def streamed(model: keras.Model, data: str) -> None:

@@ -1,8 +1,8 @@
-"""Photos a second of preprocessing against the serial Pillow script that one would write by hand.
+"""Images a second of preprocessing against the serial Pillow script that one would write by hand.
 
 Both crop the same boxes with the same margin to the same size and quality, from warm files; the script leaves JPEG
-files, ours committed shards. Most photos in `--raw` may be progressive JPEGs, which take three times as long to decode
-as the baseline ones of the published archive, so the same photos are also measured after encoding them as baseline.
+files, ours committed shards. Most images in `--raw` may be progressive JPEGs, which take three times as long to decode
+as the baseline ones of the published archive, so the same images are also measured after encoding them as baseline.
 """
 
 import io
@@ -34,14 +34,14 @@ SIZE, MARGIN, QUALITY = 224, 0.1, 95
 
 
 def serial(folder: Path, boxes: dict[str, Box], out: Path) -> None:
-    """Crop every photo, one after the other, with Pillow alone."""
+    """Crop every image, one after the other, with Pillow alone."""
     for name, box in boxes.items():
-        photo = Image.open(folder / name).convert("RGB")
-        grown = box.expand(MARGIN).clip(*photo.size)
+        image = Image.open(folder / name).convert("RGB")
+        grown = box.expand(MARGIN).clip(*image.size)
         factor = min(1.0, SIZE / min(grown.width, grown.height))
         shape = (round(grown.width * factor), round(grown.height * factor))
         sides = (grown.left, grown.top, grown.right, grown.bottom)
-        photo.resize(shape, Image.Resampling.LANCZOS, box=sides).save(out / name, "JPEG", quality=QUALITY)
+        image.resize(shape, Image.Resampling.LANCZOS, box=sides).save(out / name, "JPEG", quality=QUALITY)
 
 
 def threads(folder: Path, boxes: dict[str, Box], out: Path, pool: ThreadPoolExecutor) -> None:
@@ -51,7 +51,7 @@ def threads(folder: Path, boxes: dict[str, Box], out: Path, pool: ThreadPoolExec
 
 
 def ours(plan: ShardPlan, out: Path, pool: ThreadPoolExecutor) -> None:
-    """Crop every photo and commit the shards, as jobs.preprocess does."""
+    """Crop every image and commit the shards, as jobs.preprocess does."""
     list(builder.write_shards(plan, range(len(plan.shards)), LocalStore(out), pool))
 
 
@@ -61,14 +61,14 @@ def with_copies(plan: ShardPlan, out: Path, pool: ThreadPoolExecutor) -> None:
     ours(plan, out, pool)
 
 
-def rate(photos: int, work: Callable[[Path], None]) -> float:
-    """Return photos a second of one run into a fresh folder."""
+def rate(images: int, work: Callable[[Path], None]) -> float:
+    """Return images a second of one run into a fresh folder."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         out.mkdir()
         began = time.perf_counter()
         work(out)
-        return photos / (time.perf_counter() - began)
+        return images / (time.perf_counter() - began)
 
 
 def psnr(plan: ShardPlan, boxes: dict[str, Box], folder: Path, pool: ThreadPoolExecutor) -> float:
@@ -82,7 +82,7 @@ def psnr(plan: ShardPlan, boxes: dict[str, Box], folder: Path, pool: ThreadPoolE
         errors = []
         for record in records:
             pair = (Image.open(theirs / _file(record.source_id)), Image.open(io.BytesIO(record.encoded)))
-            a, b = (np.asarray(photo, np.float64) for photo in pair)
+            a, b = (np.asarray(image, np.float64) for image in pair)
             errors.append(np.mean((a - b) ** 2))
     return float(10 * np.log10(255**2 / np.mean(errors))) if np.mean(errors) else float("inf")
 
@@ -98,12 +98,12 @@ def measure(raw: Path, pool: ThreadPoolExecutor) -> list[Row]:
         way: plan_dataset(source, DatasetConfig(size=SIZE, margin=MARGIN, resample=way, split="stratified", shards=4))
         for way in ("lanczos", "area")
     }
-    photos = plans["lanczos"].images
-    boxes = {_file(photo.source_id): select_boxes(photo.boxes, "largest")[0] for photo in photos}
+    images = plans["lanczos"].images
+    boxes = {_file(image.source_id): select_boxes(image.boxes, "largest")[0] for image in images}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        for photo in photos:
-            (folder / _file(photo.source_id)).write_bytes(source.read(photo))
+        for image in images:
+            (folder / _file(image.source_id)).write_bytes(source.read(image))
         ways: dict[str, Callable[[Path], None]] = {
             "script": lambda out: serial(folder, boxes, out),
             "threads": lambda out: threads(folder, boxes, out, pool),
@@ -111,7 +111,7 @@ def measure(raw: Path, pool: ThreadPoolExecutor) -> list[Row]:
             "area": lambda out: ours(plans["area"], out, pool),
             "copies": lambda out: with_copies(plans["lanczos"], out, pool),
         }
-        rounds = [{name: rate(len(photos), work) for name, work in ways.items()} for _ in range(ROUNDS)]
+        rounds = [{name: rate(len(images), work) for name, work in ways.items()} for _ in range(ROUNDS)]
         best = {name: max(found[name] for found in rounds) for name in ways}
         same = {way: psnr(plan, boxes, folder, pool) for way, plan in plans.items()}
     return [
@@ -125,15 +125,15 @@ def measure(raw: Path, pool: ThreadPoolExecutor) -> list[Row]:
 @click.command()
 @click.option("--raw", type=click.Path(path_type=Path), help="Folder of raw archives.  [default: draw sketches]")
 def main(raw: Path | None) -> None:
-    """Print photos a second of a serial Pillow script and of jobs.preprocess' work on all cores."""
+    """Print images a second of a serial Pillow script and of jobs.preprocess' work on all cores."""
     cores = resources.cores()
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(cores) as pool:
         raw = raw or Path(draw_raw(Path(scratch), per_class=30))
         again = Path(scratch) / "baseline"
         again.mkdir()
-        photos = {f"photos as in {raw.name}": raw, "the same as baseline JPEG": encoded_anew(raw, again)}
-        for title, folder in photos.items():
-            show(f"Preprocessing on {cores} cores, {title}", "photos/s", measure(folder, pool))
+        images = {f"images as in {raw.name}": raw, "the same as baseline JPEG": encoded_anew(raw, again)}
+        for title, folder in images.items():
+            show(f"Preprocessing on {cores} cores, {title}", "images/s", measure(folder, pool))
 
 
 if __name__ == "__main__":

@@ -34,17 +34,17 @@ from dogbreed.data.near_duplicates import HashTable, near_pairs
 from dogbreed.data.raw import open_source
 
 SIZE, CORES = 224, 2  # pixels; cores of a worker
-PHOTOS, WORKERS = (20_580, 1_281_167, 14_197_122), (4, 16, 64)  # Stanford Dogs, ImageNet-1k, all of ImageNet
+IMAGES, WORKERS = (20_580, 1_281_167, 14_197_122), (4, 16, 64)  # Stanford Dogs, ImageNet-1k, all of ImageNet
 ROUNDS = 3  # alternated, the best of each counts
 FLOOR = 0.55  # two workers' time as a share of one's, at most
-COMPARED = 20_000  # photos, of which all pairs are compared to find the rate
+COMPARED = 20_000  # images, of which all pairs are compared to find the rate
 # a second below one prefix, at least: docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html
 GETS = 5_500
 REQUEST = re.compile(r"(GET|PUT) /")
 
 
 def as_large(raw: str, home: Path, factor: float) -> str:
-    """Return archives with larger photos, as jobs.fetch leaves them; 2.5 gives the published photos' size."""
+    """Return archives with larger images, as jobs.fetch leaves them; 2.5 gives the published images' size."""
     if factor == 1:
         return raw
     large = home / "large"
@@ -74,8 +74,8 @@ def seconds(raw: str, home: Path, workers: int, number: int) -> float:
     return took
 
 
-def requests_per_photo() -> dict[str, float]:
-    """Return how many GET and PUT requests a photo costs, all that is asked once included."""
+def requests_per_image() -> dict[str, float]:
+    """Return how many GET and PUT requests an image costs, all that is asked once included."""
     counted: Counter[str] = Counter()
     log = logging.getLogger("werkzeug")
     log.setLevel(logging.INFO)
@@ -98,7 +98,7 @@ def requests_per_photo() -> dict[str, float]:
 
 
 def pairs_per_second() -> float:
-    """Return how many pairs of hashes are compared a second, on one core; random ones, so no photo is read."""
+    """Return how many pairs of hashes are compared a second, on one core; random ones, so no image is read."""
     words = np.random.default_rng(0).integers(0, 2**63, (2, COMPARED), np.uint64)
     hashes = HashTable([f"{number}" for number in range(COMPARED)], *words)
     with ThreadPoolExecutor(1) as one:
@@ -110,33 +110,33 @@ def pairs_per_second() -> float:
 @click.command()
 @click.option("--raw", help="Folder of archives as of jobs.fetch.  [default: sketches are drawn]")
 @click.option("--per-class", default=2058, show_default=True, help="Sketches of each of ten breeds.")
-@click.option("--enlarge", default=2.5, show_default=True, help="Factor of the photos' sides; 1: as they are.")
+@click.option("--enlarge", default=2.5, show_default=True, help="Factor of the images' sides; 1: as they are.")
 def main(raw: str | None, per_class: int, enlarge: float) -> None:
     """Print the ratio of two workers to one, the rates, and the table of docs/kubernetes.md."""
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         raw = as_large(raw or draw_raw(home, per_class), home, enlarge)
-        photos, pairs = len(open_source("stanford-dogs", open_store(raw)).images), pairs_per_second()
+        images, pairs = len(open_source("stanford-dogs", open_store(raw)).images), pairs_per_second()
         rounds = [(seconds(raw, home, 1, 2 * n), seconds(raw, home, 2, 2 * n + 1)) for n in range(ROUNDS)]
     one, two = map(min, zip(*rounds, strict=True))
-    rate, asked = photos / one, requests_per_photo()
-    print(f"{photos:,} photos, a core each: one worker {one:.1f} s, two workers {two:.1f} s, {two / one:.2f} of it")
-    print(f"(at most {FLOOR}){' MISSED' if two / one > FLOOR else ''}; {rate:.0f} photos/s a core at {SIZE} px")
-    print(f"{asked['GET']:.2f} GET and {asked['PUT']:.3f} PUT a photo; {pairs / 1e6:,.0f} million pairs/s compared\n")
+    rate, asked = images / one, requests_per_image()
+    print(f"{images:,} images, a core each: one worker {one:.1f} s, two workers {two:.1f} s, {two / one:.2f} of it")
+    print(f"(at most {FLOOR}){' MISSED' if two / one > FLOOR else ''}; {rate:.0f} images/s a core at {SIZE} px")
+    print(f"{asked['GET']:.2f} GET and {asked['PUT']:.3f} PUT an image; {pairs / 1e6:,.0f} million pairs/s compared\n")
     show(rate, asked, pairs)
 
 
 def show(rate: float, asked: dict[str, float], pairs: float) -> None:
-    """Print time (hours:minutes:seconds) and requests by photos and workers."""
-    table = Table("photos", "workers", "read and crop", "compare", "GET/s", "PUT/s", "S3 prefix", title_justify="left")
-    for photos in PHOTOS:
+    """Print time (hours:minutes:seconds) and requests by images and workers."""
+    table = Table("images", "workers", "read and crop", "compare", "GET/s", "PUT/s", "S3 prefix", title_justify="left")
+    for images in IMAGES:
         for workers in WORKERS:
             a_second = rate * CORES * workers
-            cropping, comparing = photos / a_second, photos**2 / 2 / (pairs * CORES * workers)
+            cropping, comparing = images / a_second, images**2 / 2 / (pairs * CORES * workers)
             took = [str(timedelta(seconds=ceil(needed))) for needed in (cropping, comparing)]
             gets, puts = a_second * asked["GET"], a_second * asked["PUT"]
             fits = "within" if gets <= GETS else f"{gets / GETS:.1f}x its limit"
-            table.add_row(f"{photos:,}", str(workers), *took, f"{gets:,.0f}", f"{puts:,.1f}", fits)
+            table.add_row(f"{images:,}", str(workers), *took, f"{gets:,.0f}", f"{puts:,.1f}", fits)
     Console(width=110).print(table)
 
 

@@ -1,4 +1,4 @@
-"""Photos a second out of a bucket against the same shards on the local disk, and against one object a photo.
+"""Images a second out of a bucket against the same shards on the local disk, and against one object an image.
 
 The bucket is a process of its own that serves files over HTTP, as much of S3 as reading needs, and waits before each
 answer. The first epoch includes copying and verifying the shards, the second does not.
@@ -31,8 +31,8 @@ from dogbreed.data.splits import TRAIN
 
 SIZE, BATCH = 128, 32
 ROUNDS = 5  # alternated, the best of each counts
-THREADS = 32  # that fetch one object a photo
-SAMPLE = 2000  # photos that are fetched one by one
+THREADS = 32  # that fetch one object an image
+SAMPLE = 2000  # images that are fetched one by one
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -79,24 +79,24 @@ def bucket(folder: Path, latency: float) -> Iterator[None]:
 
 
 def epochs(store: Store, manifest: Manifest) -> list[float]:
-    """Return photos a second of a first epoch, from nothing, and of a second."""
+    """Return images a second of a first epoch, from nothing, and of a second."""
     with tempfile.TemporaryDirectory() as cache:
         rates, began = [], time.perf_counter()
         pipeline = InputPipeline(manifest, store, ResizeSpec(SIZE), BATCH, Path(cache))
         for epoch in range(2):
-            photos = sum(len(labels) for _, labels in pipeline.train_batches(Augment(), seed=epoch, epochs=1))
-            rates.append(photos / (time.perf_counter() - began))
+            images = sum(len(labels) for _, labels in pipeline.train_batches(Augment(), seed=epoch, epochs=1))
+            rates.append(images / (time.perf_counter() - began))
             began = time.perf_counter()
     return rates
 
 
 def one_by_one(store: Store, keys: list[str]) -> float:
-    """Return photos a second of fetching one object a photo on many threads, decoding and batching them."""
+    """Return images a second of fetching one object an image on many threads, decoding and batching them."""
     began = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as pool:
         fetched = pool.map(store.read, keys)
-        photos = tf.data.Dataset.from_generator(lambda: fetched, output_signature=tf.TensorSpec([], tf.string))
-        squares = photos.map(_square, num_parallel_calls=os.cpu_count())
+        images = tf.data.Dataset.from_generator(lambda: fetched, output_signature=tf.TensorSpec([], tf.string))
+        squares = images.map(_square, num_parallel_calls=os.cpu_count())
         count = sum(len(batch) for batch in squares.batch(BATCH).prefetch(2))
     return count / (time.perf_counter() - began)
 
@@ -120,14 +120,14 @@ def measure(home: Path, latency: float, floors: tuple[float, float]) -> list[Row
     return [
         Row(f"{name}: local disk, first epoch", disk, cloud, floors[0]),
         Row(f"{name}: local disk, second epoch", disk_again, cloud_again, 0.98),
-        Row(f"{name}: one object a photo, {THREADS} threads", single, cloud, floors[1]),
+        Row(f"{name}: one object an image, {THREADS} threads", single, cloud, floors[1]),
     ]
 
 
 @click.command()
 @click.option("--raw", help="Raw Stanford Dogs archives.  [default: draw sketches]")
 def main(raw: str | None) -> None:
-    """Print photos a second from a bucket, from the local disk and from one object a photo."""
+    """Print images a second from a bucket, from the local disk and from one object an image."""
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
         raw = raw or draw_raw(home, per_class=200)
@@ -136,7 +136,7 @@ def main(raw: str | None) -> None:
             "--export", f"{home}/bucket/folders", MLFLOW_TRACKING_URI=f"sqlite:///{scratch}/mlflow.db",
         )  # fmt: skip
         rows = [*measure(home, 0.0, (0.95, 7.0)), *measure(home, 0.03, (0.80, 5.5))]
-        show("From a bucket to decoded batches, 128 px", "photos/s", rows)
+        show("From a bucket to decoded batches, 128 px", "images/s", rows)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ COPY dogbreed /app/dogbreed
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="dogbreed preprocess" \
-      org.opencontainers.image.description="Batch jobs that fetch, crop and shard the Stanford Dogs photos" \
+      org.opencontainers.image.description="Batch jobs that fetch, crop and shard the Stanford Dogs images" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The whole way on drawn photos, from an archive to a registered model; called by `make demo`.
+# All jobs on a synthetic dataset, from an archive to a registered model; called by `make demo`.
 set -eu
 run() { echo "+ python -m $*" >&2; "$BIN/python" -m "$@"; }
 

@@ -39,7 +39,7 @@ def configure(job: str) -> None:
 
 
 def progress(
-    items: Iterable[T], label: str, total: int | None, unit: str = "photo", size: Callable[[T], int] | None = None
+    items: Iterable[T], label: str, total: int | None, unit: str = "image", size: Callable[[T], int] | None = None
 ) -> Iterator[T]:
     """Yield `items` unchanged, showing how many of `total` (None: unknown) have passed.
 

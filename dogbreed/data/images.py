@@ -127,7 +127,7 @@ def clip_to_image(box: Box, pixels: Pixels) -> Box:
     height, width, _ = pixels.shape
     inside = box.clip(width, height)
     if not (inside.width >= 1 and inside.height >= 1):  # also true for NaN
-        raise InvalidImage(f"box {box.left:g},{box.top:g},{box.right:g},{box.bottom:g} holds no pixel of the photo")
+        raise InvalidImage(f"box {box.left:g},{box.top:g},{box.right:g},{box.bottom:g} holds no pixel of the image")
     return inside
 
 

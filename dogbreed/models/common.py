@@ -11,7 +11,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 def image_input(size: int) -> keras.KerasTensor:
     """Return the input of a model: uint8 [n, size, size, 3]."""
-    return keras.Input((size, size, 3), dtype="uint8", name="photo")
+    return keras.Input((size, size, 3), dtype="uint8", name="image")
 
 
 def rescale_to_unit_range(images: keras.KerasTensor) -> keras.KerasTensor:

@@ -16,11 +16,11 @@ CAFFE_MEAN = (123.68, 116.779, 103.939)  # of ImageNet's pixels in 0 to 255, red
 def build(variant: str, size: int, classes: int, dropout: float) -> keras.Model:
     """Return `family.Class`, or `family.Class alpha`: uint8 [n, size, size, 3] in, probabilities [n, classes] out."""
     family, _, name = variant.partition(".")
-    photo = common.image_input(size)
+    image = common.image_input(size)
     body = application(name, size)
     fill_normalization(body)
     return common.classification_head(
-        photo, body(RESCALED[family](photo)), classes, dropout, name.lower().replace(" ", "-")
+        image, body(RESCALED[family](image)), classes, dropout, name.lower().replace(" ", "-")
     )
 
 
@@ -54,15 +54,15 @@ def fill_normalization(model: keras.Model) -> None:
             layer.finalize_state()
 
 
-def _caffe(photo: keras.KerasTensor) -> keras.KerasTensor:
+def _caffe(image: keras.KerasTensor) -> keras.KerasTensor:
     """Return blue, green, red less their means, in about -124 to 152."""
-    x = layers.Rescaling(1.0, offset=[-mean for mean in CAFFE_MEAN], name="rescale")(photo)
+    x = layers.Rescaling(1.0, offset=[-mean for mean in CAFFE_MEAN], name="rescale")(image)
     return keras.ops.flip(x, axis=-1)
 
 
-def _identity(photo: keras.KerasTensor) -> keras.KerasTensor:
-    """Return the photos as they are, 0 to 255, for a graph that rescales."""
-    return layers.Rescaling(1.0, name="rescale")(photo)
+def _identity(image: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the images as they are, 0 to 255, for a graph that rescales."""
+    return layers.Rescaling(1.0, name="rescale")(image)
 
 
 RESCALED: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {

@@ -81,13 +81,13 @@ def build(variant: str, size: int, classes: int, dropout: float) -> keras.Model:
 
     The paper's dropout is 0.2 for S and 0.25 for M and L.
     """
-    photo = common.image_input(size)
-    x = features(common.normalize_imagenet(photo), ARCHITECTURES[variant])
-    return common.classification_head(photo, x, classes, dropout, f"mixnet-{variant}")
+    image = common.image_input(size)
+    x = features(common.normalize_imagenet(image), ARCHITECTURES[variant])
+    return common.classification_head(image, x, classes, dropout, f"mixnet-{variant}")
 
 
 def features(x: keras.KerasTensor, architecture: Architecture) -> keras.KerasTensor:
-    """Return float [n, 1536] of rescaled photos [n, size, size, 3]."""
+    """Return float [n, 1536] of rescaled images [n, size, size, 3]."""
     x = layers.Conv2D(
         architecture.stem, 3, strides=2, padding="same", use_bias=False, kernel_initializer=_fan_out(), name="conv_stem"
     )(x)

@@ -24,25 +24,25 @@ def larger(size: int, classes: int, dropout: float) -> keras.Model:
 
 
 def _network(name: str, size: int, classes: int, dropout: float, widths: tuple[int, ...], stride: int) -> keras.Model:
-    photo = common.image_input(size)
-    x = common.rescale_to_unit_range(photo)
+    image = common.image_input(size)
+    x = common.rescale_to_unit_range(image)
     for stage, width in enumerate(widths):
         x = layers.Conv2D(width, 3, strides=stride if stage == 0 else 1, padding="same", use_bias=False)(x)
         if stage < len(widths) - 1:
-            x = layers.MaxPooling2D()(x)  # before BatchNorm, which then sees a quarter: 1.4x the photos/s
+            x = layers.MaxPooling2D()(x)  # before BatchNorm, which then sees a quarter: 1.4x the images/s
         x = layers.BatchNormalization(momentum=0.9)(x)  # 0.99 lags behind at 165 steps an epoch
         x = layers.Activation("relu")(x)
-    return common.classification_head(photo, layers.GlobalAveragePooling2D()(x), classes, dropout, name)
+    return common.classification_head(image, layers.GlobalAveragePooling2D()(x), classes, dropout, name)
 
 
 def cifar_resnet(size: int, classes: int, dropout: float) -> keras.Model:
     """Return ResNet-20 for 32 px (He et al., arXiv:1512.03385, section 4.2), with projection shortcuts."""
-    photo = common.image_input(size)
-    x = _convolved(common.rescale_to_unit_range(photo), 16, stride=1)
+    image = common.image_input(size)
+    x = _convolved(common.rescale_to_unit_range(image), 16, stride=1)
     for width in (16, 32, 64):
         for block in range(3):
             x = _residual(x, width, stride=2 if width > 16 and block == 0 else 1)
-    return common.classification_head(photo, layers.GlobalAveragePooling2D()(x), classes, dropout, "cifar-resnet")
+    return common.classification_head(image, layers.GlobalAveragePooling2D()(x), classes, dropout, "cifar-resnet")
 
 
 def _residual(x: keras.KerasTensor, width: int, stride: int) -> keras.KerasTensor:

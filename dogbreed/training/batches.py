@@ -1,4 +1,4 @@
-"""Training batches: photos with one-hot or mixed labels and, with class weights, a weight for each photo."""
+"""Training batches: images with one-hot or mixed labels and, with class weights, a weight for each image."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +12,7 @@ from dogbreed.training.recipe import Recipe
 def train_batches(
     recipe: Recipe, pipeline: InputPipeline, classes: int, seed: int, start: tuple[int, int] = (0, 0)
 ) -> tf.data.Dataset:
-    """Return uint8 photos, float32 labels [n, classes] and, with class weights, float32 weights [n].
+    """Return uint8 images, float32 labels [n, classes] and, with class weights, float32 weights [n].
 
     Where the pipeline has a share of each batch, that share is what the whole batch would hold.
 
@@ -28,13 +28,13 @@ def train_batches(
 
 def one_hot(batches: tf.data.Dataset, classes: int) -> tf.data.Dataset:
     """Return the batches with their labels as float32 [n, classes]."""
-    return batches.map(lambda photos, labels: (photos, tf.one_hot(labels, classes)))
+    return batches.map(lambda images, labels: (images, tf.one_hot(labels, classes)))
 
 
 def apply_mixup_cutmix(
     batches: tf.data.Dataset, augment: Augment, seed: int, first: int = 0, own: tf.Tensor | None = None
 ) -> tf.data.Dataset:
-    """Mix and erase photos as `augment` says, each batch a function of (seed, its number, which begins at `first`).
+    """Mix and erase images as `augment` says, each batch a function of (seed, its number, which begins at `first`).
 
     own: bool [batch_size], the places of a whole batch that these batches hold; None: all.
     """
@@ -48,16 +48,16 @@ def apply_mixup_cutmix(
             (draw < augment.cutmix_prob, lambda: cutmix(*batch, key)),
             (draw < augment.cutmix_prob + augment.mixup_prob, lambda: mixup(*batch, key)),
         ]
-        photos, targets = tf.case(ways, default=lambda: batch)
-        return erase(photos, augment.erase_prob, key + 2, own) if augment.erase_prob else photos, targets
+        images, targets = tf.case(ways, default=lambda: batch)
+        return erase(images, augment.erase_prob, key + 2, own) if augment.erase_prob else images, targets
 
     return batches.enumerate(first).map(mix_batch)
 
 
 def add_class_weights(batches: tf.data.Dataset, counts: np.ndarray) -> tf.data.Dataset:
-    """Add a weight to each photo, so that every class counts the same; the mean weight of all photos is 1.
+    """Add a weight to each image, so that every class counts the same; the mean weight of all images is 1.
 
-    counts: int [classes], the photos of each class.
+    counts: int [classes], the images of each class.
     """
     weights = tf.constant(counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1)), tf.float32)
-    return batches.map(lambda photos, labels: (photos, labels, tf.linalg.matvec(labels, weights)))
+    return batches.map(lambda images, labels: (images, labels, tf.linalg.matvec(labels, weights)))

@@ -215,7 +215,7 @@ class NullCheckpointer:
 
 
 class AsyncCheckpointer:
-    """Writes checkpoints on a thread, one at a time; one that fails is a warning, and the training goes on."""
+    """Writes checkpoints on a thread, one at a time; one that fails is a warning, and training continues."""
 
     def __init__(self, manager: CheckpointManager, interval: CheckpointInterval, lease: Lease) -> None:
         self.manager, self._interval, self._lease = manager, interval, lease
@@ -254,7 +254,7 @@ class AsyncCheckpointer:
             log.info("checkpoint of step %d written", step)
         except (DogbreedError, OSError) as error:
             self._error = error
-            log.warning("no checkpoint of step %d, training goes on: %s", step, error)
+            log.warning("no checkpoint of step %d, training continues: %s", step, error)
 
     def status(self) -> str:
         """Return a sentence on what of a finished training is in the store."""

@@ -78,7 +78,7 @@ class DistributedContext:
         wanted = math.lcm(replicas, 2 * self.num_processes) if self.num_processes > 1 else replicas
         if recipe.batch_size % wanted:
             raise UsageError(
-                f"{self.num_processes} processes with {replicas} replicas cannot share {recipe.batch_size} photos "
+                f"{self.num_processes} processes with {replicas} replicas cannot share {recipe.batch_size} images "
                 f"equally; use --batch-size {max(1, round(recipe.batch_size / wanted)) * wanted}"
             )
 

@@ -1,4 +1,4 @@
-"""Fine-tuning of a pretrained body: features of all photos once, a new head on them, then the body's upper part."""
+"""Fine-tuning of a pretrained body: features of all images once, a new head on them, then the body's upper part."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -48,20 +48,20 @@ def head_phase(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed
 
 
 def cached_features(body: keras.Model, recipe: Recipe, pipeline: InputPipeline, seed: int) -> tuple[Features, Features]:
-    """Return the features of `head.augmentations` random views of the train photos, and of the validation photos."""
+    """Return the features of `head.augmentations` random views of the train images, and of the validation images."""
     views = recipe.head.augmentations
     training = pipeline.train_batches(recipe.augment, seed, views)
     return (
-        extract_features(body, training, views * pipeline.num_examples(TRAIN), "train photos"),
+        extract_features(body, training, views * pipeline.num_examples(TRAIN), "train images"),
         extract_features(
-            body, pipeline.eval_batches(VALIDATION), pipeline.num_examples(VALIDATION), "validation photos"
+            body, pipeline.eval_batches(VALIDATION), pipeline.num_examples(VALIDATION), "validation images"
         ),
     )
 
 
-def extract_features(body: keras.Model, batches: tf.data.Dataset, photos: int, what: str) -> Features:
-    """Return the features of all batches (images, labels), which hold about so many photos."""
-    shown = progress(batches, f"{what} through the body", photos, "photos", size=lambda batch: len(batch[1]))
+def extract_features(body: keras.Model, batches: tf.data.Dataset, count: int, what: str) -> Features:
+    """Return the features of all batches (images, labels), about `count` images."""
+    shown = progress(batches, f"{what} through the body", count, "images", size=lambda batch: len(batch[1]))
     found = [(body.predict_on_batch(images), labels.numpy()) for images, labels in shown]
     values, labels = zip(*found, strict=True)
     return Features(np.concatenate(values).astype("float32"), np.concatenate(labels))

@@ -24,15 +24,15 @@ log = logging.getLogger(__name__)
 
 def estimate(model: keras.Model, recipe: Recipe, pipeline: InputPipeline) -> dict[str, int]:
     """Return the bytes that each part of a training of the compiled model needs, at most, beside a GPU."""
-    pixels, photos = 3 * recipe.size**2, recipe.batch_size // pipeline.batch_shard.workers
+    pixels, images = 3 * recipe.size**2, recipe.batch_size // pipeline.batch_shard.workers
     parts = {
         "libraries": LIBRARIES,
-        "shuffled photos": 2 * SHUFFLE_BLOCK * pipeline.mean_example_bytes(TRAIN),
-        "batches ahead": BATCHES_AHEAD * photos * pixels,
-        "decoded photos": 2 * pipeline.num_examples(TRAIN) * pixels if recipe.cache == "memory" else 0,
+        "shuffled images": 2 * SHUFFLE_BLOCK * pipeline.mean_example_bytes(TRAIN),
+        "batches ahead": BATCHES_AHEAD * images * pixels,
+        "decoded images": 2 * pipeline.num_examples(TRAIN) * pixels if recipe.cache == "memory" else 0,
     }
     if not tf.config.list_physical_devices("GPU"):  # there the model lies in the GPU's own memory
-        parts |= {"weights": _weights(model, recipe.ema_decay > 0), "activations": photos * _activations(model)}
+        parts |= {"weights": _weights(model, recipe.ema_decay > 0), "activations": images * _activations(model)}
     return parts
 
 
@@ -44,12 +44,12 @@ def check(parts: Mapping[str, int], recipe: Recipe) -> None:
         return
     listed = ", ".join(f"{name} {size / GIB:.1f}" for name, size in parts.items() if size > 0.05 * GIB)
     advice = []
-    if parts["decoded photos"]:
+    if parts["decoded images"]:
         advice.append("--cache none")
-    rest = limit - (total - parts["decoded photos"])
-    a_photo = (parts["batches ahead"] + parts.get("activations", 0)) / recipe.batch_size
+    rest = limit - (total - parts["decoded images"])
+    per_image = (parts["batches ahead"] + parts.get("activations", 0)) / recipe.batch_size
     if rest < 0:
-        fitting = recipe.batch_size + rest / a_photo
+        fitting = recipe.batch_size + rest / per_image
         if fitting >= 1:
             advice.append(f"--batch-size {2 ** math.floor(math.log2(fitting))}")
         else:
@@ -74,7 +74,7 @@ def _weights(model: keras.Model, ema: bool) -> int:
 
 
 def _activations(model: keras.Model) -> int:
-    """Return the bytes of all layers' outputs for one photo, which the backward pass needs again."""
+    """Return the bytes of all layers' outputs for one image, which the backward pass needs again."""
     return sum(
         int(math.prod(output.shape[1:])) * np.dtype(tf.as_dtype(output.dtype).as_numpy_dtype).itemsize
         for layer in leaf_layers(model)

@@ -1,4 +1,4 @@
-"""What a training shows and logs: a bar for people, metrics for a logger, and an error where a loss is no number."""
+"""Progress bar and metrics of a training, and the error for a loss that is not finite."""
 
 import logging
 import math
@@ -60,7 +60,7 @@ def count_input_wait(batches: Iterator[Any], state: TrainState) -> Iterator[Any]
 
 
 def require_finite(values: Mapping[str, float], where: str) -> None:
-    """Raise DataError where a value is infinite or no number."""
+    """Raise DataError where a value is infinite or NaN."""
     wrong = [f"{key} is {value}" for key, value in values.items() if not math.isfinite(value)]
     if wrong:
         raise DataError(
@@ -138,7 +138,7 @@ class Progress:
         if fraction > WAITING and not self._warned:
             self._warned = True
             log.warning(
-                "the model waited for photos in %.0f %% of the epoch; use --cache memory where memory allows, "
+                "the model waited for images in %.0f %% of the epoch; use --cache memory where memory allows, "
                 "a dataset of the recipe's own size (jobs.preprocess --size), or more cores",
                 100 * fraction,
             )

@@ -56,7 +56,7 @@ class Recipe:
     label_smoothing: float = 0.1
     dropout: float = 0.2
     global_clipnorm: float = 0.0  # largest norm of all gradients together; 0: any
-    class_weights: bool = False  # photos of rare breeds count more, so that every breed counts the same
+    class_weights: bool = False  # images of rare breeds count more, so that every breed counts the same
     ema_decay: float = 0.0  # momentum of the weights' running mean that is validated and kept; 0: none
     patience: int = 10  # epochs without a better val_top1 before training stops
     precision: str = "auto"  # of the computation; auto: mixed_float16 on a GPU, float32 on a CPU
@@ -89,7 +89,7 @@ class Recipe:
 
     @property
     def view(self) -> ResizeSpec:
-        """How the input pipeline shows a photo."""
+        """How the input pipeline shows an image."""
         return ResizeSpec(self.size, self.resize_mode)
 
     def to_dict(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def larger_128() -> Recipe:
 
 
 def synthetic_64() -> Recipe:
-    """simple-64 for the drawn dogs of a first run, which have 20 steps an epoch and 40 noisy validation photos."""
+    """simple-64 for the small synthetic dataset, which has 20 steps an epoch and 40 noisy validation images."""
     recipe = simple_64()
     augment = dataclasses.replace(recipe.augment, cutmix_prob=0.0)
     return dataclasses.replace(recipe, name="synthetic-64", epochs=30, batch_size=16, patience=30, augment=augment)
@@ -54,7 +54,7 @@ def cifar10_resnet() -> Recipe:
 
 
 def _from_scratch(name: str, model: str, size: int, **others: Any) -> Recipe:
-    """A published design on the 120 breeds without other photos: long, with strong augmentation.
+    """A published design on the 120 breeds without other data: long, with strong augmentation.
 
     The settings are larger-128's at a lower rate for deeper networks; no other was tried.
     """

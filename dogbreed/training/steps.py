@@ -124,7 +124,11 @@ class Evaluator:
         self._step.get_concrete_function(batches.element_spec)
 
     def evaluate(self, batches: tf.data.Dataset) -> dict[str, float]:
-        """Return the means over all batches (images, labels); Stopped between two of them after a signal."""
+        """Return the means over all batches (images, labels).
+
+        Raises:
+            ShutdownRequested: between two batches, after a signal.
+        """
         self._sums.assign({})
         for batch in self._distribution.shard(batches):
             signals.raise_if_requested()

@@ -1,4 +1,4 @@
-"""One training from recipe to best weights: its phases, and the loop over their epochs and steps."""
+"""Training from a recipe to the best weights: phases, epochs and steps."""
 
 import hashlib
 import itertools
@@ -59,7 +59,7 @@ class TrainResult:
 
 
 class Trainer:
-    """Trains the phases of one training, and keeps the weights of its best epoch."""
+    """Run the phases of one training and keep the weights of the best epoch."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Trainer:
         distribution: DistributedContext,
         make_evaluator: MakeEvaluator = Evaluator,
     ) -> None:
-        """model: the whole one, whose weights are kept. restored: what to go on from, None for a new training."""
+        """model: the whole one, whose weights are kept. restored: what to resume from, None for a new training."""
         self.state = restored.state if restored else TrainState()
         self.best_weights = unflatten(restored.arrays, "best") if restored else []
         self.usage = ResourceUsage(self.state.resource_usage)
@@ -81,7 +81,7 @@ class Trainer:
         self._sums.assign(self.state.metric_sums)
 
     def restore(self, phase: Phase) -> None:
-        """Build the phase's optimizer and, in the phase in which a checkpoint was written, go on from that."""
+        """Build the phase's optimizer and, in the phase of the restored checkpoint, restore its variables."""
         with self._distribution.scope():
             phase.model.optimizer.build(phase.model.trainable_variables)
         if self._restored:
@@ -89,7 +89,11 @@ class Trainer:
             self._restored = None
 
     def train(self, phase: Phase) -> None:
-        """Take the steps of a phase from wherever the state is; Stopped, after a checkpoint, between two of them."""
+        """Run the steps of a phase from the current state.
+
+        Raises:
+            ShutdownRequested: between two steps, after a signal; the last step is in a checkpoint.
+        """
         state, checkpointer, progress = self.state, self._checkpointer, self._progress
         iterator = self._distribution.iterate(phase.make_batches(state.next_position(phase.steps)), phase.batch_size)
         steps = phase.model.steps_per_execution  # above 1, a step takes its batches from the iterator itself
@@ -113,7 +117,7 @@ class Trainer:
                 self._end_epoch(phase, evaluator)
 
     def save(self, phase: Phase) -> None:
-        """Begin to write a checkpoint of this moment, unless a metric is no number."""
+        """Start to write a checkpoint of the current state; DataError if a metric is not finite."""
         state = self.state
         state.metric_sums = self._sums.read()
         state.epoch_seconds = self._progress.epoch_seconds() if state.epoch_step else 0.0
@@ -163,20 +167,20 @@ def train(
     Args:
         init_weights: of a pretrained body, None for random weights.
         checkpointer: takes a checkpoint when one is due, at the end of each phase, and when training is stopped.
-        restored: the checkpoint to go on from, None to begin.
-        distribution: joined; None for one device. All its workers come to the same result.
+        restored: the checkpoint to resume from, None for a new training.
+        distribution: a joined context, None for one device. All workers return the same result.
         log_every: steps between two log points of `step_*` metrics, 0 for none.
 
     Raises:
-        DataError: there is too little to learn from, or the loss is no number.
-        Stopped: after SIGTERM or Ctrl-C; the last step is in a checkpoint.
+        DataError: there is too little to learn from, or the loss is not finite.
+        ShutdownRequested: after SIGTERM or Ctrl-C; the last step is in a checkpoint.
     """
     distribution, checkpointer = distribution or DistributedContext(), checkpointer or NullCheckpointer()
     _check(recipe, manifest, distribution)
     keras.utils.set_random_seed(seed)
     model = _initial_model(recipe, pipeline, len(manifest.classes), init_weights, distribution)
     if restored:
-        log.info("going on after step %d, epoch %d", restored.state.global_step, len(restored.state.history) + 1)
+        log.info("resuming after step %d, epoch %d", restored.state.global_step, len(restored.state.history) + 1)
         logger.restore(restored.metric_spool)
     pretrained = init_weights is not None
     phases = make_phases(recipe, pipeline, model, seed, distribution, pretrained)
@@ -204,9 +208,9 @@ def _check(recipe: Recipe, manifest: Manifest, distribution: DistributedContext)
         manifest.require_nonempty(split)
     if len(manifest.classes) < 2:
         raise DataError("the dataset has one class only, there is nothing to learn; preprocess more --classes")
-    photos = manifest.split(TRAIN).num_examples
-    if distribution.name != "single" and photos < recipe.batch_size:
-        raise UsageError(f"{photos} train photos are no batch of {recipe.batch_size}; lower --batch-size")
+    images = manifest.split(TRAIN).num_examples
+    if distribution.name != "single" and images < recipe.batch_size:
+        raise UsageError(f"{images} train images do not fill a batch of {recipe.batch_size}; lower --batch-size")
 
 
 def _initial_model(

@@ -38,7 +38,7 @@ def test_progress_without_a_terminal_is_plain_lines(
     monkeypatch.setattr(log, "LINE_EVERY", -1.0)
     with caplog.at_level(logging.INFO):
         assert list(log.progress(range(2), "crops", total=2)) == [0, 1]
-    assert caplog.messages == ["crops: 1 of 2 photos", "crops: 2 of 2 photos"]
+    assert caplog.messages == ["crops: 1 of 2 images", "crops: 2 of 2 images"]
 
 
 def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:

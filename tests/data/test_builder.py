@@ -137,7 +137,7 @@ def test_a_broken_image_is_quarantined_and_counted(preprocess: Preprocess, store
         "n00000002-Green_dog/n00000002_12",
     ]
     assert [entry.reason for entry in manifest.quarantine][1:] == [
-        "box 500,500,600,600 holds no pixel of the photo",
+        "box 500,500,600,600 holds no pixel of the image",
         "no annotation",
         "neither JPEG nor PNG",
     ]

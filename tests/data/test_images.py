@@ -184,7 +184,7 @@ def test_a_box_is_seen_as_far_as_it_lies_in_the_photo() -> None:
     ids=["right-of-it", "left-above", "reversed", "no-width", "half-a-pixel"],
 )
 def test_a_box_without_a_pixel_of_the_photo_makes_it_a_bad_photo(box: Box) -> None:
-    with pytest.raises(InvalidImage, match="holds no pixel of the photo"):
+    with pytest.raises(InvalidImage, match="holds no pixel of the image"):
         images.clip_to_image(box, noise(100, 80))
 
 

@@ -126,6 +126,6 @@ def test_two_workers_of_whom_one_is_killed_go_on_from_the_last_checkpoint(submit
     assert ended.succeeded, ended.said
     assert 75 in [code for index, code in ended.codes if index == 0], "it has lost the other one"
     assert [code for _, code in ended.codes][-2:] == [0, 0]
-    assert "going on after step" in ended.said[0]
+    assert "resuming after step" in ended.said[0]
     assert ended.summaries[0]["epochs"] == 6
     assert ended.summaries[0]["weights_sha256"] == ended.summaries[1]["weights_sha256"]

@@ -188,7 +188,7 @@ def test_a_training_that_was_killed_five_times_ends_with_the_weights_of_one_that
     stack.up(**settings)
     killed = stack.summary("train")
     assert stack.starts("train") == 6
-    assert "going on after step" in stack.last_start("train")
+    assert "resuming after step" in stack.last_start("train")
     same = ("weights_sha256", "optimizer_sha256", "val_top1", "epochs")
     assert {key: killed[key] for key in same} == {key: clean[key] for key in same}
     run = stack.tracking.get_run(killed["run_id"])

@@ -66,7 +66,7 @@ def goes_on(team: Team, workers: int, undisturbed: Team) -> None:
     outcomes = team.run(workers)
     assert [outcome.exit_code for outcome in outcomes] == [0] * workers, outcomes[-1].stderr
     assert [len(outcome.calls) for outcome in outcomes] == [TOTAL - saved] * workers
-    assert all(f"going on after step {saved}," in outcome.stderr for outcome in outcomes)
+    assert all(f"resuming after step {saved}," in outcome.stderr for outcome in outcomes)
     assert team.series() == undisturbed.series()
     hashes = [[summary[f"{name}_sha256"] for name in ("weights", "optimizer")] for summary in team.summaries(workers)]
     assert hashes == [[undisturbed.summaries(1)[0][f"{name}_sha256"] for name in ("weights", "optimizer")]] * workers

@@ -153,7 +153,7 @@ def test_a_store_that_fails_costs_a_checkpoint_and_not_the_training(
     assert checkpointer.should_save(5)
     checkpointer.save(snapshot(5))
     checkpointer.wait_until_finished()
-    assert "no checkpoint of step 5, training goes on" in caplog.text
+    assert "no checkpoint of step 5, training continues" in caplog.text
     assert "could not be written" in checkpointer.status()
     assert not checkpointer.should_save(9)
 

@@ -35,8 +35,8 @@ def test_a_plan_counts_weights_and_activations_by_the_graph(dataset: Path) -> No
     assert parts["weights"] == 4 * (1_277_668 + 3 * 1_275_940)
     assert parts["activations"] == 8 * 466_976  # added up by hand from the outputs of the 21 layers
     assert parts["batches ahead"] == 6 * 8 * 32 * 32 * 3
-    assert parts["decoded photos"] == 0
-    assert plan(dataset, apply_overrides(SMALL, ["cache=memory"]))["decoded photos"] == 2 * 28 * 32 * 32 * 3
+    assert parts["decoded images"] == 0
+    assert plan(dataset, apply_overrides(SMALL, ["cache=memory"]))["decoded images"] == 2 * 28 * 32 * 32 * 3
     averaged = plan(dataset, apply_overrides(SMALL, ["ema_decay=0.9"]))  # the means, and a second model that has them
     assert averaged["weights"] - parts["weights"] == 4 * (1_277_668 + 1_275_940)
     nested = plan(dataset, apply_overrides(SMALL, ["model=mobilenet-0.25"]))
@@ -46,7 +46,7 @@ def test_a_plan_counts_weights_and_activations_by_the_graph(dataset: Path) -> No
 def test_a_plan_beyond_the_limit_names_a_batch_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_estimate, "memory_limit", lambda: 4 * GIB)
     recipe = apply_overrides(SMALL, ["batch_size=1024"])
-    parts = {"libraries": GIB, "batches ahead": GIB // 2, "decoded photos": 0, "activations": 11 * GIB}
+    parts = {"libraries": GIB, "batches ahead": GIB // 2, "decoded images": 0, "activations": 11 * GIB}
     with pytest.raises(EnvironmentUnsupported, match=r"12\.5 GiB.*--batch-size 256$"):
         memory_estimate.check(parts, recipe)
     fitting = {name: size if name == "libraries" else size // 4 for name, size in parts.items()}
@@ -55,7 +55,7 @@ def test_a_plan_beyond_the_limit_names_a_batch_that_fits(monkeypatch: pytest.Mon
 
 def test_decoded_photos_are_the_first_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_estimate, "memory_limit", lambda: 4 * GIB)
-    parts = {"libraries": GIB, "batches ahead": GIB // 2, "decoded photos": 9 * GIB, "activations": GIB}
+    parts = {"libraries": GIB, "batches ahead": GIB // 2, "decoded images": 9 * GIB, "activations": GIB}
     with pytest.raises(EnvironmentUnsupported, match=r"--cache none$"):
         memory_estimate.check(parts, SMALL)
 
@@ -63,7 +63,7 @@ def test_decoded_photos_are_the_first_to_go(monkeypatch: pytest.MonkeyPatch) -> 
 def test_where_nothing_fits_the_recipe_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_estimate, "memory_limit", lambda: GIB // 2)
     with pytest.raises(EnvironmentUnsupported, match="smaller recipe"):
-        memory_estimate.check({"libraries": GIB, "batches ahead": GIB // 64, "decoded photos": 0}, SMALL)
+        memory_estimate.check({"libraries": GIB, "batches ahead": GIB // 64, "decoded images": 0}, SMALL)
 
 
 LIMITED = """

@@ -181,7 +181,7 @@ def test_waiting_for_photos_is_measured_and_warned_of(caplog: pytest.LogCaptureF
         loop.restore(phase)
         loop.train(phase)
         if batches is late:
-            assert caplog.text.count("waited for photos") == 1  # in two epochs
+            assert caplog.text.count("waited for images") == 1  # in two epochs
     waited = [values["input_wait_fraction"] * values["epoch_seconds"] for values in listener.values]
     assert min(waited[:2]) > 0.3  # ten batches come 0.05 s late each
     assert waited[2] < waited[1] / 2

@@ -51,7 +51,7 @@ class StanfordDogs:
     ) -> SourceImage:
         invalid_reason = None
         if key not in self._members:
-            invalid_reason = "no photo in images.tar"
+            invalid_reason = "no image in images.tar"
         elif boxes is None:
             invalid_reason = "no annotation"
         elif isinstance(boxes, InvalidAnnotation):

@@ -1,4 +1,4 @@
-"""Drawn photos of invented breeds in the layout of Stanford Dogs: a first run without any download.
+"""Synthetic images of invented breeds in the layout of Stanford Dogs: a first run without any download.
 
 The archives have the published structure (`stanford_dogs`) and a few of its oddities, so that whatever
 reads the one reads the other. Breeds and synsets are made up: nothing learned here says anything about
@@ -17,15 +17,15 @@ from scipy.io import savemat
 from dogbreed.core.errors import UsageError
 from dogbreed.data.splits import TEST, TRAIN
 from dogbreed.data.synthetic.breeds import BREEDS, Breed
-from dogbreed.data.synthetic.photos import Box, draw_photo
+from dogbreed.data.synthetic.compose import Box, compose_image
 
-SMALLEST_BREED = 5  # photos: three for train, two for test, and the first breed's oddities fit in
+SMALLEST_BREED = 5  # images: three for train, two for test, and the first breed's oddities fit in
 JPEG_QUALITY = 85
 PNG_NAMED_JPG, BOX_TOO_LOW, BOX_TOO_WIDE = (
     3,
     0,
     4,
-)  # photos of the first breed, as n02105855_2933 and two more
+)  # images of the first breed, as n02105855_2933 and two more
 MAT_HEADER = b"MATLAB 5.0 MAT-file".ljust(116)  # savemat writes the platform and the time here
 
 
@@ -46,7 +46,7 @@ class SyntheticConfig:
 
 @dataclass(frozen=True)
 class SyntheticImage:
-    """One photo of the archives with its annotation; `key` is <synset>-<Breed>/<synset>_<n>."""
+    """One image of the archives with its annotation; `key` is <synset>-<Breed>/<synset>_<n>."""
 
     key: str
     label: int  # from 1
@@ -61,8 +61,8 @@ DEFAULTS = SyntheticConfig()
 def draw_archives(config: SyntheticConfig = DEFAULTS) -> dict[str, bytes]:
     """Return images.tar, annotation.tar and lists.tar; the same config gives the same bytes.
 
-    Each photo depends on the seed, its breed and its index alone: a smaller archive of the same seed holds
-    a part of a larger one's photos, in the same split. (Another Pillow may encode them differently.)
+    Each image depends on the seed, its breed and its index alone: a smaller archive of the same seed holds
+    a part of a larger one's images, in the same split. (Another Pillow may encode them differently.)
     """
     sketches = sorted(
         (
@@ -81,11 +81,11 @@ def draw_archives(config: SyntheticConfig = DEFAULTS) -> dict[str, bytes]:
 
 
 def _synthetic_image(seed: int, position: int, index: int) -> SyntheticImage:
-    """Draw photo `index` of the breed at this position; 3 of 32 photos show two or three dogs."""
+    """Draw image `index` of the breed at this position; 3 of 32 images show two or three dogs."""
     breed = BREEDS[position]
     rng = random.Random(f"{seed}/{breed.synset}/{index}")
     dogs = {2: 2, 18: 3, 26: 2}.get(index % 32, 1)
-    image, boxes = draw_photo(breed, rng, dogs)
+    image, boxes = compose_image(breed, rng, dogs)
     name = f"{breed.synset}_{37 * (index + 1)}"
     nameless = position % 4 == 0 and index % 3 == 1  # in the real archive, too, only some breeds have them
     buffer = io.BytesIO()
@@ -103,7 +103,7 @@ def _synthetic_image(seed: int, position: int, index: int) -> SyntheticImage:
 
 
 def _published_oddity(position: int, index: int, boxes: Sequence[Box], size: tuple[int, int]) -> Sequence[Box]:
-    """Return the boxes, of which two of the archive's leave their photo by a few pixels."""
+    """Return the boxes, of which two of the archive's leave their image by a few pixels."""
     xmin, ymin, xmax, ymax = boxes[0]
     if (position, index) == (0, BOX_TOO_LOW):
         return [(xmin, ymin, xmax, size[1] + 6)]

@@ -9,7 +9,7 @@ import numpy as np
 from dogbreed.data.synthetic.breeds import COATS, Breed, body_marks, head_marks
 from dogbreed.data.synthetic.drawing import XY, Colour, Points, Polygon, curl, ellipse, rotate, shaded, spline, tube
 
-OUTLINE = 0.02  # units; two to three pixels of a finished photo
+OUTLINE = 0.02  # units; two to three pixels of a finished image
 LIP = (0.011, 0.011)
 HANGING = ("floppy", "long")  # ears that hang over the face; the others stand behind it
 DARK, WHITE, TONGUE = (34, 28, 32), (255, 255, 255), (236, 120, 132)

@@ -121,7 +121,7 @@ def test_an_image_without_annotation_has_a_reason(sketches: Path, store: Store) 
 
 def test_an_annotation_without_image_has_a_reason(sketches: Path, store: Store) -> None:
     changed = copy(sketches, store, {"images.tar": without(f"Images/{BREED}/n90000001_37.jpg")})
-    assert problems(changed) == {f"{BREED}/n90000001_37": "no photo in images.tar"}
+    assert problems(changed) == {f"{BREED}/n90000001_37": "no image in images.tar"}
 
 
 def test_an_image_that_no_list_names_has_a_reason(sketches: Path, tmp_path: Path) -> None:

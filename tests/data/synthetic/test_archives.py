@@ -15,7 +15,7 @@ from PIL import Image, ImageChops
 from scipy.io import loadmat
 
 from dogbreed.core.errors import UsageError
-from dogbreed.data.synthetic import photos as sketch_photos
+from dogbreed.data.synthetic import compose
 from dogbreed.data.synthetic.archives import SyntheticConfig, draw_archives
 from dogbreed.data.synthetic.breeds import BREEDS, Breed
 
@@ -184,12 +184,12 @@ def test_a_lone_dog_fills_at_least_a_fifth_of_its_photo(annotations: dict[str, E
 @pytest.mark.parametrize("breed", BREEDS, ids=lambda breed: breed.synset)
 def test_a_box_is_tight_around_what_is_seen_of_the_dog(breed: Breed, monkeypatch: pytest.MonkeyPatch) -> None:
     backdrop = (255, 0, 255)
-    monkeypatch.setattr(sketch_photos, "draw_scene", lambda rng, size: (Image.new("RGB", size, backdrop), 100.0))
-    monkeypatch.setattr(sketch_photos, "_draw_shadow", lambda image, bounds: None)
-    monkeypatch.setattr(sketch_photos, "draw_foreground", lambda rng, image: None)
-    monkeypatch.setattr(sketch_photos, "_photographed", lambda rng, image: image)
+    monkeypatch.setattr(compose, "draw_scene", lambda rng, size: (Image.new("RGB", size, backdrop), 100.0))
+    monkeypatch.setattr(compose, "_draw_shadow", lambda image, bounds: None)
+    monkeypatch.setattr(compose, "draw_foreground", lambda rng, image: None)
+    monkeypatch.setattr(compose, "_add_camera_noise", lambda rng, image: image)
     for seed in range(6):
-        image, [box] = sketch_photos.draw_photo(breed, random.Random(seed), dogs=1)
+        image, [box] = compose.compose_image(breed, random.Random(seed), dogs=1)
         seen = ImageChops.difference(image, Image.new("RGB", image.size, backdrop)).getbbox()
         assert seen is not None
         left, top, right, bottom = seen

@@ -58,7 +58,7 @@ def expected(box: Sides) -> str:
     low, high = np.clip(np.reshape(numbers, (2, 2)), 0, (made.WIDTH, made.HEIGHT))
     side = high - low
     if min(side) < 1:
-        return f"{QUARANTINED}: box .* holds no pixel of the photo"
+        return f"{QUARANTINED}: box .* holds no pixel of the image"
     grown = np.clip(high + MARGIN * side, 0, (made.WIDTH, made.HEIGHT)) - np.clip(low - MARGIN * side, 0, None)
     width, height = (max(1, round(part * min(1.0, SIZE / min(grown)))) for part in grown.tolist())
     return f"{ACCEPTED}: {width} x {height} inside the photo"

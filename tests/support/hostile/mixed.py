@@ -31,7 +31,7 @@ REASONS = {  # how a reason begins -> how many photos have it
     "annotation without a box": 4,
     "annotation names": 1,
     "no annotation": 1,
-    "no photo in images.tar": 1,
+    "no image in images.tar": 1,
     "in neither": 1,
 }
 

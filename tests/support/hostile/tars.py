@@ -38,7 +38,7 @@ class Kind:
 
 
 KINDS = (
-    Kind("images", made.photos, "no photo in images.tar", "neither JPEG nor PNG"),
+    Kind("images", made.photos, "no image in images.tar", "neither JPEG nor PNG"),
     Kind("annotation", made.annotations, "no annotation", "unreadable annotation: no element found: line 1, column 0"),
 )
 

@@ -1,4 +1,4 @@
-"""Whole sketched photos: a scene, one to three dogs of a breed in it, something in front, a poor camera."""
+"""Composition of synthetic images: a scene, one to three dogs of a breed, foreground, camera noise."""
 
 import random
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ Box = tuple[int, int, int, int]  # xmin, ymin, xmax, ymax of the outermost pixel
 SUPERSAMPLING = 2  # 3 looks no cleaner under the noise and takes half as long again
 
 
-def draw_photo(breed: Breed, rng: random.Random, dogs: int) -> tuple[Image.Image, list[Box]]:
-    """Return an RGB photo, 160-320 px a side, and the boxes of what is seen of its dogs."""
-    size = _photo_size(rng)
+def compose_image(breed: Breed, rng: random.Random, dogs: int) -> tuple[Image.Image, list[Box]]:
+    """Return an RGB image, 160-320 px a side, and the boxes of what is seen of its dogs."""
+    size = _image_size(rng)
     canvas = (size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING)
     image, horizon = draw_scene(rng, canvas)
     boxes = []
@@ -30,10 +30,10 @@ def draw_photo(breed: Breed, rng: random.Random, dogs: int) -> tuple[Image.Image
             paint(image, polygon, ink)
         boxes.append(_visible_box(parts, bounds, canvas))
     draw_foreground(rng, image)
-    return _photographed(rng, image.reduce(SUPERSAMPLING)), boxes
+    return _add_camera_noise(rng, image.reduce(SUPERSAMPLING)), boxes
 
 
-def _photo_size(rng: random.Random) -> tuple[int, int]:
+def _image_size(rng: random.Random) -> tuple[int, int]:
     long = rng.randint(224, 320)
     short = max(160, round(long * rng.uniform(0.66, 0.85)))
     return (long, short) if rng.random() < 0.6 else (short, long)
@@ -66,7 +66,7 @@ def _scale_and_bottom(rng: random.Random, wide: float, tall: float, horizon: flo
 
 
 def _visible_box(parts: Sequence[Polygon], bounds: Points, canvas: tuple[int, int]) -> Box:
-    """Return the box in pixels of the photo; a dog that leaves the picture is measured on a mask."""
+    """Return the box in pixels of the image; a dog that leaves the picture is measured on a mask."""
     if bounds.min() < 0 or (bounds[1] >= canvas).any():
         mask = Image.new("L", canvas)
         for part in parts:
@@ -85,8 +85,8 @@ def _draw_shadow(image: Image.Image, bounds: Points) -> None:
     image.paste((20, 24, 30), (int(left), int(bottom - 0.6 * height)), mask)
 
 
-def _photographed(rng: random.Random, image: Image.Image) -> Image.Image:
-    """Return the picture as a poor camera takes it: exposure, tint, blur and noise vary."""
+def _add_camera_noise(rng: random.Random, image: Image.Image) -> Image.Image:
+    """Return the image with random exposure, tint, blur and noise."""
     if rng.random() < 0.3:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.3)))
     noise = np.random.default_rng(rng.getrandbits(64))
