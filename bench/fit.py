@@ -80,7 +80,7 @@ def own_way(model: keras.Model, batches: tf.data.Dataset) -> Way:
 
 
 @click.command()
-@click.option("--raw", help="Raw Stanford Dogs archives.  [default: draw sketches]")
+@click.option("--raw", help="Raw Stanford Dogs archives.  [default: synthetic]")
 @click.option("--recipe", default="simple-64", show_default=True, help="Recipe to train.")
 @click.option("--size", default=64, show_default=True, help="Shorter side of the crops in pixels.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a field of the recipe.")

@@ -71,7 +71,7 @@ def measure(data: Path, folder: Path) -> list[Row]:
 
 
 @click.command()
-@click.option("--raw", help="Raw Stanford Dogs archives.  [default: draw sketches]")
+@click.option("--raw", help="Raw Stanford Dogs archives.  [default: synthetic]")
 def main(raw: str | None) -> None:
     """Print images a second of the input pipeline and of Keras' own ways."""
     with tempfile.TemporaryDirectory() as scratch:

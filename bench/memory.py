@@ -21,7 +21,7 @@ def above(way: str, what: str) -> int:
 
 
 @click.command()
-@click.option("--raw", help="Raw Stanford Dogs archives.  [default: draw sketches]")
+@click.option("--raw", help="Raw Stanford Dogs archives.  [default: synthetic]")
 @click.option("--recipe", default="simple-64", show_default=True, help="Recipe to train for one epoch.")
 @click.option("--size", default=64, show_default=True, help="Shorter side of the crops in pixels.")
 def main(raw: str | None, recipe: str, size: int) -> None:

@@ -123,7 +123,7 @@ def measure(raw: Path, pool: ThreadPoolExecutor) -> list[Row]:
 
 
 @click.command()
-@click.option("--raw", type=click.Path(path_type=Path), help="Folder of raw archives.  [default: draw sketches]")
+@click.option("--raw", type=click.Path(path_type=Path), help="Folder of raw archives.  [default: synthetic]")
 def main(raw: Path | None) -> None:
     """Print images a second of a serial Pillow script and of jobs.preprocess' work on all cores."""
     cores = resources.cores()

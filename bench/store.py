@@ -125,7 +125,7 @@ def measure(home: Path, latency: float, floors: tuple[float, float]) -> list[Row
 
 
 @click.command()
-@click.option("--raw", help="Raw Stanford Dogs archives.  [default: draw sketches]")
+@click.option("--raw", help="Raw Stanford Dogs archives.  [default: synthetic]")
 def main(raw: str | None) -> None:
     """Print images a second from a bucket, from the local disk and from one object an image."""
     with tempfile.TemporaryDirectory() as scratch:
