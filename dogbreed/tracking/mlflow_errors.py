@@ -57,9 +57,10 @@ def translate() -> Iterator[None]:
 
 @contextmanager
 def warn_on_failure(path: str, reraise: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Log a warning instead of failing when an artifact cannot be uploaded; the artifact store may raise anything.
+    """Log a warning instead of failing when MLflow or its artifact store, which may raise anything, is unavailable.
 
-    reraise: errors that are raised all the same.
+    path: what is named in the warning: an artifact path or a request.
+    reraise: exceptions that are not caught.
     """
     try:
         yield

@@ -34,7 +34,7 @@ def one_hot(batches: tf.data.Dataset, classes: int) -> tf.data.Dataset:
 def apply_mixup_cutmix(
     batches: tf.data.Dataset, augment: Augment, seed: int, first: int = 0, own: tf.Tensor | None = None
 ) -> tf.data.Dataset:
-    """Mix and erase images as `augment` says, each batch a function of (seed, its number, which begins at `first`).
+    """Apply CutMix, MixUp and erasing; each batch is a function of the seed and its number, counted from `first`.
 
     own: bool [batch_size], the places of a whole batch that these batches hold; None: all.
     """

@@ -98,7 +98,7 @@ class CheckpointManager:
         files = {name: self.store.read(f"{folder}/{name}") for name in (ARRAYS, STATE, SPOOL)}
         for name, data in files.items():
             if sha256_hex(data) != commit["files"][name]["sha256"]:
-                raise CorruptData(f"{name} is not what {COMMIT} says")
+                raise CorruptData(f"{name} differs from its SHA-256 in {COMMIT}")
         with np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False) as arrays:
             state = TrainState.from_dict(json.loads(files[STATE]))
             return Snapshot(state, dict(arrays), files[SPOOL], checkpoint)

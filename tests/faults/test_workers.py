@@ -38,7 +38,7 @@ def finished(dataset: Path, folder: Path, workers: int, *options: str) -> Team:
     return team
 
 
-def is_equal_to_one_process(team: Team, workers: int, one: Team) -> None:
+def assert_equal_to_one_process(team: Team, workers: int, one: Team) -> None:
     hashes = {(summary["weights_sha256"], summary["optimizer_sha256"]) for summary in team.summaries(workers)}
     assert len(hashes) == 1
     assert len({summary["run_id"] for summary in team.summaries(workers)}) == 1
@@ -52,15 +52,15 @@ def is_equal_to_one_process(team: Team, workers: int, one: Team) -> None:
 
 
 def test_two_workers_end_with_the_weights_of_one_process(pair: Team, one: Team) -> None:
-    is_equal_to_one_process(pair, 2, one)
+    assert_equal_to_one_process(pair, 2, one)
 
 
 @pytest.mark.long
 def test_three_workers_end_with_the_weights_of_one_process(dataset: Path, one: Team, tmp_path: Path) -> None:
-    is_equal_to_one_process(finished(dataset, tmp_path, 3), 3, one)
+    assert_equal_to_one_process(finished(dataset, tmp_path, 3), 3, one)
 
 
-def goes_on(team: Team, workers: int, undisturbed: Team) -> None:
+def assert_resumes(team: Team, workers: int, undisturbed: Team) -> None:
     """Start all again: they take the steps that follow the last checkpoint, once, and end as if nothing had been."""
     saved = max(int(path.parent.name.split("-")[0]) for path in team.folder.glob("checkpoints/*/*/COMMIT.json"))
     outcomes = team.run(workers)
@@ -79,7 +79,7 @@ def test_a_killed_worker_ends_the_others_and_all_go_on_from_the_last_checkpoint(
     chief, victim = team.start(2, {1: Kill(6)})
     assert victim.wait().exit_code == KILLED
     ended_in_time(chief.wait, LOST)
-    goes_on(team, 2, pair)
+    assert_resumes(team, 2, pair)
 
 
 @pytest.mark.long
@@ -92,7 +92,7 @@ def test_a_stopped_worker_ends_with_143_and_the_others_with_75(
     stopped = attempts[victim].wait_for(5).kill_after(0, signal.SIGTERM)
     assert stopped.exit_code == STOPPED, stopped.stderr
     ended_in_time(attempts[1 - victim].wait, LOST)
-    goes_on(team, 2, pair)
+    assert_resumes(team, 2, pair)
 
 
 def ended_in_time(wait: Callable[[], Outcome], code: int) -> None:

@@ -108,7 +108,7 @@ def test_the_first_convolution_sees_what_the_weights_expect(
     assert pixels(model, colour) == pytest.approx(expected(EXPECTED[entry.family], colour), abs=1e-3)
 
 
-def check_reloading(entry: registry.ModelSpec, model: keras.Model, file: Path) -> None:
+def assert_same_after_reloading(entry: registry.ModelSpec, model: keras.Model, file: Path) -> None:
     model.save(file)
     again = keras.models.load_model(file, compile=False, safe_mode=True)
     photos = photos_for(entry)
@@ -123,10 +123,10 @@ def check_reloading(entry: registry.ModelSpec, model: keras.Model, file: Path) -
 def test_a_trained_model_gives_the_same_after_reloading(
     family: tuple[registry.ModelSpec, keras.Model], tmp_path: Path
 ) -> None:
-    check_reloading(*family, tmp_path / "model.keras")  # keras#20147
+    assert_same_after_reloading(*family, tmp_path / "model.keras")  # keras#20147
 
 
-def check_shapes(entry: registry.ModelSpec, model: keras.Model) -> None:
+def assert_shapes(entry: registry.ModelSpec, model: keras.Model) -> None:
     assert model.input_shape == (None, side(entry), side(entry), 3)
     assert model.input.dtype == "uint8"
     assert model.output_shape == (None, CLASSES)
@@ -134,7 +134,7 @@ def check_shapes(entry: registry.ModelSpec, model: keras.Model) -> None:
 
 
 def test_the_registry_says_how_wide_the_features_are(family: tuple[registry.ModelSpec, keras.Model]) -> None:
-    check_shapes(*family)
+    assert_shapes(*family)
 
 
 @pytest.mark.parametrize("name", ["mixnet-s", "mobilenet-0.25", "efficientnetb0"])
@@ -179,6 +179,6 @@ def test_photos_too_small_for_a_model_are_refused() -> None:
 def test_every_model_trains_and_gives_the_same_after_reloading(name: str, tmp_path: Path) -> None:
     entry = registry.get(name)
     model = trained(entry)
-    check_shapes(entry, model)
-    check_reloading(entry, model, tmp_path / "model.keras")
+    assert_shapes(entry, model)
+    assert_same_after_reloading(entry, model, tmp_path / "model.keras")
     keras.utils.clear_session()
