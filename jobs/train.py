@@ -91,7 +91,7 @@ def main(**options: Any) -> Mapping[str, object]:
     """Train a recipe on a preprocessed dataset and register the model as `candidate`."""
     if options["list_models"]:
         return _list_models()
-    from dogbreed.workflows import train, train_job
+    from dogbreed.workflows import train, train_job, train_seeds
 
     seeds, name = options["seeds"], options["name"]
     with train_job.prepare(
@@ -108,7 +108,7 @@ def main(**options: Any) -> Mapping[str, object]:
         deterministic=options["deterministic"],
         one_seed=not seeds,
     ) as job:
-        return train.run_seeds(job, seeds, name) if seeds else train.train(job, options["seed"], name)
+        return train_seeds.train_seeds(job, seeds, name) if seeds else train.train(job, options["seed"], name)
 
 
 def _list_models() -> dict[str, Any]:

@@ -1,15 +1,12 @@
-"""jobs.train: train a recipe with one or several seeds, resume after any interruption, register the model."""
+"""jobs.train: train a recipe with one seed, resume after any interruption, register the model."""
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypedDict
 
-import keras
-
-from dogbreed.core.canonical_json import short_id
 from dogbreed.core.errors import (
     DataError,
     EnvironmentUnsupported,
@@ -56,19 +53,6 @@ class TrainSummary(TypedDict):
     peak_rss_mb: int
     weights_sha256: str  # of a worker that is not the chief: its own
     optimizer_sha256: str
-
-
-class SeedsSummary(TypedDict):
-    """Summary of jobs.train --seeds; the model is that of the seed with the highest validation top-1."""
-
-    run_id: str
-    child_runs: list[str]
-    model_uri: str
-    model_version: int
-    versions: list[int]
-    mean_val_top1: float
-    min_val_top1: float
-    max_val_top1: float
 
 
 def train(job: TrainJob, seed: int, name: str | None, candidate: bool = True) -> TrainSummary:
@@ -228,41 +212,4 @@ def _summarize(run: MlflowRun, hashes: dict[str, str]) -> TrainSummary:
         "peak_rss_mb": round(metrics["peak_rss_mb"]),
         "weights_sha256": hashes.get("weights_sha256", tags["weights_sha256"]),
         "optimizer_sha256": hashes.get("optimizer_sha256", tags["optimizer_sha256"]),
-    }
-
-
-def run_seeds(job: TrainJob, seeds: Sequence[int], name: str | None) -> SeedsSummary:
-    """Train with each seed in a run of its own, then create their parent run with the mean and the range."""
-    fingerprint = short_id([job.fingerprint(seed) for seed in seeds])
-    key = name or fingerprint
-    children = []
-    for seed in seeds:
-        keras.utils.clear_session()  # the previous model is in MLflow
-        children.append(train(job, seed, f"{name}-{seed}" if name else None, candidate=False))
-    configure(f"train {key}")
-    done = runs.finished_training(key, fingerprint)
-    if done and not job.restart:
-        log.info("already trained in run %s; use --restart to train again", done.info.run_id)
-    else:
-        tags = {runs.JOB_KEY: key, runs.CONTENT: fingerprint}
-        params = {**job.recipe.to_dict(), "seeds": list(seeds), "data": job.manifest.config}
-        with runs.start_run("train", f"{job.recipe.name}-{len(seeds)}-seeds", params, tags) as run:
-            training_outputs.log_seeds(run, [runs.get_run(child["run_id"]) for child in children])
-        done = runs.get_run(run.id)
-    summary = _summarize_seeds(done)
-    registry.set_candidate_alias(summary["model_version"])
-    return summary
-
-
-def _summarize_seeds(run: MlflowRun) -> SeedsSummary:
-    tags, metrics = run.data.tags, run.data.metrics
-    return {
-        "run_id": run.info.run_id,
-        "child_runs": tags["dogbreed.child_runs"].split(","),
-        "model_uri": tags["dogbreed.model_uri"],
-        "model_version": int(tags["dogbreed.model_version"]),
-        "versions": [int(version) for version in tags["dogbreed.model_versions"].split(",")],
-        "mean_val_top1": metrics["mean_val_top1"],
-        "min_val_top1": metrics["min_val_top1"],
-        "max_val_top1": metrics["max_val_top1"],
     }

@@ -23,7 +23,7 @@ from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.recipe import apply_overrides
 from dogbreed.training.recipes import get_recipe
 from dogbreed.training.trainer import TrainResult
-from dogbreed.workflows import train
+from dogbreed.workflows import train, train_seeds
 from dogbreed.workflows.train_job import TrainJob
 from tests.support.registry import tiny
 
@@ -84,7 +84,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     # seconds each: to draw, to log the files of a model, to collect garbage
     monkeypatch.setattr(tracking.Run, "log_figure", lambda *_: None)
     monkeypatch.setattr(classifier, "log_model", lambda *_: mlflow.create_external_model(name="model"))
-    monkeypatch.setattr(train.keras.utils, "clear_session", lambda: None)
+    monkeypatch.setattr(train_seeds.keras.utils, "clear_session", lambda: None)
     return trainer
 
 
@@ -118,19 +118,19 @@ def status_by_seed() -> dict[str, str]:
 def test_after_a_seed_has_failed_the_same_call_trains_only_the_missing_seeds(job: TrainJob, trainer: Trainer) -> None:
     trainer.failing = {1}
     with pytest.raises(DataError, match="seed 1 diverged"):
-        train.run_seeds(job, (0, 1, 2), None)
+        train_seeds.train_seeds(job, (0, 1, 2), None)
     assert trainer.seeds == [0, 1]
     assert status_by_seed() == {"0": "FINISHED", "1": "FAILED"}
 
     trainer.failing = set()
-    summary = train.run_seeds(job, (0, 1, 2), None)
+    summary = train_seeds.train_seeds(job, (0, 1, 2), None)
     assert trainer.seeds == [0, 1, 1, 2]
     assert status_by_seed() == {"0": "FINISHED", "1": "FINISHED", "2": "FINISHED", "": "FINISHED"}
     scores = [summary[f"{which}_val_top1"] for which in ("min", "mean", "max")]
     assert scores == pytest.approx([0, 0.25, 0.5])
     assert (summary["versions"], summary["model_version"]) == ([1, 2, 3], 3)
 
-    assert train.run_seeds(job, (0, 1, 2), None) == summary
+    assert train_seeds.train_seeds(job, (0, 1, 2), None) == summary
     assert trainer.seeds == [0, 1, 1, 2]
 
 

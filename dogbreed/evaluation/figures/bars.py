@@ -91,7 +91,7 @@ def _bars(axes: Axes, table: pd.DataFrame, mean: float, rows: int) -> None:
     positions = np.arange(len(table))
     axes.barh(positions, table["recall"], color=np.where(table["recall"] < mean, VERMILLION, BLUE), height=0.7)
     axes.axvline(mean, color="black", linestyle="--", lw=1.2)
-    axes.plot(table["precision"], positions, "D", color="black", markersize=3, markerfacecolor="white")
+    axes.plot(table["precision"], positions, "D", color="black", markersize=3, markerfacecolor="white", clip_on=False)
     axes.set_yticks(positions, [truncate(name) for name in table["class"]], fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(rows - 0.5, -0.5)  # the best on top; bars of a short last panel are as thick as the others
