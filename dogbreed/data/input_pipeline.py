@@ -26,6 +26,7 @@ from dogbreed.data.train_source import (
     MemorySource,
     ShardSource,
     TrainSource,
+    do_not_convert,
     draw_randoms,
     read_examples,
 )
@@ -102,7 +103,9 @@ class InputPipeline:
 
     def eval_batches(self, split: str) -> tf.data.Dataset:
         """Return every example of `split` once, in a fixed order."""
-        images = self._examples(split).map(self._decoder.eval_example, num_parallel_calls=self._parallel)
+        images = self._examples(split).map(
+            do_not_convert(self._decoder.eval_example), num_parallel_calls=self._parallel
+        )
         batches = _batch(images, self._batch, drop_remainder=False)
         # without a length, Keras warns that the data ran out
         return batches.apply(tf.data.experimental.assert_cardinality(math.ceil(self.num_examples(split) / self._batch)))
@@ -128,7 +131,7 @@ class InputPipeline:
         """Return one of `examples.FEATURES` of all examples, [n], in the order of `eval_batches`."""
         feature = {name: FEATURES[name]}
         blocks = self._examples(split).batch(SHUFFLE_BLOCK)
-        values = blocks.map(lambda block: tf.io.parse_example(block, feature)[name])
+        values = blocks.map(do_not_convert(lambda block: tf.io.parse_example(block, feature)[name]))
         return np.concatenate(list(values.as_numpy_iterator()))
 
     def images_at(self, split: str, places: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -137,7 +140,8 @@ class InputPipeline:
         Only these are decoded.
         """
         wanted = tf.constant(np.unique(places), tf.int64)
-        chosen = self._examples(split).enumerate().filter(lambda place, _: tf.reduce_any(place == wanted))
+        is_wanted = do_not_convert(lambda place, _: tf.reduce_any(place == wanted))
+        chosen = self._examples(split).enumerate().filter(is_wanted)
         images = {int(place): self._decoder.eval_example(example)[0].numpy() for place, example in chosen}
         blank = np.empty((0, self._view.size, self._view.size, 3), np.uint8)
         return np.stack([images[int(place)] for place in places]) if len(places) else blank
@@ -173,7 +177,7 @@ class InputPipeline:
             )
             return _batch(images, size, drop_remainder=self.num_examples(TRAIN) >= self._batch)
 
-        return tf.data.Dataset.range(start[0], epochs).flat_map(epoch_batches).prefetch(2)
+        return tf.data.Dataset.range(start[0], epochs).flat_map(do_not_convert(epoch_batches)).prefetch(2)
 
     def _shared(self, examples: tf.data.Dataset) -> tf.data.Dataset:
         """Return this worker's share of the examples of an epoch."""

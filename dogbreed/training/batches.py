@@ -6,6 +6,7 @@ import tensorflow as tf
 from dogbreed.data.augment import Augment, cutmix, erase, mixup
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.splits import TRAIN
+from dogbreed.data.train_source import do_not_convert
 from dogbreed.training.recipe import Recipe
 
 
@@ -28,7 +29,7 @@ def train_batches(
 
 def one_hot(batches: tf.data.Dataset, classes: int) -> tf.data.Dataset:
     """Return the batches with their labels as float32 [n, classes]."""
-    return batches.map(lambda images, labels: (images, tf.one_hot(labels, classes)))
+    return batches.map(do_not_convert(lambda images, labels: (images, tf.one_hot(labels, classes))))
 
 
 def apply_mixup_cutmix(
@@ -51,7 +52,7 @@ def apply_mixup_cutmix(
         images, targets = tf.case(ways, default=lambda: batch)
         return erase(images, augment.erase_prob, key + 2, own) if augment.erase_prob else images, targets
 
-    return batches.enumerate(first).map(mix_batch)
+    return batches.enumerate(first).map(do_not_convert(mix_batch))
 
 
 def add_class_weights(batches: tf.data.Dataset, counts: np.ndarray) -> tf.data.Dataset:
@@ -60,4 +61,4 @@ def add_class_weights(batches: tf.data.Dataset, counts: np.ndarray) -> tf.data.D
     counts: int [classes], the images of each class.
     """
     weights = tf.constant(counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1)), tf.float32)
-    return batches.map(lambda images, labels: (images, labels, tf.linalg.matvec(labels, weights)))
+    return batches.map(do_not_convert(lambda images, labels: (images, labels, tf.linalg.matvec(labels, weights))))

@@ -10,6 +10,7 @@ import tensorflow as tf
 from dogbreed.core.log import progress
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.splits import TRAIN, VALIDATION
+from dogbreed.data.train_source import do_not_convert
 from dogbreed.models import common
 from dogbreed.training.build import compile_model, dtype_policy_scope, resolve_precision
 from dogbreed.training.optimizer import LayerwiseAdamW
@@ -86,7 +87,7 @@ def feature_batches(
 
     steps = -(-len(found.labels) // size)
     left = tf.data.experimental.assert_cardinality((epochs - start[0]) * steps - start[1])
-    return tf.data.Dataset.range(start[0], epochs).flat_map(epoch_batches).apply(left).prefetch(2)
+    return tf.data.Dataset.range(start[0], epochs).flat_map(do_not_convert(epoch_batches)).apply(left).prefetch(2)
 
 
 def freeze_below(model: keras.Model, trainable: float) -> None:
