@@ -1,4 +1,4 @@
-"""A lease on a prefix of a store: one process at a time holds it, and a dead process loses it.
+"""A lease on a prefix of a store: one process holds it at a time, another one takes over that of a dead process.
 
 A lease is a series of numbered objects, each written create-only: the process that writes the next number holds the
 lease. The number at which a process got it is a fencing token. No clock is compared with another machine's.
@@ -53,7 +53,7 @@ class Lease:
 
     def __enter__(self) -> "Lease":
         """Acquire the lease; RetryableError while another live process holds it."""
-        self._last = self._wait_until_free()
+        self._last = self._wait_until_free_or_expired()
         if not self._put_next():
             raise RetryableError(f"{self._what} was acquired by another process at the same moment")
         self.number = self._last
@@ -90,7 +90,7 @@ class Lease:
         except (NotFound, ValueError):  # replaced meanwhile, or damaged: only its number matters
             return {}
 
-    def _wait_until_free(self) -> int:
+    def _wait_until_free_or_expired(self) -> int:
         """Return the newest number once its lease is free or its holder dead; 0 without one."""
         number = self._newest()
         lease = self._read(number) if number else {"released": True}

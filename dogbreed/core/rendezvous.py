@@ -1,4 +1,4 @@
-"""The workers of one training: which ones there are, and a rendezvous at which all of them are known to run.
+"""The workers of a distributed training, from TF_CONFIG or Kubernetes, and a rendezvous that waits until all run.
 
 The rendezvous comes before TensorFlow initializes its collectives: that call waits for all workers without releasing
 Python's lock, so that a signal, or a thread that waits for one, would not be handled meanwhile.

@@ -1,4 +1,4 @@
-"""Random augmentations: each image is a function of the numbers drawn for it, each batch of its seed."""
+"""Random augmentations, each a function of a seed: crop and flip of an image; CutMix, MixUp, erasing of a batch."""
 
 from dataclasses import dataclass
 from typing import Any

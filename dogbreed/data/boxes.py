@@ -1,4 +1,4 @@
-"""Boxes and the Pascal VOC annotation files that hold them."""
+"""Bounding boxes: selection, margin and clipping; and the Pascal VOC annotation files that hold them."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""From a serialized example to the square that a model sees, for evaluation and with random augmentation.
+"""Decode a serialized example and crop it to the square that a model sees, for evaluation or with random augmentation.
 
 Three coordinate systems occur, all with the origin at the top left; a region is float32 [top, left, height, width]:
 

@@ -1,4 +1,4 @@
-"""One image: decode, crop, resize, encode."""
+"""Decode, crop, resize and encode one image; EXIF orientation of images without boxes."""
 
 import io
 import math

@@ -1,4 +1,4 @@
-"""The manifest of a dataset and everything that it is made of: splits, shards, quarantine, duplicates.
+"""The manifest of a dataset: classes, splits, shards, quarantine, duplicates, and the digest that identifies it.
 
 Every type that is persisted names its keys in `to_dict`; a Python name may change, a key only with FORMAT.
 """

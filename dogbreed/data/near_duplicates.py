@@ -1,4 +1,4 @@
-"""Near-duplicate detection: images that are duplicates of one another and must come into the same split.
+"""Near-duplicate detection by perceptual hashes: pairs of images that must come into the same split.
 
 Equal files and equal pixels are exact duplicates. Near-duplicates (resized, recoloured, framed, the next frame of a
 series) are found by two perceptual hashes of 64 bits, as `imagehash` computes them

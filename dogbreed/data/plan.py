@@ -1,4 +1,4 @@
-"""Which images go into which shard of which split: a function of source and configuration alone."""
+"""The plan of a dataset: the shard and split of each image, a function of source and configuration alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

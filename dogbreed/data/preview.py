@@ -1,4 +1,4 @@
-"""What a dataset looks like: images by class and split, figures of its classes and duplicates."""
+"""Preview of a dataset: images by class and split, figures of its classes and duplicates."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Which image belongs to which split: stratified by class, independent of order and machine, duplicates together."""
+"""Assignment of images to train, validation and test: published or stratified by class; duplicates stay together."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

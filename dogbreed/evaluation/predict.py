@@ -1,4 +1,4 @@
-"""Run a model on a split."""
+"""Probabilities of a model for each image of a split, with test-time augmentation."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The scores that an evaluation reports beside those of the model on the whole split: one table of their names."""
+"""Names of the baselines and subsets whose scores an evaluation reports beside those of the whole split."""
 
 from enum import StrEnum
 

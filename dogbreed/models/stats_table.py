@@ -1,5 +1,4 @@
-"""Parameters and multiply-adds of the models of the registry, as `stats.measure` counts them: a table, since building
-all of them takes minutes.
+"""A table of parameters and multiply-adds of the models in the registry, which `stats.measure` takes minutes to count.
 
 tests/models/test_stats.py compares the table with real models and prints the line of a model that differs.
 """

@@ -1,4 +1,6 @@
-"""The served model: encoded images to predictions. MLflow loads it from this file (models from code, no pickle)."""
+"""The served model: encoded images in, classes with probabilities out.
+
+MLflow loads it from this file (models from code, no pickle)."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""All metric points of a training since its first step; a checkpoint stores them, and MLflow gets those it lacks."""
+"""Metric points of a training: kept in its checkpoints, and sent to MLflow once more where it lacks them."""
 
 import json
 import threading

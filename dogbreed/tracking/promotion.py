@@ -1,4 +1,4 @@
-"""The alias `champion`: a registered version gets it if its top-1 on test is above the champion's 95 % interval."""
+"""How the champion is chosen: a version becomes it if its top-1 on test is above the champion's 95 % interval."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""The MLflow run of a training: metrics are spooled and sent by a thread, so that an outage of MLflow stops nothing."""
+"""The MLflow run of a training: resumed after a restart; a thread sends its metrics and retries during an outage."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""Training batches: images with one-hot or mixed labels and, with class weights, a weight for each image."""
+"""Training batches: one-hot labels, CutMix, MixUp, erasing, and class weights as a weight for each image."""
 
 import numpy as np
 import tensorflow as tf

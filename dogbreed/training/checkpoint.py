@@ -1,4 +1,4 @@
-"""Checkpoints of one job key in a store: when they are due, their files, and the thread that writes them.
+"""Checkpoints of one job key in a store: when one is due, its files, and the thread that writes them.
 
 `<step>-<lease>-<write>/` holds training.npz, state.json, spool and, written last, COMMIT.json with the SHA-256 of each:
 a checkpoint without it is none, on stores without a rename too. No name is used twice: each start has a lease number of
@@ -72,6 +72,7 @@ class CheckpointManager:
         """fingerprint: hash of all that determines the training. lease: number of the lease that this process holds."""
         self.store, self._fingerprint, self._lease = store, fingerprint, lease
         self._writes = 0
+        self.restored_step = 0  # of the checkpoint that was restored, 0 for none
 
     def restore_latest(self) -> Snapshot | None:
         """Return the newest checkpoint that is whole, None without one.
@@ -101,6 +102,7 @@ class CheckpointManager:
                 raise CorruptData(f"{name} differs from its SHA-256 in {COMMIT}")
         with np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False) as arrays:
             state = TrainState.from_dict(json.loads(files[STATE]))
+            self.restored_step = checkpoint.step
             return Snapshot(state, dict(arrays), files[SPOOL], checkpoint)
 
     def save(self, snapshot: Snapshot) -> None:
@@ -230,7 +232,7 @@ class AsyncCheckpointer:
     def should_save(self, step: int) -> bool:
         """Return whether the interval has passed; one in seconds only while no checkpoint is being written."""
         if self._interval.steps:
-            return step - self._step >= self._interval.steps
+            return step - max(self._step, self.manager.restored_step) >= self._interval.steps
         busy = self._thread is not None and self._thread.is_alive()
         return not busy and time.monotonic() - self._time >= self._interval.seconds
 

@@ -1,4 +1,4 @@
-"""How much of the host's memory a training will need, part by part, before it begins."""
+"""Estimate of the host memory that a training needs, part by part, checked before it begins."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""How far a training has come: its counters and history, and its variables as arrays. A checkpoint holds both."""
+"""The state of a training: counters, history, early stopping, and its variables as arrays."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Training from a recipe to the best weights: phases, epochs and steps."""
+"""Training from a recipe to the best weights: the loop over phases, epochs and steps."""
 
 import hashlib
 import itertools

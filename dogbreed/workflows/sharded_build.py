@@ -1,4 +1,4 @@
-"""The course of a sharded job, which jobs.preprocess and jobs.predict share: load what is complete, or build a part."""
+"""A sharded job, shared by jobs.preprocess and jobs.predict: load what is complete, or build this worker's part."""
 
 import logging
 import time

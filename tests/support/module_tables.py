@@ -1,7 +1,6 @@
-"""`python -m tests.support.module_tables` updates the module tables of docs/architecture.md to the tree.
+"""`python -m tests.support.module_tables` writes the module tables of docs/architecture.md.
 
-The row of a module that is gone is removed. A new module gets a row with the first sentence of its docstring, to be
-shortened by hand.
+A table has one row for each module of its package: the first sentence of the module's docstring.
 """
 
 import ast
@@ -26,19 +25,12 @@ def _has_code(path: Path) -> bool:
     return any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in found)
 
 
-def rows(text: str) -> dict[str, str]:
-    """Return the modules of a table and their rows."""
-    return {row.split("`")[1]: row for row in text.splitlines()}
-
-
 def updated(page: str) -> str:
     """Return the page with one row for each module of the packages that have a table."""
 
     def replace(match: re.Match[str]) -> str:
-        there, known = modules(match[2]), rows(match[3])
-        kept = [row for name, row in known.items() if name in there]
-        new = [f"| `{name}` | {_summary(ROOT / match[2] / name)} |" for name in there if name not in known]
-        return match[1] + "".join(f"{row}\n" for row in kept + new)
+        rows = (f"| `{name}` | {_summary(ROOT / match[2] / name)} |\n" for name in modules(match[2]))
+        return match[1] + "".join(rows)
 
     return TABLE.sub(replace, page)
 

@@ -168,6 +168,15 @@ def test_a_checkpoint_is_due_so_many_steps_after_the_last_one(tmp_path: Path) ->
     assert [step for step in range(8, 15) if checkpointer.should_save(step)] == [12, 13, 14]
 
 
+def test_after_a_resume_the_interval_counts_from_the_restored_checkpoint(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    CheckpointManager(store, "content", 1).save(snapshot(7))
+    resumed = CheckpointManager(store, "content", 2)
+    assert resumed.restore_latest() is not None
+    checkpointer = AsyncCheckpointer(resumed, CheckpointInterval(steps=5), Lease(store, "job"))
+    assert [step for step in range(8, 14) if checkpointer.should_save(step)] == [12, 13]
+
+
 class SlowStore(LocalStore):
     """A folder that takes a file only once it is let."""
 

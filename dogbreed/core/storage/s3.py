@@ -1,4 +1,4 @@
-"""Objects in a bucket of any S3-compatible server; the only importer of boto3."""
+"""Objects in a bucket of any S3-compatible server, with retries of failed requests; the only importer of boto3."""
 
 import io
 from collections.abc import Iterator
@@ -32,11 +32,11 @@ S3_CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 8},
     max_pool_connections=32,
 )
-REFUSED = {401, 403}  # HTTP status
-REFUSED_CODES = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}  # these come with 400
-PASSING = {408, 409, 429, 500, 502, 503, 504}  # 409: two writers at once
-PASSING_CODES = {"RequestTimeout", "IncompleteBody", "BadDigest"}  # these come with 400
-ABSENT = {"404", "NoSuchKey"}
+DENIED_STATUS = {401, 403}
+DENIED_CODES = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}  # these come with 400
+TRANSIENT_STATUS = {408, 409, 429, 500, 502, 503, 504}  # 409: two writers at once
+TRANSIENT_CODES = {"RequestTimeout", "IncompleteBody", "BadDigest"}  # these come with 400
+NOT_FOUND_CODES = {"404", "NoSuchKey"}
 NO_CREDENTIALS = (
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
@@ -45,8 +45,9 @@ NO_CREDENTIALS = (
     boto.SSOError,
 )
 
-# botocore retries requests, but neither a body that breaks off while it is read nor a 409
-again = tenacity.retry(
+# The second of two layers of retries: S3_CONFIG lets botocore retry each request, but not a body that breaks off while
+# it is read, nor a 409
+retry_transient = tenacity.retry(
     retry=tenacity.retry_if_exception_type(RetryableError),
     stop=tenacity.stop_after_attempt(4),
     wait=tenacity.wait_random_exponential(max=8),
@@ -78,7 +79,7 @@ class S3Store(Store):
         except _PastEnd:
             return b""
 
-    @again
+    @retry_transient
     def _get(self, key: str, **options: str) -> bytes:
         with self._translated(key):
             reply = self.client.get_object(Bucket=self.bucket, Key=self._key(key), **options)  # type: ignore[arg-type]
@@ -98,7 +99,7 @@ class S3Store(Store):
         with path.open("rb") as stream:
             self._put(key, stream)
 
-    @again
+    @retry_transient
     def _put(self, key: str, body: bytes | BinaryIO) -> None:
         if not isinstance(body, bytes):
             body.seek(0)
@@ -169,15 +170,15 @@ class S3Store(Store):
             return UsageError(f"bucket {self.bucket!r} does not exist; create it or correct {self.uri}")
         if code == "InvalidRange":
             return _PastEnd(f"{self.uri_of(key)} ends before the range")
-        if code in ABSENT:
+        if code in NOT_FOUND_CODES:
             return NotFound(f"{self.uri_of(key)} does not exist")
         if code in ("PreconditionFailed", "412"):
             return AlreadyExists(f"{self.uri_of(key)} exists")
         if code == "RequestTimeTooSkewed":
             return EnvironmentUnsupported(f"{self.uri_of(key)}: {error}; set this machine's clock by NTP")
-        if status in REFUSED or code in REFUSED_CODES:
+        if status in DENIED_STATUS or code in DENIED_CODES:
             return PermissionDenied(f"{self.uri_of(key)}: {error}; check the credentials and the clock")
-        if status in PASSING or code in PASSING_CODES:
+        if status in TRANSIENT_STATUS or code in TRANSIENT_CODES:
             return RetryableError(f"{self.uri_of(key)}: {error}; run the same command again")
         return UsageError(f"{self.uri_of(key)}: {error}; name s3://bucket/prefix of a server that speaks S3")
 

@@ -1,4 +1,4 @@
-"""Synthetic images of invented breeds in the layout of Stanford Dogs: a first run without any download.
+"""Synthetic images of invented breeds in the layout of Stanford Dogs, for a first run without a download.
 
 The archives have the published structure (`stanford_dogs`) and a few of its oddities, so that whatever
 reads the one reads the other. Breeds and synsets are made up: nothing learned here says anything about

@@ -1,4 +1,4 @@
-"""The invented breeds of the sketches: proportions, shapes, coat, and the coat's pattern.
+"""The invented breeds: proportions, shapes, coat, and the coat's pattern.
 
 Units: x to the right (the dog looks that way), y up, the ground at y = 0; a long-legged dog is about one
 unit high at the shoulder. The names and synsets are made up, so that no result on them passes for a real

@@ -1,4 +1,4 @@
-"""Whole dogs of the sketches, seen from the side or sitting and looking at us (units: `sketch_breeds`)."""
+"""Whole synthetic dogs, in profile or sitting and facing the viewer (units: breeds.py)."""
 
 import random
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Curves, limbs and painted parts: what the dogs and the scenes of the sketches are made of."""
+"""Curves, limbs and painted parts of the synthetic dogs and scenes."""
 
 import math
 from collections.abc import Sequence

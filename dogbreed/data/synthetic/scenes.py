@@ -1,4 +1,4 @@
-"""The places in the sketches: meadow, beach, room, snow and street, with some clutter."""
+"""The scenes of synthetic images: meadow, beach, room, snow and street, with some clutter."""
 
 import random
 from collections.abc import Callable

@@ -21,7 +21,7 @@ CREDENTIALS, CLOCK = "credentials", "NTP"
 DELETE = "delete|another"
 
 QUICK = Patience(attempts=2, seconds=1)
-ROUNDS = 4  # times that the store asks again when botocore has given up (dogbreed.core.storage.s3.again)
+ROUNDS = 4  # requests of retry_transient (dogbreed.core.storage.s3) when botocore has given up
 
 
 @dataclass(frozen=True)
