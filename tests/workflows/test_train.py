@@ -134,6 +134,18 @@ def test_after_a_seed_has_failed_the_same_call_trains_only_the_missing_seeds(job
     assert trainer.seeds == [0, 1, 1, 2]
 
 
+@pytest.mark.usefixtures("trainer")
+def test_the_training_that_was_requested_last_is_the_candidate_even_if_it_was_done_before(job: TrainJob) -> None:
+    def candidate() -> int:
+        return int(mlflow.MlflowClient().get_model_version_by_alias("dogbreed", "candidate").version)
+
+    first = train.train(job, 0, None)
+    other = train.train(job, 0, "other")
+    assert candidate() == other["model_version"] == 2
+    assert train.train(job, 0, None) == first
+    assert candidate() == first["model_version"] == 1
+
+
 class SecondWorker(DistributedContext):
     """The second of two workers without a chief: `broadcast` returns given numbers."""
 
