@@ -1,4 +1,4 @@
-"""The errors of the suite; each class has the exit code of a job, by BSD's sysexits.h (docs/architecture.md)."""
+"""The errors of the suite; each class has the exit code of a job (docs/architecture.md)."""
 
 
 class DogbreedError(Exception):
