@@ -17,6 +17,7 @@ from dogbreed.core import log, signals
 from dogbreed.core.errors import DogbreedError, EnvironmentUnsupported, RetryableError, ShutdownRequested
 
 F = TypeVar("F", bound=Callable[..., Any])
+TRANSIENT = {errno.EADDRINUSE, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EIO, errno.ESTALE}  # ESTALE: NFS
 
 # no TensorFlow banner, no MLflow usage statistics, no minutes of silent HTTP retries
 ENVIRONMENT = {
@@ -66,6 +67,8 @@ class Job(click.Command):
 def _from_os(error: OSError) -> DogbreedError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RetryableError(f"{error}; free space and run the same command again")
+    if isinstance(error, ConnectionError | TimeoutError) or error.errno in TRANSIENT:
+        return RetryableError(f"{error}; run the same command again")
     return EnvironmentUnsupported(f"{error}; choose a location that this user can read and write")
 
 

@@ -50,6 +50,7 @@ class Lease:
         self._last = 0
         self._lost: str | None = None
         self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._renew, daemon=True, name="lease")
 
     def __enter__(self) -> "Lease":
         """Acquire the lease; RetryableError while another live process holds it."""
@@ -57,12 +58,13 @@ class Lease:
         if not self._put_next():
             raise RetryableError(f"{self._what} was acquired by another process at the same moment")
         self.number = self._last
-        threading.Thread(target=self._renew, daemon=True, name="lease").start()
+        self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Release the lease, so that the next process need not wait; delete its objects after success."""
         self._ended.set()
+        self._thread.join(self._dead_after)  # a renewal that is being written would be taken for another process's
         try:
             if kind:
                 self._put_next(released=True)
@@ -119,9 +121,8 @@ class Lease:
         try:
             self._store.put(_key(self._last + 1), json.dumps(content).encode())
         except AlreadyExists:
-            if (
-                self._read(self._last + 1) != content
-            ):  # otherwise a retried put, whose first reply was lost, finds its own object
+            # equal content: a retried put, whose first reply was lost, finds its own object
+            if self._read(self._last + 1) != content:
                 return False
         self._store.delete(_key(self._last - 1))
         self._last += 1

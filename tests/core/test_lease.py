@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,28 @@ def test_a_lease_is_renewed_and_the_loss_of_one_is_an_error(tmp_path: Path) -> N
         with pytest.raises(LeaseLost, match="job x was taken over by elsewhere/1"):
             check_until_it_raises(lease)
     assert "elsewhere" in store.read(max(store.list("lease/"))).decode()  # left alone: it is another's now
+
+
+class SlowStore(LocalStore):
+    """A folder in which each write takes a while."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.writing = threading.Event()
+
+    def put(self, key: str, data: bytes) -> None:
+        self.writing.set()
+        time.sleep(0.2)
+        super().put(key, data)
+
+
+def test_a_renewal_that_is_being_written_at_the_end_leaves_no_object_and_is_no_loss(tmp_path: Path) -> None:
+    store = SlowStore(tmp_path)
+    with Lease(store, "job x", renew_every=0.05) as lease:
+        store.writing.clear()
+        assert store.writing.wait(5)
+    for thread in threading.enumerate():
+        if thread.name == "lease":
+            thread.join()
+    assert list(store.list()) == []
+    lease.check()

@@ -1,5 +1,6 @@
 """The command lines: help, options, exit codes, SIGTERM."""
 
+import errno
 import importlib
 import json
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dogbreed.models import registry
+from jobs import _cli
 from tests.support.warm_job import run
 
 JOBS = ("fetch", "preprocess", "train", "evaluate", "predict", "compare", "preflight")
@@ -125,6 +127,27 @@ def test_an_unwritable_place_is_impossible_here(tmp_path: Path) -> None:
     )
     assert done.returncode == 78
     assert "Not a directory" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConnectionResetError(errno.ECONNRESET, "reset"), 75),
+        (TimeoutError("timed out"), 75),
+        (OSError(errno.EADDRINUSE, "port in use"), 75),
+        (OSError(errno.ENOSPC, "disk full"), 75),
+        (PermissionError(errno.EACCES, "denied"), 78),
+        (OSError(errno.EROFS, "read-only"), 78),
+    ],
+)
+def test_an_error_of_the_system_is_retryable_where_it_may_pass(error: OSError, code: int) -> None:
+    @_cli.job("failing")
+    def failing() -> dict[str, object]:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        failing.main([], standalone_mode=False)
+    assert ended.value.code == code
 
 
 def test_a_store_that_is_not_there_ends_with_69(tmp_path: Path) -> None:

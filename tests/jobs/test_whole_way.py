@@ -190,7 +190,9 @@ def test_the_champion_gives_each_photo_a_row(way: dict[str, Any]) -> None:
     assert run.data.metrics["rows"] == 120
 
 
-def test_the_leaderboard_has_a_row_for_each_way_to_evaluate_the_model_with_the_command_behind_it(way: dict[str, Any]) -> None:
+def test_the_leaderboard_has_a_row_for_each_tta_with_the_command_behind_it(
+    way: dict[str, Any],
+) -> None:
     summary = way["compare"]
     assert (summary["rows"], summary["best"]) == (2, "models:/dogbreed/2")  # --tta none and flip
     assert summary["top1"] == max(way["promote"]["top1"], way["evaluate_parts"]["top1"])

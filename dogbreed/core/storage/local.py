@@ -72,12 +72,13 @@ class LocalStore(Store):
             os.fchmod(temporary.fileno(), 0o644)
             os.fsync(temporary.fileno())
             try:
-                os.link(temporary.name, target)
+                try:
+                    os.link(temporary.name, target)
+                except FileNotFoundError:  # a delete has removed the empty folder meanwhile
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    os.link(temporary.name, target)
             except FileExistsError as error:
                 raise AlreadyExists(f"{target} exists") from error
-            except FileNotFoundError:  # a delete has removed the empty folder meanwhile
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.link(temporary.name, target)
 
     def list(self, prefix: str = "") -> Iterator[str]:
         paths = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith(TEMPORARY))
