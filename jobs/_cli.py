@@ -80,7 +80,7 @@ def job(name: str) -> Callable[[Callable[..., Mapping[str, object]]], Job]:
 SEED = click.IntRange(0, 2**32 - 1)  # the range of NumPy's generators
 
 
-def name_of_job(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+def validate_job_key(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
     """Validate a job key: it becomes part of tags, filters and object names."""
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise click.BadParameter(f"{name!r} must be 1 to 100 letters, digits, dots, dashes and underscores")

@@ -7,7 +7,7 @@ import click
 from jobs._cli import job, uri_option
 
 
-def _split_names(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
+def _parse_list(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
     """Read names separated by commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
 
@@ -15,7 +15,7 @@ def _split_names(context: click.Context, option: click.Parameter, text: str | No
 @job("compare")
 @uri_option("--data", "Only evaluations on this dataset; required if there are several")
 @click.option("--split", default="test", help="Only evaluations on this split: test, validation or train.")
-@click.option("--runs", metavar="LIST", callback=_split_names, help="Only these runs of jobs.evaluate, by id.")
+@click.option("--runs", metavar="LIST", callback=_parse_list, help="Only these runs of jobs.evaluate, by id.")
 @uri_option("--out", "Where leaderboard.md, leaderboard.csv and leaderboard.png are written", required=True)
 def main(out: str, data: str | None, split: str, runs: tuple[str, ...]) -> Mapping[str, object]:
     """Rank the evaluated models of one dataset. Fails if the runs are on different data. Replaces the leaderboard."""

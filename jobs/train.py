@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from jobs._cli import SEED, gpus_option, job, name_of_job, standalone_flag, uri_option
+from jobs._cli import SEED, gpus_option, job, standalone_flag, uri_option, validate_job_key
 
 CLASSES = 120  # for which --list-models counts: the breeds of Stanford Dogs
 
@@ -21,7 +21,7 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
 @job("train")
 @uri_option("--data", "Dataset made by jobs.preprocess", required=True)
 @click.option("--recipe", required=True, help="Named recipe, for example simple-64 or larger-128.")
-@click.option("--name", callback=name_of_job, help="Job key.  [default: hash of recipe, weights, data, seed]")
+@click.option("--name", callback=validate_job_key, help="Job key.  [default: hash of recipe, weights, data, seed]")
 @click.option("--epochs", type=int, help="Passes over the train images.  [default: the recipe's]")
 @click.option("--batch-size", type=int, help="Images per step.  [default: the recipe's]")
 @click.option(
@@ -107,8 +107,10 @@ def main(**options: Any) -> Mapping[str, object]:
         restart=options["restart"],
         deterministic=options["deterministic"],
         one_seed=not seeds,
-    ) as job:
-        return train_seeds.train_seeds(job, seeds, name) if seeds else train.train(job, options["seed"], name)
+    ) as prepared:
+        if seeds:
+            return train_seeds.train_seeds(prepared, seeds, name)
+        return train.train(prepared, options["seed"], name)
 
 
 def _list_models() -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Lease:
         self._last = 0
         self._lost: str | None = None
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._renew, daemon=True, name="lease")
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> "Lease":
         """Acquire the lease; RetryableError while another live process holds it."""
@@ -58,13 +58,15 @@ class Lease:
         if not self._put_next():
             raise RetryableError(f"{self._what} was acquired by another process at the same moment")
         self.number = self._last
+        self._thread = threading.Thread(target=self._renew, daemon=True, name="lease")
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Release the lease, so that the next process need not wait; delete its objects after success."""
         self._ended.set()
-        self._thread.join(self._dead_after)  # a renewal that is being written would be taken for another process's
+        if self._thread:
+            self._thread.join(self._dead_after)  # a renewal that is being written would be taken for another process's
         try:
             if kind:
                 self._put_next(released=True)

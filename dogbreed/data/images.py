@@ -1,6 +1,7 @@
 """Decode, crop, resize and encode one image; EXIF orientation of images without boxes."""
 
 import io
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ import simplejpeg
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from dogbreed.data.boxes import Box
+
+log = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[np.uint8]  # [height, width, 3], RGB
 
@@ -53,10 +56,7 @@ def decode(data: bytes, side: int = 0) -> Pixels:
             return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=side, min_width=side))
         except InvalidImage:
             raise
-        except (
-            ValueError,
-            KeyError,
-        ) as error:  # PNG, CMYK, 4:4:1, damaged: Pillow reads more, and tells why not
+        except (ValueError, KeyError) as error:  # PNG, CMYK, 4:4:1, damaged: Pillow reads more, and tells why not
             if "premature end" in str(error):  # Pillow accepts an early end marker and fills the rest with gray
                 raise InvalidImage(f"broken image: {error}") from error
             return np.asarray(_opened(data).convert("RGB"))
@@ -67,7 +67,8 @@ def decode_with_exif_orientation(data: bytes) -> Pixels:
     pixels = decode(data)
     try:
         orientation = _opened(data).getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # the image itself is complete, and Pillow raises anything for damaged EXIF
+    except Exception as error:  # the image itself is complete, and Pillow raises anything for damaged EXIF
+        log.warning("damaged EXIF (%s): the image is used without rotation", error)
         return pixels
     if orientation == 1:
         return pixels

@@ -111,7 +111,8 @@ def table(evaluated: Sequence[MlflowRun]) -> pd.DataFrame:
     top1 with its 95 % confidence interval, top5 and macro_f1 are fractions. hours are GPU hours if the training used
     GPUs, otherwise CPU core hours; the training of initial weights is not included.
     """
-    rows = [_row(run, _training_run(run.data.params["model"])) for run in evaluated]
+    with translate():
+        rows = [_row(run, _training_run(run.data.params["model"])) for run in evaluated]
     board = pd.DataFrame(rows, columns=list(COLUMNS))
     return board.sort_values(["top1", "model"], ascending=[False, True], ignore_index=True)
 

@@ -132,6 +132,8 @@ def _compare(run: MlflowRun, present: int | None, force: bool) -> tuple[bool, st
 
 def _score_of(run: MlflowRun) -> EvalScore:
     scores = run.data.metrics
+    if f"{SPLIT}_top1_ci95_low" not in scores:
+        raise DataError("a test split of one image has no confidence interval to compare; preprocess more images")
     top1, low, high = (scores[f"{SPLIT}_top1{end}"] for end in ("", "_ci95_low", "_ci95_high"))
     return EvalScore(_version(run.data.params["model"]), top1, low, high)
 

@@ -24,7 +24,7 @@ from dogbreed.core.errors import (
 from dogbreed.tracking import runs as tracking
 from dogbreed.tracking.metric_spool import MetricSpool
 from dogbreed.tracking.mlflow_errors import ping, translate, warn_on_failure
-from dogbreed.tracking.runs import CONTENT, JOB_KEY, MlflowRun, Run
+from dogbreed.tracking.runs import JOB_FINGERPRINT, JOB_KEY, MlflowRun, Run
 
 PARAMS_PER_REQUEST = 100  # MLflow refuses more
 
@@ -220,7 +220,7 @@ class ResumableRun(Run):
 
     def _create(self, experiment: str) -> MlflowRun:
         known = self._description
-        tags = {**known.tags, JOB_KEY: known.key, CONTENT: known.fingerprint}
+        tags = {**known.tags, JOB_KEY: known.key, JOB_FINGERPRINT: known.fingerprint}
         return self._client.create_run(experiment, run_name=known.name, tags=resolve_tags(tags))
 
     def _reopen(self, run: MlflowRun) -> None:

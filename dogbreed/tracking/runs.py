@@ -23,12 +23,8 @@ from dogbreed.data.manifest import Manifest
 from dogbreed.evaluation.figures.style import rasterize
 from dogbreed.tracking.mlflow_errors import ERRORS, ping, translate, warn_on_failure
 
-# until workflows.predict imports them from their new place
-from dogbreed.tracking.registry import download as download
-from dogbreed.tracking.registry import resolve as resolve
-
 JOB_KEY = "dogbreed.job_key"
-CONTENT = "dogbreed.job_fingerprint"  # hash of recipe, weights, data, seed and format: the default job key
+JOB_FINGERPRINT = "dogbreed.job_fingerprint"  # hash of recipe, weights, data, seed and format: the default job key
 EVALUATION = "dogbreed.evaluation"  # hash of model, data, split and options
 SPLIT = "dogbreed.split"
 DIGEST = "dogbreed.dataset_digest"
@@ -75,8 +71,9 @@ class Run:
     def log_figure(self, name: str, figure: Figure | Image.Image, kind: str = "png") -> None:
         """Log a figure as the artifact figures/`name`.`kind`; a failure is a warning."""
         path = f"figures/{name}.{kind}"
+        image = figure if isinstance(figure, Image.Image) else rasterize(figure)
         with warn_on_failure(path):
-            mlflow.log_image(figure if isinstance(figure, Image.Image) else rasterize(figure), path)
+            mlflow.log_image(image, path)
 
 
 @contextmanager
@@ -133,11 +130,6 @@ def set_note(text: str) -> None:
     mlflow.set_tag(MLFLOW_RUN_NOTE, text)
 
 
-def set_tags(tags: Mapping[str, Any]) -> None:
-    """Set tags of the active run."""
-    mlflow.set_tags(dict(tags))
-
-
 def finished_run(job: str, tag: str, value: str) -> MlflowRun | None:
     """Return the newest finished run of `job` with that tag, None if there is none."""
     with translate():
@@ -160,7 +152,7 @@ def finished_training(key: str, fingerprint: str) -> MlflowRun | None:
 
 def check_same_job(run: MlflowRun, fingerprint: str) -> None:
     """Raise DataError if the run of a job key has another fingerprint: another recipe, dataset, seed or weights."""
-    if run.data.tags.get(CONTENT) != fingerprint:
+    if run.data.tags.get(JOB_FINGERPRINT) != fingerprint:
         raise DataError(
             f"job {run.data.tags[JOB_KEY]} has run {run.info.run_id} with another recipe, dataset, seed or weights; "
             "choose another --name"

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dogbreed.core.canonical_json import dumps, dumps_with_digest, loads_verified, sha256_hex
+from dogbreed.core.canonical_json import dumps, dumps_with_digest, loads_verified, sha256_hex, sha256_of_file
 from dogbreed.core.errors import CorruptData, DataError, DogbreedError, NotFound, UsageError
 from dogbreed.core.lease import Lease
 from dogbreed.core.storage import Store
@@ -72,19 +72,16 @@ class CheckpointManager:
         """fingerprint: hash of all that determines the training. lease: number of the lease that this process holds."""
         self.store, self._fingerprint, self._lease = store, fingerprint, lease
         self._writes = 0
-        self.restored_step = 0  # of the checkpoint that was restored, 0 for none
+        self._damaged = set[CheckpointId]()  # found by restore_latest
 
     def restore_latest(self) -> Snapshot | None:
-        """Return the newest checkpoint that is whole, None without one.
-
-        A damaged one is logged and removed, since a new one of the same step may follow it.
-        """
+        """Return the newest checkpoint that is whole, None without one; a damaged one is logged and passed over."""
         for checkpoint in self._committed():
             try:
                 return self.restore(checkpoint)
             except (CorruptData, NotFound) as error:
                 log.warning("checkpoint %s is damaged (%s); going back to the one before", checkpoint.dirname, error)
-                self._remove(checkpoint)
+                self._damaged.add(checkpoint)
         return None
 
     def restore(self, checkpoint: CheckpointId) -> Snapshot:
@@ -102,24 +99,23 @@ class CheckpointManager:
                 raise CorruptData(f"{name} differs from its SHA-256 in {COMMIT}")
         with np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False) as arrays:
             state = TrainState.from_dict(json.loads(files[STATE]))
-            self.restored_step = checkpoint.step
             return Snapshot(state, dict(arrays), files[SPOOL], checkpoint)
 
     def save(self, snapshot: Snapshot) -> None:
-        """Write a checkpoint, then remove all that are older than the newest three."""
+        """Write a checkpoint, then remove all but the newest three that are not damaged."""
         self._writes += 1
         checkpoint = CheckpointId(snapshot.state.global_step, self._lease, self._writes)
         folder = checkpoint.dirname
         files = {STATE: dumps(snapshot.state.to_dict()), SPOOL: snapshot.metric_spool}
+        found = {name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()}
         with tempfile.NamedTemporaryFile(prefix="dogbreed-", suffix=".npz") as temporary:
             np.savez(temporary, **snapshot.arrays)  # type: ignore[arg-type]  # numpy's stub takes no mapping
             temporary.flush()
             arrays = Path(temporary.name)
             self.store.put_file(f"{folder}/{ARRAYS}", arrays)
-            files[ARRAYS] = arrays.read_bytes()
-        for name in (STATE, SPOOL):
-            self.store.put(f"{folder}/{name}", files[name])
-        found = {name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()}
+            found[ARRAYS] = {"bytes": arrays.stat().st_size, "sha256": sha256_of_file(arrays)}
+        for name, data in files.items():
+            self.store.put(f"{folder}/{name}", data)
         commit = {"format": FORMAT, "job_fingerprint": self._fingerprint, "files": found}
         self.store.put(f"{folder}/{COMMIT}", dumps_with_digest(commit))
         self._remove_old(checkpoint)
@@ -156,7 +152,8 @@ class CheckpointManager:
         return (checkpoint for checkpoint in self._listed() if f"{checkpoint.dirname}/{COMMIT}" in keys)
 
     def _remove_old(self, written: CheckpointId) -> None:
-        kept = [checkpoint for checkpoint in self._committed() if checkpoint <= written][:MAX_TO_KEEP]
+        whole = (checkpoint for checkpoint in self._committed() if checkpoint not in self._damaged)
+        kept = [checkpoint for checkpoint in whole if checkpoint <= written][:MAX_TO_KEEP]
         for checkpoint in self._listed():
             if checkpoint not in kept:
                 self._remove(checkpoint)
@@ -189,6 +186,9 @@ class Checkpointer(Protocol):
     def check_lease(self) -> None:
         """Raise LeaseLost where another process has taken the training over."""
 
+    def start(self, step: int) -> None:
+        """Count the interval from now, and from global step `step`."""
+
     def should_save(self, step: int) -> bool:
         """Return whether a checkpoint is due after global step `step`."""
 
@@ -204,6 +204,9 @@ class NullCheckpointer:
 
     def check_lease(self) -> None:
         """Hold none."""
+
+    def start(self, step: int) -> None:
+        """Do nothing."""
 
     def should_save(self, step: int) -> bool:
         """Return False."""
@@ -221,7 +224,7 @@ class AsyncCheckpointer:
 
     def __init__(self, manager: CheckpointManager, interval: CheckpointInterval, lease: Lease) -> None:
         self.manager, self._interval, self._lease = manager, interval, lease
-        self._step, self._time = 0, time.monotonic()  # of the last checkpoint
+        self._step, self._time = 0, time.monotonic()  # at which the interval began
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None  # of the last checkpoint
 
@@ -229,17 +232,21 @@ class AsyncCheckpointer:
         """Raise LeaseLost where another process has taken the lease."""
         self._lease.check()
 
+    def start(self, step: int) -> None:
+        """Count the interval from now, and from global step `step`."""
+        self._step, self._time = step, time.monotonic()
+
     def should_save(self, step: int) -> bool:
         """Return whether the interval has passed; one in seconds only while no checkpoint is being written."""
         if self._interval.steps:
-            return step - max(self._step, self.manager.restored_step) >= self._interval.steps
+            return step - self._step >= self._interval.steps
         busy = self._thread is not None and self._thread.is_alive()
         return not busy and time.monotonic() - self._time >= self._interval.seconds
 
     def save(self, snapshot: Snapshot) -> None:
         """Begin to write a snapshot, once the one before it is written."""
         self.wait_until_finished()
-        self._step, self._time = snapshot.state.global_step, time.monotonic()
+        self.start(snapshot.state.global_step)
         self._thread = threading.Thread(target=self._write, args=(snapshot,), daemon=True, name="checkpoint")
         self._thread.start()
 
@@ -254,9 +261,10 @@ class AsyncCheckpointer:
             self.manager.save(snapshot)
             self._error = None
             log.info("checkpoint of step %d written", step)
-        except (DogbreedError, OSError) as error:
+        except Exception as error:  # on a thread, where it would be lost
             self._error = error
-            log.warning("no checkpoint of step %d, training continues: %s", step, error)
+            unexpected = not isinstance(error, DogbreedError | OSError)
+            log.warning("no checkpoint of step %d, training continues: %s", step, error, exc_info=unexpected)
 
     def status(self) -> str:
         """Return a sentence on what of a finished training is in the store."""

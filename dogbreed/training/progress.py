@@ -1,4 +1,4 @@
-"""Progress bar and metrics of a training, and the error for a loss that is not finite."""
+"""Progress bar and metric logging of a training, its rates, and the error for a loss that is not finite."""
 
 import logging
 import math
@@ -69,6 +69,16 @@ def require_finite(values: Mapping[str, float], where: str) -> None:
         )
 
 
+def measure_rates(state: TrainState, phase: Phase, seconds: float) -> dict[str, float]:
+    """Return learning rate, seconds and, of the whole model, throughput of an epoch that took `seconds`."""
+    rates = {"learning_rate": float(phase.model.optimizer.learning_rate), "epoch_seconds": seconds}
+    if phase.kind == "full":
+        rates["images_per_second"] = phase.steps * phase.batch_size / seconds
+        if phase.model.steps_per_execution == 1:  # otherwise batches are taken inside the graph
+            rates["input_wait_fraction"] = state.input_wait_seconds / seconds
+    return rates
+
+
 class Progress:
     """Shows and logs the epochs of all phases of one training."""
 
@@ -77,20 +87,15 @@ class Progress:
         self.logger = logger
         self._epochs, self._log_every = epochs, log_every
         self._bar: Any = None
-        self._shown = self._epoch_start = 0.0  # on the monotonic clock
+        self._shown = 0.0  # when the bar showed the loss, on the monotonic clock
         self._warned = False
 
     def start_epoch(self, state: TrainState, phase: Phase) -> None:
         """Show the epoch's bar, where stderr is a terminal."""
-        self._epoch_start = time.monotonic() - state.epoch_seconds
         label, shown = f"epoch {len(state.history) + 1}/{self._epochs}", sys.stderr.isatty()
         self._bar = tqdm(
             total=phase.steps, initial=state.epoch_step, desc=label, unit="batch", leave=False, disable=not shown
         )
-
-    def epoch_seconds(self) -> float:
-        """Return the time spent on the present epoch, by earlier processes too."""
-        return time.monotonic() - self._epoch_start
 
     def end_step(self, state: TrainState, phase: Phase, sums: MetricSums) -> None:
         """Move the bar, and log `step_*` metrics at a log point; only then, and for the bar, metrics are read."""
@@ -111,28 +116,22 @@ class Progress:
         state.logged_sums = sums
         self.logger.log_metrics(state.global_step, values)
 
-    def end_epoch(self, state: TrainState, phase: Phase, values: Mapping[str, float]) -> None:
-        """Add rates to the epoch's values, count the epoch in the state, and log it."""
+    def end_epoch(self, state: TrainState) -> None:
+        """Log the epoch that the state has just counted."""
         self._bar.close()
-        seconds = self.epoch_seconds()
-        values = {**values, "learning_rate": float(phase.model.optimizer.learning_rate), "epoch_seconds": seconds}
-        if phase.kind == "full":
-            values["images_per_second"] = phase.steps * phase.batch_size / seconds
-            if phase.model.steps_per_execution == 1:  # otherwise batches are taken inside the graph
-                values["input_wait_fraction"] = state.input_wait_seconds / seconds
-                self._warn_of_waiting(values["input_wait_fraction"])
-        state.end_epoch(values)
+        number, values = len(state.history), state.history[-1]
         log.info(
             "epoch %d of %d: loss %.3f, top1 %.1f %%, val_loss %.3f, val_top1 %.1f %%, %.0f s",
-            len(state.history),
+            number,
             self._epochs,
             values["loss"],
             100 * values["top1"],
             values["val_loss"],
             100 * values["val_top1"],
-            seconds,
+            values["epoch_seconds"],
         )
-        self.logger.log_metrics(len(state.history), values)
+        self._warn_of_waiting(values.get("input_wait_fraction", 0.0))
+        self.logger.log_metrics(number, {name: value for name, value in values.items() if name != "epoch"})
 
     def _warn_of_waiting(self, fraction: float) -> None:
         if fraction > WAITING and not self._warned:

@@ -1,6 +1,7 @@
 """Recipes: everything about a training that is chosen, frozen and checked."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,7 @@ class Recipe:
     ema_decay: float = 0.0  # momentum of the weights' running mean that is validated and kept; 0: none
     patience: int = 10  # epochs without a better val_top1 before training stops
     precision: str = "auto"  # of the computation; auto: mixed_float16 on a GPU, float32 on a CPU
-    steps_per_execution: int = 1  # most batches between two looks of Python; more help small models on a fast GPU
+    steps_per_execution: int = 1  # steps in one call of the compiled function; more help small models on a fast GPU
     cache: str = "none"  # memory: decoded images are kept as the model sees them, random crops are cut from those
     augment: Augment = Augment()
     weights: str = "none"  # that the body begins with: none, imagenet, or where they are
@@ -124,7 +125,7 @@ class Recipe:
         }
 
 
-def job_key(recipe: Recipe, weights: str, digest: str, seed: int) -> str:
+def job_fingerprint(recipe: Recipe, weights: str, digest: str, seed: int) -> str:
     """Return 16 hexadecimal digits that name one training: recipe, data digest, seed and format.
 
     weights: SHA-256 of those that it begins with, wherever they came from; "" for none.
@@ -157,6 +158,9 @@ def _parse(present: Any, key: str, text: str) -> Any:
     try:
         if isinstance(present, bool):
             return {"true": True, "false": False}[text.lower()]
-        return type(present)(text)
+        value = type(present)(text)
     except (ValueError, KeyError) as error:
         raise UsageError(f"--set {key}={text}: not a {type(present).__name__}") from error
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"--set {key}={text}: not a finite number")
+    return value

@@ -1,6 +1,5 @@
 """One step: from a batch to the gradient and the new weights, for one device and for replicas; and its evaluation."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -15,9 +14,10 @@ METRICS = ("loss", "top1", "top5")
 
 
 class MetricSums:
-    """Totals and counts of METRICS, which stay on the device until somebody reads them.
+    """Totals and counts of METRICS, which stay on the device until they are read.
 
-    Made in the scope of a strategy, every replica has a copy and adds the same values to it: those of the whole batch.
+    Created within the scope of a strategy, the variable has one copy per replica, and each adds the values of the whole
+    batch.
     """
 
     def __init__(self) -> None:
@@ -80,14 +80,15 @@ def make_train_step(model: keras.Model, sums: MetricSums, distribution: Distribu
     optimizer = model.optimizer
 
     def train_step(batch: tuple[tf.Tensor, ...]) -> None:
-        images, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        images, labels, sample_weights = keras.utils.unpack_x_y_sample_weight(batch)
         replica = tf.distribute.get_replica_context()
         with tf.GradientTape() as tape:
             probabilities = model(images, training=True)
-            loss = model.compute_loss(images, labels, probabilities, weights)  # divided by the number of replicas
+            # Keras divides it by the number of replicas; the weights of images are those of batches.add_class_weights
+            loss = model.compute_loss(images, labels, probabilities, sample_weights)
             scaled = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_variables)
-        # summed before clipping, and before the loss scaling decides whether 16 bits were enough
+        # summed before gradient clipping, and before the loss-scale optimizer checks for overflow
         optimizer.apply(replica.all_reduce("SUM", gradients), model.trainable_variables)
         values = batch_sums(loss * replica.num_replicas_in_sync, labels, probabilities)
         sums.add(replica.all_reduce("SUM", values))
@@ -97,7 +98,7 @@ def make_train_step(model: keras.Model, sums: MetricSums, distribution: Distribu
         return step
 
     def train_steps(batches: tf.data.Iterator) -> None:
-        for _ in tf.range(model.steps_per_execution):  # autograph makes it a loop of the graph
+        for _ in tf.range(model.steps_per_execution):  # AutoGraph turns it into a loop of the graph
             step(next(batches))
 
     return tf.function(train_steps)
@@ -136,6 +137,3 @@ class Evaluator:
         sums = self._sums.read()
         flat = iter(self._distribution.all_reduce_sum([number for pair in sums.values() for number in pair]))
         return means({name: [next(flat), next(flat)] for name in sums})
-
-
-MakeEvaluator = Callable[[keras.Model, keras.Model, DistributedContext], Evaluator]

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from dogbreed.training.build import build_model
 from dogbreed.training.checkpoint import Checkpointer, NullCheckpointer, Snapshot
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.phases import count_epochs, make_phases
-from dogbreed.training.progress import MetricLogger, Progress, count_input_wait, require_finite
+from dogbreed.training.progress import MetricLogger, Progress, count_input_wait, measure_rates, require_finite
 from dogbreed.training.recipe import Recipe
 from dogbreed.training.resource_usage import ResourceUsage
 from dogbreed.training.state import (
@@ -36,7 +37,7 @@ from dogbreed.training.state import (
     should_continue,
     unflatten,
 )
-from dogbreed.training.steps import Evaluator, MakeEvaluator, MetricSums, make_train_step, means
+from dogbreed.training.steps import Evaluator, MetricSums, make_train_step, means
 
 log = logging.getLogger(__name__)
 
@@ -68,25 +69,24 @@ class Trainer:
         checkpointer: Checkpointer,
         restored: Snapshot | None,
         distribution: DistributedContext,
-        make_evaluator: MakeEvaluator = Evaluator,
     ) -> None:
         """model: the whole one, whose weights are kept. restored: what to resume from, None for a new training."""
         self.state = restored.state if restored else TrainState()
         self.best_weights = unflatten(restored.arrays, "best") if restored else []
         self.usage = ResourceUsage(self.state.resource_usage)
         self._model, self._progress, self._checkpointer = model, progress, checkpointer
-        self._restored, self._distribution, self._make_evaluator = restored, distribution, make_evaluator
+        self._distribution = distribution
+        self._epoch_start = 0.0  # on the monotonic clock, less what earlier processes spent on the epoch
         with distribution.scope():
             self._sums = MetricSums()
         self._sums.assign(self.state.metric_sums)
 
-    def restore(self, phase: Phase) -> None:
-        """Build the phase's optimizer and, in the phase of the restored checkpoint, restore its variables."""
+    def prepare(self, phase: Phase, restored: Snapshot | None) -> None:
+        """Build the phase's optimizer, and restore model and optimizer from a checkpoint of this phase."""
         with self._distribution.scope():
             phase.model.optimizer.build(phase.model.trainable_variables)
-        if self._restored:
-            set_arrays(self._restored.arrays, self._model, phase.model.optimizer)
-            self._restored = None
+        if restored:
+            set_arrays(restored.arrays, self._model, phase.model.optimizer)
 
     def train(self, phase: Phase) -> None:
         """Run the steps of a phase from the current state.
@@ -99,12 +99,14 @@ class Trainer:
         steps = phase.model.steps_per_execution  # above 1, a step takes its batches from the iterator itself
         batches = count_input_wait(iterator, state) if steps == 1 else itertools.repeat(iterator)
         train_step = make_train_step(phase.model, self._sums, self._distribution)
-        evaluator = self._make_evaluator(phase.ema_model or phase.model, phase.model, self._distribution)
+        evaluator = Evaluator(phase.ema_model or phase.model, phase.model, self._distribution)
         # traced here, where a signal may break it off, and not in the first step
         train_step.get_concrete_function(iterator.element_spec if steps == 1 else iterator)
         evaluator.trace(phase.validation)
+        checkpointer.start(state.global_step)
         with self._checkpoint_when_stopped(phase), signals.deferred():
             while should_continue(state, phase):
+                self._epoch_start = time.monotonic() - state.epoch_seconds
                 progress.start_epoch(state, phase)
                 while state.epoch_step < phase.steps:
                     train_step(next(batches))  # metrics stay on the device
@@ -120,7 +122,7 @@ class Trainer:
         """Start to write a checkpoint of the current state; DataError if a metric is not finite."""
         state = self.state
         state.metric_sums = self._sums.read()
-        state.epoch_seconds = self._progress.epoch_seconds() if state.epoch_step else 0.0
+        state.epoch_seconds = time.monotonic() - self._epoch_start if state.epoch_step else 0.0
         require_finite(means(state.metric_sums) if state.epoch_step else {}, f"epoch {len(state.history) + 1}")
         state.resource_usage = self.usage.read()
         arrays = get_arrays(self._model, phase.model.optimizer) | flatten("best", self.best_weights)
@@ -136,17 +138,24 @@ class Trainer:
             raise
 
     def _end_epoch(self, phase: Phase, evaluator: Evaluator) -> None:
-        """Validate, keep the weights if they are the best so far, and log the epoch."""
-        state, values = self.state, means(self._sums.read())
-        require_finite(values, f"epoch {len(state.history) + 1}")
+        """Validate, keep the weights if they are the best so far, count the epoch and log it."""
+        state = self.state
+        values = self._validate(phase, evaluator)
+        if values[MONITOR] > state.best_metric:
+            self.best_weights = (phase.ema_model or self._model).get_weights()
+        state.end_epoch(values | measure_rates(state, phase, time.monotonic() - self._epoch_start))
+        self._progress.end_epoch(state)
+        self._sums.assign({})
+
+    def _validate(self, phase: Phase, evaluator: Evaluator) -> dict[str, float]:
+        """Return the metrics of the epoch and, as `val_*`, of the validation images; DataError if one is not finite."""
+        epoch, values = f"epoch {len(self.state.history) + 1}", means(self._sums.read())
+        require_finite(values, epoch)
         if phase.ema_model:
             copy_ema_weights(phase.model, phase.ema_model)
         values |= {f"val_{name}": value for name, value in evaluator.evaluate(phase.validation).items()}
-        require_finite(values, f"epoch {len(state.history) + 1}")
-        if values[MONITOR] > state.best_metric:
-            self.best_weights = (phase.ema_model or self._model).get_weights()
-        self._progress.end_epoch(state, phase, values)
-        self._sums.assign({})
+        require_finite(values, epoch)
+        return values
 
 
 def train(
@@ -160,7 +169,6 @@ def train(
     restored: Snapshot | None = None,
     distribution: DistributedContext | None = None,
     log_every: int = 0,
-    make_evaluator: MakeEvaluator = Evaluator,
 ) -> TrainResult:
     """Train a recipe to its end.
 
@@ -175,7 +183,8 @@ def train(
         DataError: there is too little to learn from, or the loss is not finite.
         ShutdownRequested: after SIGTERM or Ctrl-C; the last step is in a checkpoint.
     """
-    distribution, checkpointer = distribution or DistributedContext(), checkpointer or NullCheckpointer()
+    distribution = distribution or DistributedContext()
+    checkpointer = checkpointer or NullCheckpointer()
     _check(recipe, manifest, distribution)
     keras.utils.set_random_seed(seed)
     model = _initial_model(recipe, pipeline, len(manifest.classes), init_weights, distribution)
@@ -185,12 +194,13 @@ def train(
     pretrained = init_weights is not None
     phases = make_phases(recipe, pipeline, model, seed, distribution, pretrained)
     progress = Progress(logger, count_epochs(recipe, pretrained), log_every)
-    trainer = Trainer(model, progress, checkpointer, restored, distribution, make_evaluator)
+    trainer = Trainer(model, progress, checkpointer, restored, distribution)
     state = trainer.state
     try:
         for make_phase in phases[state.phase :]:
             phase = make_phase()
-            trainer.restore(phase)
+            trainer.prepare(phase, restored)
+            restored = None  # only its own phase is restored from a checkpoint
             if should_continue(state, phase):
                 trainer.train(phase)
             trainer.save(phase)

@@ -12,7 +12,7 @@ from dogbreed.data.manifest import MANIFEST, Manifest
 from dogbreed.serving import batch_predict
 from dogbreed.serving.batch_predict import BatchPredictPlan, RowCounts
 from dogbreed.serving.row_writers import WRITERS
-from dogbreed.tracking import runs
+from dogbreed.tracking import registry
 from dogbreed.workflows import preflight
 from dogbreed.workflows.sharded_build import BuildResult, IncompleteSummary, Worker, load_or_build
 
@@ -40,11 +40,11 @@ class PredictJob:
 def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
     """Build this worker's rows; once all are there, write the manifest and the MLflow run."""
     preflight.before_job(job.images, job.out, gpus=job.gpus)
-    model = runs.resolve(job.model)
+    model = registry.resolve(job.model)
     kind = job.kind or kind_from_ending(job.out.uri)
     threads = resources.io_threads(local=job.images.local_path("") is not None)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch, resources.thread_pool(threads) as pool:
-        folder = runs.download(model, Path(scratch) / "model")
+        folder = registry.download(model, Path(scratch) / "model")
         plan = batch_predict.plan_predictions(job.images, folder, kind, job.shards, pool)
         result = _load_or_build(job, plan, pool)
     if result.manifest is None:

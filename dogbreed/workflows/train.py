@@ -82,18 +82,18 @@ def train(job: TrainJob, seed: int, name: str | None, candidate: bool = True) ->
             with distribution.translating_worker_loss():
                 distribution.join()
                 distribution.assert_same(fingerprint)
-                pipeline, restored = job.pipeline(), _restore_same(distribution, session.checkpoints)
+                pipeline = job.pipeline()
                 trained = trainer.train(
                     job.recipe,
                     job.manifest,
                     pipeline,
                     seed,
-                    session.run or NullLogger(),
-                    job.init_weights,
-                    session.checkpointer,
-                    restored,
-                    distribution,
-                    job.log_every,
+                    logger=session.run or NullLogger(),
+                    init_weights=job.init_weights,
+                    checkpointer=session.checkpointer,
+                    restored=_restore_same(distribution, session.checkpoints),
+                    distribution=distribution,
+                    log_every=job.log_every,
                 )
                 if session.run and session.checkpointer:
                     done = _log_and_register(job, trained, pipeline, session.run, session.checkpointer)

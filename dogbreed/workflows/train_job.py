@@ -19,7 +19,7 @@ from dogbreed.serving import classifier
 from dogbreed.tracking import registry
 from dogbreed.training.checkpoint import CheckpointInterval
 from dogbreed.training.distributed import DistributedContext, resolve_strategy
-from dogbreed.training.recipe import Recipe, apply_overrides, job_key
+from dogbreed.training.recipe import Recipe, apply_overrides, job_fingerprint
 from dogbreed.training.recipes import recipe_for_weights
 from dogbreed.workflows import preflight
 
@@ -41,7 +41,8 @@ class TrainJob:
 
     def fingerprint(self, seed: int) -> str:
         """Return the hash of all that determines a training, its default job key."""
-        return job_key(self.recipe, self.init_weights.sha256 if self.init_weights else "", self.manifest.digest, seed)
+        weights = self.init_weights.sha256 if self.init_weights else ""
+        return job_fingerprint(self.recipe, weights, self.manifest.digest, seed)
 
     def pipeline(self) -> InputPipeline:
         """Return the input pipeline of this worker."""

@@ -42,7 +42,7 @@ def train_seeds(job: TrainJob, seeds: Sequence[int], name: str | None) -> SeedsS
     if done and not job.restart:
         log.info("already trained in run %s; use --restart to train again", done.info.run_id)
     else:
-        tags = {runs.JOB_KEY: key, runs.CONTENT: fingerprint}
+        tags = {runs.JOB_KEY: key, runs.JOB_FINGERPRINT: fingerprint}
         params = {**job.recipe.to_dict(), "seeds": list(seeds), "data": job.manifest.config}
         with runs.start_run("train", f"{job.recipe.name}-{len(seeds)}-seeds", params, tags) as run:
             training_outputs.log_seeds(run, [runs.get_run(child["run_id"]) for child in children])

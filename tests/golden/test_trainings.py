@@ -20,7 +20,7 @@ from dogbreed.tracking.runs import flatten_params
 from dogbreed.training import state
 from dogbreed.training.checkpoint import CheckpointManager, Snapshot
 from dogbreed.training.optimizer import adamw
-from dogbreed.training.recipe import apply_overrides, job_key
+from dogbreed.training.recipe import apply_overrides, job_fingerprint
 from dogbreed.training.recipes import RECIPES, get_recipe, recipe_for_weights
 from dogbreed.training.resource_usage import ResourceUsage
 from dogbreed.training.state import TrainState
@@ -132,11 +132,11 @@ def test_parameters_of_a_recipe() -> None:
 
 def test_job_keys() -> None:
     digest, weights = "0" * 64, "1" * 64
-    keys = {name: job_key(get_recipe(name), "", digest, 0) for name in RECIPES}
-    keys["simple-64, seed 1"] = job_key(get_recipe("simple-64"), "", digest, 1)
-    keys["simple-64, other data"] = job_key(get_recipe("simple-64"), "", "2" * 64, 0)
-    keys["simple-64, fine-tuned"] = job_key(recipe_for_weights("simple-64", "imagenet"), weights, digest, 0)
-    keys["simple-64, with a setting"] = job_key(
+    keys = {name: job_fingerprint(get_recipe(name), "", digest, 0) for name in RECIPES}
+    keys["simple-64, seed 1"] = job_fingerprint(get_recipe("simple-64"), "", digest, 1)
+    keys["simple-64, other data"] = job_fingerprint(get_recipe("simple-64"), "", "2" * 64, 0)
+    keys["simple-64, fine-tuned"] = job_fingerprint(recipe_for_weights("simple-64", "imagenet"), weights, digest, 0)
+    keys["simple-64, with a setting"] = job_fingerprint(
         apply_overrides(get_recipe("simple-64"), ["augment.hflip=false"]), "", digest, 0
     )
     assert_json("job-keys.json", keys)

@@ -105,7 +105,7 @@ def test_an_artifact_that_is_refused_is_a_warning(
 
 def test_a_finished_job_of_that_name_must_have_been_the_same_job() -> None:
     assert runs.finished_training("mine", "content") is None
-    run = open_run(**{runs.JOB_KEY: "mine", runs.CONTENT: "content"})
+    run = open_run(**{runs.JOB_KEY: "mine", runs.JOB_FINGERPRINT: "content"})
     done = runs.finished_training("mine", "content")
     assert done is not None
     assert done.info.run_id == run.info.run_id

@@ -91,6 +91,19 @@ def test_a_damaged_one_is_passed_over_and_said(
     assert ("checkpoint 00000006-1-2 is damaged" in caplog.text) or (name, damage) == (COMMIT, Path.unlink)
 
 
+def test_a_damaged_one_does_not_count_among_the_three_that_are_kept(tmp_path: Path) -> None:
+    CheckpointManager(LocalStore(tmp_path), "content", 1).save(snapshot(3))
+    writer = CheckpointManager(LocalStore(tmp_path), "content", 2)
+    for step in (6, 9):
+        writer.save(snapshot(step))
+    flip(tmp_path / "00000009-2-2" / "training.npz")
+    assert writer.restore_latest() is not None
+    assert (tmp_path / "00000009-2-2" / COMMIT).exists()  # it may have been read wrongly only once
+    writer.save(snapshot(12))
+    kept = {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    assert kept == {"00000003-1-1", "00000006-2-1", "00000012-2-3"}
+
+
 def test_one_of_another_training_contradicts(tmp_path: Path) -> None:
     CheckpointManager(LocalStore(tmp_path), "content", 1).save(snapshot(3))
     with pytest.raises(DataError, match="--restart"):
@@ -168,13 +181,30 @@ def test_a_checkpoint_is_due_so_many_steps_after_the_last_one(tmp_path: Path) ->
     assert [step for step in range(8, 15) if checkpointer.should_save(step)] == [12, 13, 14]
 
 
-def test_after_a_resume_the_interval_counts_from_the_restored_checkpoint(tmp_path: Path) -> None:
+def test_after_a_resume_the_interval_counts_from_the_restored_step(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    CheckpointManager(store, "content", 1).save(snapshot(7))
-    resumed = CheckpointManager(store, "content", 2)
-    assert resumed.restore_latest() is not None
-    checkpointer = AsyncCheckpointer(resumed, CheckpointInterval(steps=5), Lease(store, "job"))
+    checkpointer = AsyncCheckpointer(
+        CheckpointManager(store, "content", 1), CheckpointInterval(steps=5), Lease(store, "job")
+    )
+    checkpointer.start(7)
     assert [step for step in range(8, 14) if checkpointer.should_save(step)] == [12, 13]
+
+
+def test_an_unexpected_error_of_the_writer_is_logged_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(self: CheckpointManager, snapshot: Snapshot) -> None:
+        raise MemoryError("cannot allocate")
+
+    monkeypatch.setattr(CheckpointManager, "save", fail)
+    store = LocalStore(tmp_path)
+    checkpointer = AsyncCheckpointer(
+        CheckpointManager(store, "content", 1), CheckpointInterval(steps=5), Lease(store, "job")
+    )
+    checkpointer.save(snapshot(5))
+    checkpointer.wait_until_finished()
+    assert "MemoryError" in caplog.text  # with its traceback
+    assert "could not be written" in checkpointer.status()
 
 
 class SlowStore(LocalStore):

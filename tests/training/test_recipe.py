@@ -5,7 +5,7 @@ import pytest
 
 from dogbreed.core.errors import UsageError
 from dogbreed.models import registry
-from dogbreed.training.recipe import Recipe, apply_overrides, job_key
+from dogbreed.training.recipe import Recipe, apply_overrides, job_fingerprint
 from dogbreed.training.recipes import RECIPES, get_recipe
 
 BUILT_ELSEWHERE = {"resnet50-224", "inceptionv3-224", "mobilenetv2-160", "efficientnetb0-224", "efficientnetv2b3-224"}
@@ -42,6 +42,8 @@ def test_settings_change_fields_by_their_type_and_reach_the_augmentation() -> No
         ("epochs", "key=value"),
         ("epoch=3", "no 'epoch'"),
         ("epochs=three", "not a int"),
+        ("learning_rate=nan", "finite"),
+        ("warmup_epochs=inf", "finite"),
         ("augment=no", "no 'augment'"),
         ("augment.flop=true", "no 'augment.flop'"),
         ("epochs=0", "at least 1"),
@@ -101,18 +103,18 @@ def paths(part: Any, before: str = "") -> set[str]:
 
 def test_the_job_key_depends_on_every_field_of_a_recipe() -> None:
     assert set(OTHER_FIELDS) == paths(PLAIN) - {"weights"}  # whose content enters, wherever it lies: test_transfer.py
-    keys = {"": job_key(PLAIN, "", "digest", 0)}
+    keys = {"": job_fingerprint(PLAIN, "", "digest", 0)}
     for path, text in OTHER_FIELDS.items():
-        keys[path] = job_key(apply_overrides(PLAIN, [f"{path}={text}"]), "", "digest", 0)
+        keys[path] = job_fingerprint(apply_overrides(PLAIN, [f"{path}={text}"]), "", "digest", 0)
     assert len(set(keys.values())) == len(keys), keys
 
 
 def test_the_job_key_depends_on_data_seed_and_format(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = [job_key(PLAIN, "", "digest", 0), job_key(PLAIN, "", "digest", 1), job_key(PLAIN, "", "other", 0)]
+    keys = [job_fingerprint(PLAIN, "", *data) for data in (("digest", 0), ("digest", 1), ("other", 0))]
     monkeypatch.setattr("dogbreed.training.recipe.FORMAT", -1)
-    keys.append(job_key(PLAIN, "", "digest", 0))
+    keys.append(job_fingerprint(PLAIN, "", "digest", 0))
     assert len(set(keys)) == 4
 
 
 def test_the_job_key_is_the_same_in_every_process() -> None:
-    assert job_key(PLAIN, "", "digest", 0) == "b30ea8def637882b"
+    assert job_fingerprint(PLAIN, "", "digest", 0) == "b30ea8def637882b"

@@ -215,7 +215,7 @@ def test_an_interrupted_training_ends_as_the_uninterrupted_one(
     done = 0
     for fault in faults:
         kind, every = (
-            (Crash, CheckpointInterval(steps=2)) if fault.crash else (ShutdownRequested, CheckpointInterval(steps=1000))
+            (Crash, CheckpointInterval(steps=1)) if fault.crash else (ShutdownRequested, CheckpointInterval(steps=1000))
         )
         with pytest.raises(kind):
             case.start(fault, monkeypatch, every)

@@ -44,7 +44,7 @@ def train(dataset: Path, recipe: Recipe, listener: Listener, **options: Any) -> 
     return trainer.train(recipe, manifest, open_small(dataset, recipe), 0, listener, **options)
 
 
-def test_the_best_epoch_is_kept_not_the_last(dataset: Path) -> None:
+def test_the_best_epoch_is_kept_not_the_last(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listener = Listener()
     recipe = apply_overrides(SHORT, ["epochs=4", "learning_rate=0.01"])
     seen: list[list[np.ndarray]] = []
@@ -58,7 +58,8 @@ def test_the_best_epoch_is_kept_not_the_last(dataset: Path) -> None:
             seen.append(self._seen_model.get_weights())
             return super().evaluate(batches) | {"top1": [0.1, 0.5, 0.4, 0.5][len(seen) - 1]}
 
-    trained = train(dataset, recipe, listener, make_evaluator=SecondIsBest)
+    monkeypatch.setattr(trainer, "Evaluator", SecondIsBest)
+    trained = train(dataset, recipe, listener)
     assert listener.steps == [1, 2, 3, 4]
     assert trained.best["epoch"] == 2
     kept = trained.model.get_weights()
@@ -178,7 +179,7 @@ def test_waiting_for_photos_is_measured_and_warned_of(caplog: pytest.LogCaptureF
     for batches, epochs in ((late, 2), (early, 1)):
         loop = trainer.Trainer(model, Progress(listener, 3), NullCheckpointer(), None, DistributedContext())
         phase = Phase("full", model, epochs, 10, 4, 9, lambda start, batches=batches: batches, early)  # type: ignore[misc]
-        loop.restore(phase)
+        loop.prepare(phase, None)
         loop.train(phase)
         if batches is late:
             assert caplog.text.count("waited for images") == 1  # in two epochs

@@ -17,7 +17,7 @@ from dogbreed.models.weights import Weights
 from dogbreed.training import finetune, trainer
 from dogbreed.training.batches import add_class_weights
 from dogbreed.training.optimizer import LayerwiseAdamW
-from dogbreed.training.recipe import Recipe, apply_overrides, job_key
+from dogbreed.training.recipe import Recipe, apply_overrides, job_fingerprint
 from dogbreed.training.recipes import recipe_for_weights
 from dogbreed.training.steps import Evaluator
 from tests.support.listener import Listener
@@ -76,7 +76,10 @@ def judged(whole: float) -> type[Evaluator]:
     return Judged
 
 
-def test_the_upper_part_learns_after_the_head_and_batch_normalization_never(dataset: Path, weights: Weights) -> None:
+def test_the_upper_part_learns_after_the_head_and_batch_normalization_never(
+    dataset: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "Evaluator", judged(2.0))
     trained = train(
         dataset,
         weights,
@@ -84,7 +87,6 @@ def test_the_upper_part_learns_after_the_head_and_batch_normalization_never(data
         "head.epochs=1",
         "learning_rate=0.01",
         "patience=9",
-        make_evaluator=judged(2.0),
     )
     assert [epoch["epoch"] for epoch in trained.history] == [1, 2, 3]
     layers = moved(trained.model, weights)
@@ -95,9 +97,10 @@ def test_the_upper_part_learns_after_the_head_and_batch_normalization_never(data
 
 
 def test_the_head_alone_is_kept_when_the_body_makes_it_no_better(
-    dataset: Path, weights: Weights, caplog: pytest.LogCaptureFixture
+    dataset: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trained = train(dataset, weights, "trainable_fraction=1", "head.epochs=2", make_evaluator=judged(0.0))
+    monkeypatch.setattr(trainer, "Evaluator", judged(0.0))
+    trained = train(dataset, weights, "trainable_fraction=1", "head.epochs=2")
     assert "kept; lower learning_rate" in caplog.text
     assert trained.best["epoch"] <= 2
     assert not any(changed for _, changed in moved(trained.model, weights))
@@ -162,8 +165,8 @@ def test_class_weights_make_every_breed_count_the_same() -> None:
 
 def test_weights_of_one_content_have_one_job_key_wherever_they_lie() -> None:
     here, there = (recipe_for_weights("mobilenetv2-160", where) for where in ("folder", "s3://bucket/weights"))
-    assert job_key(here, "a" * 64, "data", 0) == job_key(there, "a" * 64, "data", 0)
-    assert job_key(here, "a" * 64, "data", 0) != job_key(here, "b" * 64, "data", 0)
+    assert job_fingerprint(here, "a" * 64, "data", 0) == job_fingerprint(there, "a" * 64, "data", 0)
+    assert job_fingerprint(here, "a" * 64, "data", 0) != job_fingerprint(here, "b" * 64, "data", 0)
 
 
 def test_a_recipe_that_would_train_nothing_is_refused() -> None:

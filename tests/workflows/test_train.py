@@ -57,7 +57,7 @@ class Trainer:
         self.failing: set[int] = set()
         self.meanwhile: Callable[[], object] = lambda: None
 
-    def train(self, recipe: Any, manifest: Any, pipeline: Any, seed: int, *others: Any) -> TrainResult:
+    def train(self, recipe: Any, manifest: Any, pipeline: Any, seed: int, **others: Any) -> TrainResult:
         self.seeds.append(seed)
         hashes = f"weights {len(self.seeds)}", f"optimizer {len(self.seeds)}"
         self.meanwhile()
