@@ -17,25 +17,28 @@ def write_cifar(raw: LocalStore) -> None:
     raw.put(LAYOUTS["cifar10"].archive, cifar_archive("cifar10", per_class=8))
 
 
-def write_photos(raw: LocalStore) -> None:
+def write_images(raw: LocalStore) -> None:
     write_tree(raw, [f"{part}/{breed}/{n}.jpg" for part, count in (("train", 60), ("test", 20))
                      for breed in ("Pug", "Collie", "Borzoi") for n in range(count)])  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("source", "write", "photos"),
-    [pytest.param("cifar10", write_cifar, 480, marks=pytest.mark.long), ("image-folder", write_photos, 240)],
+    ("source", "write", "images", "recipe"),
+    [
+        pytest.param("cifar10", write_cifar, 480, "cifar10-resnet", marks=pytest.mark.long),
+        ("image-folder", write_images, 240, "synthetic-64"),
+    ],
 )
-def test_other_data_go_the_same_way(source: str, write: Any, photos: int, tmp_path: Path) -> None:
+def test_other_data_go_the_same_way(source: str, write: Any, images: int, recipe: str, tmp_path: Path) -> None:
     tracking = f"sqlite:///{tmp_path}/mlflow.db"
     raw, data = str(tmp_path / "raw"), str(tmp_path / "data")
     write(LocalStore(Path(raw)))
 
     job = partial(warm_job, MLFLOW_TRACKING_URI=tracking)
     made = job("preprocess", "--source", source, "--raw", raw, "--out", data, "--size", "32")
-    assert made["written"] == photos
-    settings = ("--batch-size", "16", "--epochs", "12", "--set", "patience=12")
-    trained = job("train", "--data", data, "--recipe", "cifar10-resnet", *settings)
+    assert made["written"] == images
+    settings = ("--batch-size", "16", "--epochs", "12", "--set", "patience=12", "--set", "size=32")
+    trained = job("train", "--data", data, "--recipe", recipe, *settings)
     history = mlflow.MlflowClient(tracking).get_metric_history(trained["run_id"], "top1")
     assert max(point.value for point in history) >= 0.9
     assert job("evaluate", "--data", data)["top1"] >= 0.9

@@ -22,7 +22,7 @@ def candidate() -> int:
 def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")  # for the jobs and for this test
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")  # jobs end before the usual 10 s
-    settings = ("--set", "model=cifar-resnet", "--set", "size=32", "--batch-size", "8", "--epochs", "2")
+    settings = ("--set", "model=simple", "--set", "size=16", "--batch-size", "8", "--epochs", "2")
     train = ("--data", str(dataset), "--recipe", "simple-64", *settings)
 
     seeds = job("train", *train, "--seeds", "0,1")
