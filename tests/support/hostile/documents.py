@@ -26,7 +26,7 @@ from tests.support.hostile import made
 from tests.support.hostile.shards import committed
 from tests.support.hostile.verdict import ACCEPTED, Item
 
-EXAMPLES = 150  # values put into places, for each of the files
+EXAMPLES = 200  # values put into places, for each of the files
 EXPECTED = r"(refused (65|75): .*|accepted: the same as before)"
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(10**400),
