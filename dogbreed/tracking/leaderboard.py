@@ -34,7 +34,9 @@ PAGE = """\
 | {{ row.recipe }}
 {%- if row.seeds > 1 %}, mean of {{ row.seeds }} seeds{% endif %}
 {%- if row.tta != "none" %}, TTA {{ row.tta }}{% endif %} |
-{{- " " }}{{ percent(row.top1) }} | {{ interval(row.low, row.high) }} | {{ percent(row.top5) }} |
+{{- " " }}{{ percent(row.top1) }} | {{ interval(row.low, row.high) }}
+{%- if row.seeds > 1 %} (range of seeds){% endif %} |
+{{- " " }}{{ percent(row.top5) }} |
 {{- " " }}{{ "{:.3f}".format(row.macro_f1) }} |
 {{- " " }}{% if row.hours == row.hours %}{{ "{:.2g}".format(row.hours) }} {{ row.processor }}{% endif %} |
 {{- " " }}{% if row.command %}`python -m jobs.train --data DATA {{ row.command }}`{% endif %} |

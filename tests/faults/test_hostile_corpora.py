@@ -16,9 +16,9 @@ SIZES = {
     "tars cut": 110,
     "tars zeroed": 92,
     "CIFAR archives": 52,
-    "photos damaged later": 200,
-    "photos damaged before": 100,
-    "odd photos": 52,
+    "images damaged later": 200,
+    "images damaged before": 100,
+    "odd images": 52,
     "annotations": 53,
     "labels": 10,
     "lists": 328,
@@ -52,7 +52,7 @@ def test_documents_are_mutated_hundreds_of_times(corpus: str) -> None:
 
 
 def test_of_50_garbled_photos_what_decodes_has_a_digest_of_its_own() -> None:
-    garbled = [verdict for verdict in report("photos damaged before").verdicts if "garbled" in verdict.name]
+    garbled = [verdict for verdict in report("images damaged before").verdicts if "garbled" in verdict.name]
     decoded = [verdict.outcome for verdict in garbled if verdict.kind == "accepted"]
     assert len(garbled) == 50
     assert 0 < len(decoded) < 50  # no JPEG decoder can tell all of them: that is what SHA-256 is for
