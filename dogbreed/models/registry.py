@@ -1,5 +1,6 @@
 """The registry of models, one line each. Keras is imported when a model is built, not with the registry."""
 
+import difflib
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
@@ -95,9 +96,11 @@ MODELS = {spec.name: spec for spec in _SPECS}
 
 
 def get(name: str) -> ModelSpec:
-    """Return the model of that name; UsageError lists the known names."""
+    """Return the model of that name; UsageError suggests similar names and lists the known ones."""
     if name not in MODELS:
-        raise UsageError(f"unknown model {name!r}; known are {', '.join(MODELS)}")
+        similar = difflib.get_close_matches(name, MODELS)
+        suggestion = f"did you mean {' or '.join(similar)}? " if similar else ""
+        raise UsageError(f"unknown model {name!r}; {suggestion}Known are {', '.join(MODELS)}")
     return MODELS[name]
 
 

@@ -1,6 +1,7 @@
 """The state of a training: counters, history, early stopping, and its variables as arrays."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -30,6 +31,14 @@ class Phase:
     make_batches: Callable[[tuple[int, int]], tf.data.Dataset]  # from (epoch, step) to the end of the last epoch
     validation: tf.data.Dataset
     ema_model: keras.Model | None = None  # a second model for the running means of the weights; None: no such means
+
+    def __str__(self) -> str:
+        """Describe the phase for the log."""
+        trainable = sum(math.prod(weight.shape) for weight in self.model.trainable_weights)
+        return (
+            f"phase {self.kind}: {trainable:,} trainable parameters, at most {self.epochs} epochs "
+            f"of {self.steps} steps, batches of {self.batch_size}"
+        )
 
 
 @dataclass

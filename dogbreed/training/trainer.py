@@ -199,6 +199,7 @@ def train(
     try:
         for make_phase in phases[state.phase :]:
             phase = make_phase()
+            log.info("%s", phase)
             trainer.prepare(phase, restored)
             restored = None  # only its own phase is restored from a checkpoint
             if should_continue(state, phase):
