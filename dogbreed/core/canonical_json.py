@@ -1,6 +1,6 @@
 """Canonical JSON, digests and ids: the same content always has the same bytes, and a changed file is noticed.
 
-Every file that the suite writes as JSON, and every hash that identifies something, is made here.
+Every hash that identifies something is computed here, and every JSON file that a digest covers is written here.
 """
 
 import hashlib

@@ -59,14 +59,14 @@ def decode(data: bytes, side: int = 0) -> Pixels:
         except (ValueError, KeyError) as error:  # PNG, CMYK, 4:4:1, damaged: Pillow reads more, and tells why not
             if "premature end" in str(error):  # Pillow accepts an early end marker and fills the rest with gray
                 raise InvalidImage(f"broken image: {error}") from error
-            return np.asarray(_opened(data).convert("RGB"))
+            return np.asarray(_open_image(data).convert("RGB"))
 
 
 def decode_with_exif_orientation(data: bytes) -> Pixels:
     """Return what `decode` does, rotated by the EXIF orientation; for images without a box."""
     pixels = decode(data)
     try:
-        orientation = _opened(data).getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = _open_image(data).getexif().get(ExifTags.Base.Orientation, 1)
     except Exception as error:  # the image itself is complete, and Pillow raises anything for damaged EXIF
         log.warning("damaged EXIF (%s): the image is used without rotation", error)
         return pixels
@@ -84,12 +84,12 @@ def decode_gray(data: bytes, side: int) -> Image.Image:
         InvalidImage: as `decode`.
     """
     with _reasons():
-        opened = _opened(data)
+        opened = _open_image(data)
         opened.draft("L", (side, side))
         return opened.convert("L")
 
 
-def _opened(data: bytes) -> Image.Image:
+def _open_image(data: bytes) -> Image.Image:
     opened = Image.open(io.BytesIO(data), formats=FORMATS)
     _check_pixels(*opened.size)
     if opened.mode == "I;16":  # gray of 16 bits, which convert() would clip to white instead of scaling it

@@ -121,7 +121,7 @@ def assign_shards(plan: WorkPlan[ImageT], index: int | None, workers: int) -> li
     return assigned[index]
 
 
-def double_buffered(
+def double_buffer(
     items: Iterable[Item], start: Callable[[Item], Started], finish: Callable[[Item, Started], Result]
 ) -> Iterator[Result]:
     """Yield `finish(item, start(item))` for each item; the next item is started before an item is finished.
@@ -146,7 +146,7 @@ def process_shards(
     finish: Callable[[PlannedShard[ImageT], Started], ShardOutput],
     suffix: str = "tfrecord",
 ) -> Iterator[int]:
-    """Make the shards that are not complete yet and write each with its result file (see `double_buffered`).
+    """Make the shards that are not complete yet and write each with its result file (see `double_buffer`).
 
     Yields for each number how many images were read: 0 for a shard that was complete already.
     """
@@ -161,7 +161,7 @@ def process_shards(
         save_result(plan, number, out, finish(shard, started), suffix)
         return len(shard.images)
 
-    return double_buffered(numbers, start_missing, finish_missing)
+    return double_buffer(numbers, start_missing, finish_missing)
 
 
 def is_complete(plan: WorkPlan[ImageT], number: int, out: Store) -> bool:

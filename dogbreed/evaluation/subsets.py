@@ -27,7 +27,7 @@ def score_subsets(
     """
     masks: dict[ScoreGroup, Mask] = {}
     if pretraining_list:
-        seen = np.array([was_seen(source_id, pretraining_list) for source_id in predictions.source_ids])
+        seen = np.array([is_seen(source_id, pretraining_list) for source_id in predictions.source_ids])
         masks |= {ScoreGroup.SEEN: seen, ScoreGroup.UNSEEN: ~seen}
     if manifest.config.get("keep_duplicates"):
         duplicated = _has_duplicate(predictions, manifest)
@@ -66,7 +66,7 @@ def parse_image_list(listing: bytes) -> frozenset[str]:
     return names
 
 
-def was_seen(source_id: str, names: frozenset[str]) -> bool:
+def is_seen(source_id: str, names: frozenset[str]) -> bool:
     """Return whether the image of an example, or its whole class, is among the names."""
     name = source_id.rpartition("/")[2].partition("#")[0]
     return name in names or name.partition("_")[0] in names

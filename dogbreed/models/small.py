@@ -38,7 +38,7 @@ def _network(name: str, size: int, classes: int, dropout: float, widths: tuple[i
 def cifar_resnet(size: int, classes: int, dropout: float) -> keras.Model:
     """Return ResNet-20 for 32 px (He et al., arXiv:1512.03385, section 4.2), with projection shortcuts."""
     image = common.image_input(size)
-    x = _convolved(common.rescale_to_unit_range(image), 16, stride=1)
+    x = _convolve(common.rescale_to_unit_range(image), 16, stride=1)
     for width in (16, 32, 64):
         for block in range(3):
             x = _residual(x, width, stride=2 if width > 16 and block == 0 else 1)
@@ -47,12 +47,12 @@ def cifar_resnet(size: int, classes: int, dropout: float) -> keras.Model:
 
 def _residual(x: keras.KerasTensor, width: int, stride: int) -> keras.KerasTensor:
     shortcut = x if stride == 1 else _batch_norm(layers.Conv2D(width, 1, strides=stride, use_bias=False)(x))
-    x = _convolved(x, width, stride)
+    x = _convolve(x, width, stride)
     x = _batch_norm(layers.Conv2D(width, 3, padding="same", use_bias=False)(x))
     return layers.Activation("relu")(layers.Add()([x, shortcut]))
 
 
-def _convolved(x: keras.KerasTensor, width: int, stride: int) -> keras.KerasTensor:
+def _convolve(x: keras.KerasTensor, width: int, stride: int) -> keras.KerasTensor:
     x = _batch_norm(layers.Conv2D(width, 3, strides=stride, padding="same", use_bias=False)(x))
     return layers.Activation("relu")(x)
 

@@ -76,7 +76,7 @@ class CheckpointManager:
 
     def restore_latest(self) -> Snapshot | None:
         """Return the newest checkpoint that is whole, None without one; a damaged one is logged and passed over."""
-        for checkpoint in self._committed():
+        for checkpoint in self._list_committed():
             try:
                 return self.restore(checkpoint)
             except (CorruptData, NotFound) as error:
@@ -122,7 +122,7 @@ class CheckpointManager:
 
     def delete_all(self) -> None:
         """Remove all checkpoints."""
-        for checkpoint in self._listed():
+        for checkpoint in self._list_checkpoints():
             self._remove(checkpoint)
 
     def _read_commit(self, folder: str) -> dict[str, Any]:
@@ -142,19 +142,19 @@ class CheckpointManager:
             )
         return commit
 
-    def _listed(self) -> list[CheckpointId]:
+    def _list_checkpoints(self) -> list[CheckpointId]:
         """Return all checkpoints, whole or not, the newest first."""
         found = {CheckpointId.from_dirname(key.partition("/")[0]) for key in self.store.list()}
         return sorted((checkpoint for checkpoint in found if checkpoint), reverse=True)
 
-    def _committed(self) -> Iterator[CheckpointId]:
+    def _list_committed(self) -> Iterator[CheckpointId]:
         keys = set(self.store.list())
-        return (checkpoint for checkpoint in self._listed() if f"{checkpoint.dirname}/{COMMIT}" in keys)
+        return (checkpoint for checkpoint in self._list_checkpoints() if f"{checkpoint.dirname}/{COMMIT}" in keys)
 
     def _remove_old(self, written: CheckpointId) -> None:
-        whole = (checkpoint for checkpoint in self._committed() if checkpoint not in self._damaged)
+        whole = (checkpoint for checkpoint in self._list_committed() if checkpoint not in self._damaged)
         kept = [checkpoint for checkpoint in whole if checkpoint <= written][:MAX_TO_KEEP]
-        for checkpoint in self._listed():
+        for checkpoint in self._list_checkpoints():
             if checkpoint not in kept:
                 self._remove(checkpoint)
 

@@ -16,7 +16,7 @@ from dogbreed.data.sharded_work import (
     ShardOutput,
     WorkPlan,
     assign_shards,
-    double_buffered,
+    double_buffer,
     is_complete,
     load_results,
     merge_results,
@@ -50,9 +50,9 @@ def test_the_next_item_is_started_before_one_is_finished() -> None:
         events.append(f"finish {item}")
         return item + started
 
-    assert list(double_buffered("abc", start, finish)) == ["aA", "bB", "cC"]
+    assert list(double_buffer("abc", start, finish)) == ["aA", "bB", "cC"]
     assert events == ["start a", "start b", "finish a", "start c", "finish b", "finish c"]
-    assert list(double_buffered("", start, finish)) == []
+    assert list(double_buffer("", start, finish)) == []
 
 
 def process(out: Store, numbers: list[int]) -> Iterator[int]:

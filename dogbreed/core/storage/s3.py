@@ -81,7 +81,7 @@ class S3Store(Store):
 
     @retry_transient
     def _get(self, key: str, **options: str) -> bytes:
-        with self._translated(key):
+        with self._translate_errors(key):
             reply = self.client.get_object(Bucket=self.bucket, Key=self._key(key), **options)  # type: ignore[arg-type]
             self.reached = True
             return reply["Body"].read()
@@ -103,11 +103,11 @@ class S3Store(Store):
     def _put(self, key: str, body: bytes | BinaryIO) -> None:
         if not isinstance(body, bytes):
             body.seek(0)
-        with self._translated(key):
+        with self._translate_errors(key):
             self.client.put_object(Bucket=self.bucket, Key=self._key(key), Body=body, IfNoneMatch="*")
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        with self._translated(prefix):
+        with self._translate_errors(prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(prefix))
             for page in pages:
                 for entry in page.get("Contents", []):
@@ -115,7 +115,7 @@ class S3Store(Store):
 
     def size(self, key: str) -> int | None:
         try:
-            with self._translated(key):
+            with self._translate_errors(key):
                 return self.client.head_object(Bucket=self.bucket, Key=self._key(key))["ContentLength"]
         except NotFound:
             return None
@@ -124,12 +124,12 @@ class S3Store(Store):
             raise
 
     def delete(self, key: str) -> None:
-        with self._translated(key):
+        with self._translate_errors(key):
             self.client.delete_object(Bucket=self.bucket, Key=self._key(key))
 
     def server_time(self) -> datetime | None:
         try:
-            with self._translated(""):
+            with self._translate_errors(""):
                 headers = self.client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)["ResponseMetadata"]["HTTPHeaders"]
         except DogbreedError as error:  # a refusal tells the time too, and a wrong clock is one reason for it
             if not isinstance(error.__cause__, boto.ClientError):
@@ -139,7 +139,7 @@ class S3Store(Store):
         return parsedate_to_datetime(date) if date else None
 
     @contextmanager
-    def _translated(self, key: str) -> Iterator[None]:
+    def _translate_errors(self, key: str) -> Iterator[None]:
         """Turn botocore's exceptions into the suite's tree of errors."""
         try:
             yield

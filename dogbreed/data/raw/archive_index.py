@@ -26,7 +26,7 @@ class ArchiveIndex:
     @property
     def published(self) -> bool:
         """Whether these are the published archives."""
-        return all(same_archive(self.archives[name], PUBLISHED[name]) for name in ARCHIVES)
+        return all(is_same_archive(self.archives[name], PUBLISHED[name]) for name in ARCHIVES)
 
     def to_json(self) -> bytes:
         """Return the file's content; unchanged archives give the same bytes."""
@@ -48,7 +48,7 @@ class ArchiveIndex:
         return cls(archives)
 
 
-def same_archive(archive: Archive, other: Archive) -> bool:
+def is_same_archive(archive: Archive, other: Archive) -> bool:
     """Tell whether two archives have the same length and content."""
     return (archive.bytes, archive.sha256) == (other.bytes, other.sha256)
 

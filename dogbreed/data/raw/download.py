@@ -23,7 +23,15 @@ from dogbreed.core.errors import (
 from dogbreed.core.log import progress
 from dogbreed.core.storage import STREAM_BLOCK, LocalStore, Store, open_store
 from dogbreed.data.raw.archive import Archive, index
-from dogbreed.data.raw.archive_index import ARCHIVES, IMAGES, MEMBERS, PUBLISHED, build_index, load_index, same_archive
+from dogbreed.data.raw.archive_index import (
+    ARCHIVES,
+    IMAGES,
+    MEMBERS,
+    PUBLISHED,
+    build_index,
+    is_same_archive,
+    load_index,
+)
 from dogbreed.data.synthetic.archives import SyntheticConfig, draw_archives
 
 PUBLISHER = "http://vision.stanford.edu/aditya86/ImageNetDogs"
@@ -85,7 +93,7 @@ def _ingest(path: Path, raw: Store, other_checksums: bool, own: bool) -> None:
     try:
         raw.put_file(path.name, path)
     except AlreadyExists as error:  # by another fetch, or by a put whose reply was lost
-        if not same_archive(index(raw, path.name), archive):
+        if not is_same_archive(index(raw, path.name), archive):
             raise DataError(
                 f"{raw.uri_of(path.name)} is another archive; choose another --raw or delete it first"
             ) from error
@@ -95,7 +103,7 @@ def _ingest(path: Path, raw: Store, other_checksums: bool, own: bool) -> None:
 
 def _require_published(archive: Archive, path: Path) -> None:
     expected = PUBLISHED[path.name]
-    if not same_archive(archive, expected):
+    if not is_same_archive(archive, expected):
         raise CorruptData(
             f"{path} has {archive.bytes} bytes and SHA-256 {archive.sha256}, published are {expected.bytes} and "
             f"{expected.sha256}; delete it and fetch again, or accept it with --allow-other-checksums"

@@ -29,7 +29,7 @@ def read_matlab(data: bytes) -> dict[str, list[str] | list[float]]:
     variables = {}
     for kind, content in _elements(data[HEADER:]):
         if kind == COMPRESSED:
-            ((kind, content),) = _elements(_unpacked(content))
+            ((kind, content),) = _elements(_unpack(content))
         if kind != MATRIX:
             raise ValueError(f"an element of type {kind}")
         name, value = _array(content)
@@ -38,7 +38,7 @@ def read_matlab(data: bytes) -> dict[str, list[str] | list[float]]:
     return variables
 
 
-def _unpacked(content: bytes) -> bytes:
+def _unpack(content: bytes) -> bytes:
     unpacker = zlib.decompressobj()
     try:
         unpacked = unpacker.decompress(content, LIMIT)

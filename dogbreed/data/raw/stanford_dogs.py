@@ -14,7 +14,15 @@ from dogbreed.core.storage import Store
 from dogbreed.data.boxes import Box, InvalidAnnotation, parse_voc
 from dogbreed.data.raw import SourceImage
 from dogbreed.data.raw.archive import Archive, Member, index
-from dogbreed.data.raw.archive_index import ANNOTATION, IMAGES, LISTS, MEMBERS, ArchiveIndex, load_index, same_archive
+from dogbreed.data.raw.archive_index import (
+    ANNOTATION,
+    IMAGES,
+    LISTS,
+    MEMBERS,
+    ArchiveIndex,
+    is_same_archive,
+    load_index,
+)
 from dogbreed.data.raw.matlab import read_matlab
 from dogbreed.data.splits import TEST, TRAIN
 
@@ -75,7 +83,7 @@ class StanfordDogs:
 def _compare(raw: Store, archives: dict[str, Archive], archive_index: ArchiveIndex | None) -> None:
     """Raise CorruptData if an archive that was read is not the one in members.json."""
     for name, archive in archives.items():
-        if archive_index and not same_archive(archive, archive_index.archives[name]):
+        if archive_index and not is_same_archive(archive, archive_index.archives[name]):
             raise CorruptData(
                 f"{raw.uri_of(name)} is not the archive that {MEMBERS} describes; "
                 "delete whichever is wrong and run jobs.fetch"
