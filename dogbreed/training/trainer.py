@@ -96,12 +96,14 @@ class Trainer:
         """
         state, checkpointer, progress = self.state, self._checkpointer, self._progress
         iterator = self._distribution.iterate(phase.make_batches(state.next_position(phase.steps)), phase.batch_size)
-        steps = phase.model.steps_per_execution  # above 1, a step takes its batches from the iterator itself
-        batches = count_input_wait(iterator, state) if steps == 1 else itertools.repeat(iterator)
         train_step = make_train_step(phase.model, self._sums, self._distribution)
         evaluator = Evaluator(phase.ema_model or phase.model, phase.model, self._distribution)
-        # traced here, where a signal may break it off, and not in the first step
-        train_step.get_concrete_function(iterator.element_spec if steps == 1 else iterator)
+        steps_per_call, argument = phase.model.steps_per_execution, iterator.element_spec
+        batches = count_input_wait(iterator, state)
+        if steps_per_call > 1:  # the step takes its batches from the iterator itself
+            batches, argument = itertools.repeat(iterator), iterator
+        # both are traced here, where a signal can interrupt it, and not in the first step
+        train_step.get_concrete_function(argument)
         evaluator.trace(phase.validation)
         checkpointer.start(state.global_step)
         with self._checkpoint_when_stopped(phase), signals.deferred():
@@ -110,7 +112,7 @@ class Trainer:
                 progress.start_epoch(state, phase)
                 while state.epoch_step < phase.steps:
                     train_step(next(batches))  # metrics stay on the device
-                    state.advance(steps)
+                    state.advance(steps_per_call)
                     progress.end_step(state, phase, self._sums)
                     checkpointer.check_lease()
                     signals.raise_if_requested()
