@@ -19,7 +19,8 @@ from bench.table import Row, show
 from dogbreed.core.lease import Lease
 from dogbreed.core.storage import LocalStore
 from dogbreed.training.build import build_and_compile
-from dogbreed.training.checkpoint import AsyncCheckpointer, CheckpointInterval, CheckpointManager, Snapshot
+from dogbreed.training.checkpoint import CheckpointManager, Snapshot
+from dogbreed.training.checkpointer import AsyncCheckpointer, CheckpointInterval
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.recipes import get_recipe
 from dogbreed.training.state import TrainState, flatten, get_arrays

@@ -1,6 +1,7 @@
 """The state of a training: counters, history, early stopping, and its variables as arrays."""
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -171,6 +172,14 @@ def unflatten(arrays: Arrays, name: str) -> list[np.ndarray]:
     """Return the arrays to which `flatten` gave that name, in order."""
     count = sum(key.startswith(f"{name}/") for key in arrays)
     return [arrays[f"{name}/{number}"] for number in range(count)]
+
+
+def sha256_of_arrays(arrays: Any) -> str:
+    """Return the SHA-256 of the arrays' bytes in order."""
+    hashed = hashlib.sha256()
+    for array in arrays:
+        hashed.update(np.ascontiguousarray(keras.ops.convert_to_numpy(array)).tobytes())
+    return hashed.hexdigest()
 
 
 def copy_ema_weights(model: keras.Model, target: keras.Model) -> None:

@@ -1,16 +1,13 @@
 """Training from a recipe to the best weights: the loop over phases, epochs and steps."""
 
-import hashlib
 import itertools
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import keras
-import numpy as np
 
 from dogbreed.core import signals
 from dogbreed.core.errors import DataError, ShutdownRequested, UsageError
@@ -20,7 +17,8 @@ from dogbreed.data.splits import TRAIN, VALIDATION
 from dogbreed.models import weights
 from dogbreed.training import memory_estimate
 from dogbreed.training.build import build_model
-from dogbreed.training.checkpoint import Checkpointer, NullCheckpointer, Snapshot
+from dogbreed.training.checkpoint import Snapshot
+from dogbreed.training.checkpointer import Checkpointer, NullCheckpointer
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.phases import count_epochs, make_phases
 from dogbreed.training.progress import MetricLogger, Progress, count_input_wait, measure_rates, require_finite
@@ -34,6 +32,7 @@ from dogbreed.training.state import (
     flatten,
     get_arrays,
     set_arrays,
+    sha256_of_arrays,
     should_continue,
     unflatten,
 )
@@ -264,11 +263,3 @@ def _without_strategy(recipe: Recipe, model: keras.Model) -> keras.Model:
     plain = build_model(recipe, model.output.shape[-1])
     plain.set_weights(model.get_weights())
     return plain
-
-
-def sha256_of_arrays(arrays: Any) -> str:
-    """Return the SHA-256 of the arrays' bytes in order."""
-    hashed = hashlib.sha256()
-    for array in arrays:
-        hashed.update(np.ascontiguousarray(keras.ops.convert_to_numpy(array)).tobytes())
-    return hashed.hexdigest()

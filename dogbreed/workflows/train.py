@@ -27,12 +27,8 @@ from dogbreed.tracking.resumable_run import Description, ResumableRun
 from dogbreed.tracking.runs import MlflowRun, Run
 from dogbreed.training import trainer
 from dogbreed.training.build import resolve_precision
-from dogbreed.training.checkpoint import (
-    AsyncCheckpointer,
-    CheckpointId,
-    CheckpointManager,
-    Snapshot,
-)
+from dogbreed.training.checkpoint import CheckpointId, CheckpointManager, Snapshot
+from dogbreed.training.checkpointer import AsyncCheckpointer
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.progress import NullLogger
 from dogbreed.training.trainer import TrainResult

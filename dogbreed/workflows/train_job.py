@@ -17,7 +17,7 @@ from dogbreed.models import weights
 from dogbreed.models.weights import Weights
 from dogbreed.serving import classifier
 from dogbreed.tracking import registry
-from dogbreed.training.checkpoint import CheckpointInterval
+from dogbreed.training.checkpointer import CheckpointInterval
 from dogbreed.training.distributed import DistributedContext, resolve_strategy
 from dogbreed.training.recipe import Recipe, apply_overrides, job_fingerprint
 from dogbreed.training.recipes import recipe_for_weights

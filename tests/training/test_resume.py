@@ -22,7 +22,8 @@ from dogbreed.data.splits import VALIDATION
 from dogbreed.models import keras_applications
 from dogbreed.models.weights import Weights
 from dogbreed.training import trainer
-from dogbreed.training.checkpoint import AsyncCheckpointer, CheckpointInterval, CheckpointManager
+from dogbreed.training.checkpoint import CheckpointManager
+from dogbreed.training.checkpointer import AsyncCheckpointer, CheckpointInterval
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe, recipe_for_weights
 from tests.support.listener import Listener

@@ -21,7 +21,7 @@ from dogbreed.evaluation.predict import predict
 from dogbreed.models import registry
 from dogbreed.training import trainer
 from dogbreed.training.batches import apply_mixup_cutmix
-from dogbreed.training.checkpoint import NullCheckpointer
+from dogbreed.training.checkpointer import NullCheckpointer
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.progress import Progress
 from dogbreed.training.recipe import Recipe, apply_overrides

@@ -18,7 +18,7 @@ from dogbreed.data.manifest import load_manifest
 from dogbreed.serving import classifier
 from dogbreed.tracking import runs as tracking
 from dogbreed.tracking.resumable_run import ResumableRun, Timeouts
-from dogbreed.training.checkpoint import CheckpointInterval
+from dogbreed.training.checkpointer import CheckpointInterval
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.recipe import apply_overrides
 from dogbreed.training.recipes import get_recipe
