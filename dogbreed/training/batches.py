@@ -1,12 +1,12 @@
-"""Training batches: one-hot labels, CutMix, MixUp, erasing, and class weights as a weight for each image."""
+"""Training batches: images with one-hot or mixed labels (CutMix, MixUp), erasing, and class weights."""
 
-import numpy as np
 import tensorflow as tf
 
 from dogbreed.data.augment import Augment, cutmix, erase, mixup
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.splits import TRAIN
 from dogbreed.data.train_source import do_not_convert
+from dogbreed.training.class_weights import add_class_weights
 from dogbreed.training.recipe import Recipe
 
 
@@ -53,12 +53,3 @@ def apply_mixup_cutmix(
         return erase(images, augment.erase_prob, key + 2, own) if augment.erase_prob else images, targets
 
     return batches.enumerate(first).map(do_not_convert(mix_batch))
-
-
-def add_class_weights(batches: tf.data.Dataset, counts: np.ndarray) -> tf.data.Dataset:
-    """Add a weight to each image, so that every class counts the same; the mean weight of all images is 1.
-
-    counts: int [classes], the images of each class.
-    """
-    weights = tf.constant(counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1)), tf.float32)
-    return batches.map(do_not_convert(lambda images, labels: (images, labels, tf.linalg.matvec(labels, weights))))

@@ -84,7 +84,7 @@ def make_train_step(model: keras.Model, sums: MetricSums, distribution: Distribu
         replica = tf.distribute.get_replica_context()
         with tf.GradientTape() as tape:
             probabilities = model(images, training=True)
-            # Keras divides it by the number of replicas; the weights of images are those of batches.add_class_weights
+            # Keras divides it by the number of replicas; the weights of images are those of class_weights.py
             loss = model.compute_loss(images, labels, probabilities, sample_weights)
             scaled = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_variables)

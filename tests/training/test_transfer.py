@@ -15,7 +15,7 @@ from dogbreed.data.manifest import load_manifest
 from dogbreed.models import common, keras_applications, registry
 from dogbreed.models.weights import Weights
 from dogbreed.training import finetune, trainer
-from dogbreed.training.batches import add_class_weights
+from dogbreed.training.class_weights import add_class_weights
 from dogbreed.training.optimizer import LayerwiseAdamW
 from dogbreed.training.recipe import Recipe, apply_overrides, job_fingerprint
 from dogbreed.training.recipes import recipe_for_weights
