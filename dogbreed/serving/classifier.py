@@ -1,6 +1,7 @@
 """The served model: encoded images in, classes with probabilities out.
 
-MLflow loads it from this file (models from code, no pickle)."""
+MLflow loads it from this file (models from code, no pickle).
+"""
 
 import base64
 import json

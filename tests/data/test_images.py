@@ -53,6 +53,19 @@ def test_the_photo_keeps_its_stored_orientation() -> None:
     assert images.decode(buffer.getvalue()).shape == (30, 40, 3)
 
 
+def test_exif_that_pillow_cannot_read_leaves_the_stored_orientation_and_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(image: Image.Image) -> Image.Exif:
+        raise SyntaxError("not a TIFF file")
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(buffer, "JPEG")
+    monkeypatch.setattr(Image.Image, "getexif", fail)
+    assert images.decode_with_exif_orientation(buffer.getvalue()).shape == (30, 40, 3)
+    assert "damaged EXIF (not a TIFF file)" in caplog.text
+
+
 def whole_jpeg() -> bytes:
     return images.encode(noise(64, 48))
 

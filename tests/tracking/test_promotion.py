@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from dogbreed.core.errors import CorruptData, UsageError
+from dogbreed.core.errors import CorruptData, DataError, UsageError
 from dogbreed.core.storage import LocalStore
 from dogbreed.data.manifest import load_manifest
 from dogbreed.tracking import promotion, runs
@@ -90,6 +90,15 @@ def test_mirror_images_are_compared_with_mirror_images() -> None:
     assert "has not been evaluated with the same options" in str(summary["reason"])
     evaluate(1, "A", hits=60, tta="flip")
     assert promote(evaluate(CHALLENGER, "A", hits=99, tta="flip"), returns(0.99), force=False)["champion"] == CHALLENGER
+
+
+def test_a_test_split_of_one_image_is_no_reason_to_promote() -> None:
+    params = {"model": f"models:/dogbreed/{CHALLENGER}", "tta": "none", "split": "test"}
+    with runs.start_run("evaluate", "tiny-test", params, {runs.DIGEST: "A", "dogbreed.split": "test"}) as run:
+        run.log_metrics(0, {"test_top1": 1.0})  # without an interval
+    with pytest.raises(DataError, match="interval"):
+        promote(run.id, never, force=False)
+    assert champion() == 1
 
 
 @pytest.mark.parametrize("force", [False, True])
