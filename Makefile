@@ -55,7 +55,7 @@ images:  ## build the container images of the jobs and of MLflow (BASE_IMAGE, CA
 e2e: setup  ## build the images and test the compose stack; needs a container engine (offline: root, mmdebstrap, Go)
 	tests/e2e/run.sh
 
-bare:  ## check, test and demo from a fresh clone in a bare Debian (SUITE=trixie: demo only); needs root, mmdebstrap
+bare:  ## check, test and demo from a fresh clone in a bare Debian 12 (SUITE=trixie: 13); needs root, mmdebstrap
 	tests/e2e/bare.sh
 
 k8s-secrets:  ## generate random credentials for the Kubernetes stack in files that git ignores

@@ -2,7 +2,7 @@
 # Try a fresh clone of HEAD in a Debian that has its own python3, python3-venv, make and git, and nothing else:
 #
 #   tests/e2e/bare.sh                      Debian 12 (Python 3.11.2): make check test, then make demo
-#   SUITE=trixie tests/e2e/bare.sh         Debian 13 (Python 3.13.5): make demo
+#   SUITE=trixie tests/e2e/bare.sh         the same in Debian 13 (Python 3.13.5)
 #   tests/e2e/bare.sh 'make setup && …'    other commands, for the shell, in the clone
 #
 # Needs root, mmdebstrap, unshare and network. The system's archive and pip's packages are kept in BARE (build/bare), so
@@ -54,7 +54,7 @@ unshare --mount true || lacks "the right to mount, which containers have with --
 repository=$(git -C "$(dirname "$0")" rev-parse --show-toplevel)
 [ -z "$(git -C "$repository" status --porcelain)" ] || echo "what is not committed is not tried" >&2
 bare=$(realpath -m "${BARE:-$repository/build/bare}")
-case $suite in bookworm) usual='make check test && make demo' ;; *) usual='make demo' ;; esac
+usual='make check test && make demo'
 mkdir -p "$bare/cache"
 
 if ! [ -s "$bare/$suite.tar" ]; then
