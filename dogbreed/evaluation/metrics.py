@@ -106,7 +106,7 @@ def validate(
         raise ValueError(f"found {count} columns of probabilities{names}; pass one for each of 2+ classes")
     if not np.all((probabilities >= 0) & (probabilities <= 1)):  # false for NaN and infinities too
         raise ValueError("found probabilities that are not finite or not in 0-1; pass softmax, not logits")
-    if len(labels) and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= count):
+    if len(labels) and (labels.dtype.kind not in "iu" or np.min(labels) < 0 or np.max(labels) >= count):
         raise ValueError(f"found labels that are not integers in 0..{count - 1}; pass those of these classes")
     return labels.astype(np.int64), probabilities
 

@@ -67,7 +67,7 @@ def _scale_and_bottom(rng: random.Random, wide: float, tall: float, horizon: flo
 
 def _visible_box(parts: Sequence[Polygon], bounds: Points, canvas: tuple[int, int]) -> Box:
     """Return the box in pixels of the image; a dog that extends beyond the image is measured on a mask."""
-    if bounds.min() < 0 or (bounds[1] >= canvas).any():
+    if np.min(bounds) < 0 or (bounds[1] >= canvas).any():
         mask = Image.new("L", canvas)
         for part in parts:
             for polygon in part.polygons:

@@ -159,7 +159,7 @@ def _pair_note(pair: dict[Hashable, Any]) -> str:
 def _show_prediction(
     axes: Axes, image: Images, label: int, probabilities: Probabilities, classes: Sequence[str]
 ) -> None:
-    predicted = int(probabilities.argmax())
+    predicted = int(np.argmax(probabilities))
     sign, colour = ("✓", BLUE) if predicted == label else ("✗", VERMILLION)
     _show_image(axes, image)
     axes.spines[:].set(visible=True, color=colour, linewidth=4)
