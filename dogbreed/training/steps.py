@@ -98,10 +98,13 @@ def make_train_step(model: keras.Model, sums: MetricSums, distribution: Distribu
         return step
 
     def train_steps(batches: tf.data.Iterator) -> None:
-        for _ in tf.range(model.steps_per_execution):  # AutoGraph turns it into a loop of the graph
-            step(next(batches))
+        def take_step(taken: tf.Tensor) -> tuple[tf.Tensor]:
+            step(batches.get_next())
+            return (taken + 1,)
 
-    return tf.function(train_steps)
+        tf.while_loop(lambda taken: taken < model.steps_per_execution, take_step, (tf.constant(0),))
+
+    return tf.function(train_steps, autograph=False)
 
 
 class Evaluator:
