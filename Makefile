@@ -23,7 +23,7 @@ setup: .venv/ready  ## create .venv with the locked dependencies of jobs and tes
 demo: setup  ## fetch, preprocess, train and evaluate on a synthetic dataset (about two minutes)
 	DEMO=$(DEMO) MLFLOW_TRACKING_URI=$(DEMO_TRACKING) BIN=$(BIN) jobs/demo.sh
 
-test: setup  ## run the tests (about nine minutes on two cores)
+test: setup  ## run the tests (about eight minutes on two cores)
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder  # files with few tests take longest
 
 test-long: setup  ## run the tests that take minutes each; with Chromium and its driver also those of the web pages
