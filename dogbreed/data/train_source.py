@@ -11,7 +11,7 @@ from dogbreed.data.example_decoder import ExampleDecoder, augment_region
 SHUFFLE_BLOCK = 2048  # encoded images: 16 MB at 128 px, 50 MB at 224 px
 SHARDS_AT_ONCE = 4  # read side by side, so that a batch mixes shards
 
-# For functions of a dataset: they use tf.cond themselves, and AutoGraph takes 2 s to convert them in each process
+# For functions of a dataset: they use tf.cond themselves, and AutoGraph takes 1 to 2 s to convert them in each process
 do_not_convert = tf.autograph.experimental.do_not_convert
 
 
