@@ -433,3 +433,18 @@ def test_one_object_or_file_is_read_by_its_uri(store: Store, tmp_path: Path, mon
     assert read_uri("beside.txt") == read_uri((tmp_path / "beside.txt").as_uri()) == b"near"
     with pytest.raises(NotFound, match=r"absent\.txt does not exist"):
         read_uri(store.uri_of("absent.txt"))
+
+
+def test_a_second_attempt_to_link_that_another_writer_has_won_finds_the_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def gone_then_there(source: str, target: Path) -> None:
+        calls.append(1)
+        raise FileNotFoundError(target) if len(calls) == 1 else FileExistsError(target)
+
+    monkeypatch.setattr("os.link", gone_then_there)
+    with pytest.raises(AlreadyExists):
+        LocalStore(tmp_path / "place").put("shards/a", b"x")
+    assert len(calls) == 2

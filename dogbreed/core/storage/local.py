@@ -72,11 +72,7 @@ class LocalStore(Store):
             os.fchmod(temporary.fileno(), 0o644)
             os.fsync(temporary.fileno())
             try:
-                try:
-                    os.link(temporary.name, target)
-                except FileNotFoundError:  # a delete has removed the empty folder meanwhile
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    os.link(temporary.name, target)
+                _link(temporary.name, target)
             except FileExistsError as error:
                 raise AlreadyExists(f"{target} exists") from error
 
@@ -93,3 +89,12 @@ class LocalStore(Store):
         with suppress(OSError):  # it holds other objects, or is not there
             if "/" in key:
                 (self.root / key).parent.rmdir()
+
+
+def _link(source: str, target: Path) -> None:
+    """Link a file, a second time where a delete has removed the empty folder of the target meanwhile."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(source, target)
