@@ -17,7 +17,7 @@ from dogbreed.data.raw import SourceImage
 from dogbreed.data.sharded_work import PlannedShard, ShardOutput, load_results, merge_results, process_shards
 from dogbreed.data.splits import TRAIN
 
-Examples = list[Example] | InvalidImage  # of one image, or why there are none
+Examples = list[Example] | str  # of one image, or why there are none; an exception would keep the pixels in memory
 
 
 def write_shards(plan: ShardPlan, numbers: Iterable[int], out: Store, pool: ThreadPoolExecutor) -> Iterator[int]:
@@ -36,8 +36,8 @@ def _collect(shard: PlannedShard[SourceImage], results: Iterable[Examples]) -> S
     examples: list[Example] = []
     quarantine = []
     for image, result in zip(shard.images, results, strict=True):
-        if isinstance(result, InvalidImage):
-            quarantine.append(QuarantinedImage(image.source_id, str(result)))
+        if isinstance(result, str):
+            quarantine.append(QuarantinedImage(image.source_id, result))
         else:
             examples += result
     data = write_shard(examples) if examples else b""
@@ -83,7 +83,7 @@ def _check_classes(plan: ShardPlan, manifest: Manifest) -> None:
         )
 
 
-def make_examples(plan: ShardPlan, image: SourceImage) -> list[Example] | InvalidImage:
+def make_examples(plan: ShardPlan, image: SourceImage) -> Examples:
     """Read one image and return an example for each box that is asked for, or why it cannot be used."""
     try:
         pixels = images.decode(plan.source.read(image))
@@ -93,7 +93,7 @@ def make_examples(plan: ShardPlan, image: SourceImage) -> list[Example] | Invali
             for number, box in enumerate(selected)
         ]
     except InvalidImage as error:
-        return error
+        return str(error)
 
 
 def _example(plan: ShardPlan, image: SourceImage, pixels: Pixels, source_id: str, box: Box) -> Example:

@@ -22,6 +22,7 @@ Pixels = npt.NDArray[np.uint8]  # [height, width, 3], RGB
 cv2.setNumThreads(1)  # images are resized on several threads already
 PIXEL_LIMIT = 50_000_000  # the largest published image has 8.4 million
 SIDE_LIMIT = 65_500  # pixels: what libjpeg can write
+ROWS_AT_ONCE = 256  # of an image that Pillow converts to RGB
 JPEG_QUALITY = 95
 FORMATS = ("JPEG", "PNG")  # n02105855_2933.jpg is a PNG
 
@@ -59,7 +60,7 @@ def decode(data: bytes, side: int = 0) -> Pixels:
         except (ValueError, KeyError) as error:  # PNG, CMYK, 4:4:1, damaged: Pillow reads more, and tells why not
             if "premature end" in str(error):  # Pillow accepts an early end marker and fills the rest with gray
                 raise InvalidImage(f"broken image: {error}") from error
-            return np.asarray(_open_image(data).convert("RGB"))
+            return _to_rgb(_open_image(data))
 
 
 def decode_with_exif_orientation(data: bytes) -> Pixels:
@@ -87,6 +88,16 @@ def decode_gray(data: bytes, side: int) -> Image.Image:
         opened = _open_image(data)
         opened.draft("L", (side, side))
         return opened.convert("L")
+
+
+def _to_rgb(opened: Image.Image) -> Pixels:
+    """Return the pixels in RGB; some rows at a time take a third less memory than the whole image at once."""
+    width, height = opened.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, ROWS_AT_ONCE):
+        rows = opened.crop((0, top, width, min(top + ROWS_AT_ONCE, height)))
+        pixels[top : top + ROWS_AT_ONCE] = np.asarray(rows.convert("RGB"))
+    return pixels
 
 
 def _open_image(data: bytes) -> Image.Image:

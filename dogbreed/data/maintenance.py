@@ -11,7 +11,6 @@ from dogbreed.core.log import progress
 from dogbreed.core.storage import Store
 from dogbreed.data.builder import make_examples
 from dogbreed.data.examples import read_shard, write_shard
-from dogbreed.data.images import InvalidImage
 from dogbreed.data.manifest import Manifest, load_manifest
 from dogbreed.data.plan import ShardPlan
 from dogbreed.data.shard_files import read_verified
@@ -42,7 +41,7 @@ def estimate(plan: ShardPlan, pool: ThreadPoolExecutor) -> Estimate:
     start_time = time.perf_counter()
     results = list(pool.map(lambda image: make_examples(plan, image), sample))
     seconds = (time.perf_counter() - start_time) / len(sample)
-    examples = [example for result in results if not isinstance(result, InvalidImage) for example in result]
+    examples = [example for result in results if not isinstance(result, str) for example in result]
     image_bytes = len(write_shard(examples)) / len(sample)
     largest = max(len(shard.images) for shard in plan.shards)
     splits = Counter(dict.fromkeys(SPLITS, 0))

@@ -6,6 +6,7 @@ series) are found by two perceptual hashes of 64 bits, as `imagehash` computes t
 on plain lawns.
 """
 
+import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -222,4 +223,6 @@ def _pixels_sha256(data: bytes) -> str:
         decoded = images.decode(data)
     except InvalidImage:
         return sha256_hex(data)
-    return sha256_hex(repr(decoded.shape).encode() + decoded.tobytes())
+    digest = hashlib.sha256(repr(decoded.shape).encode())
+    digest.update(decoded.data)
+    return digest.hexdigest()

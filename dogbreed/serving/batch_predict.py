@@ -18,7 +18,7 @@ from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import DogbreedError, NotFound
 from dogbreed.core.storage import Store
 from dogbreed.data import images
-from dogbreed.data.images import InvalidImage, Pixels
+from dogbreed.data.images import Pixels
 from dogbreed.data.manifest import MANIFEST, Manifest, QuarantinedImage, Split
 from dogbreed.data.raw.image_folder import SUFFIXES
 from dogbreed.data.sharded_work import (
@@ -40,7 +40,7 @@ FORMAT = "predictions 3"  # raised by hand whenever the same options give other 
 IMAGES_PER_SHARD = 256  # 39 MB of 224 px squares; two shards are in memory at most
 SPLIT = "images"  # the only split
 
-Prepared = tuple[str, Pixels | InvalidImage]  # SHA-256 of an encoded image, and the model's input
+Prepared = tuple[str, Pixels | str]  # SHA-256 of an encoded image, and the model's input or why there is none
 
 log = logging.getLogger(__name__)
 

@@ -107,7 +107,7 @@ class Classifier(mlflow.pyfunc.PythonModel):
         return pd.DataFrame(predict_rows(self._model, self._metadata, images), columns=COLUMNS, dtype=object)
 
 
-def preprocess(data: object, view: ResizeSpec) -> Pixels | InvalidImage:
+def preprocess(data: object, view: ResizeSpec) -> Pixels | str:
     """Return an image as the model's input, uint8 [size, size, 3], or the reason why it cannot be used.
 
     data: the bytes of a JPEG or PNG, or those as base64 text, which may be a data: URI.
@@ -115,7 +115,7 @@ def preprocess(data: object, view: ResizeSpec) -> Pixels | InvalidImage:
     try:
         image = tf.constant(decode_with_exif_orientation(data if isinstance(data, bytes) else _from_text(data)))
     except InvalidImage as error:
-        return error
+        return str(error)
     whole = tf.constant([0.0, 0.0, *map(float, image.shape[:2])])
     return np.asarray(crop_and_resize(image, fit_region(whole, view.mode), view.size))
 
@@ -130,20 +130,17 @@ def _from_text(text: object) -> bytes:
         raise InvalidImage(f"not base64 text: {error}") from error
 
 
-def predict_rows(
-    model: keras.Model, metadata: ModelMetadata, images: Sequence[Pixels | InvalidImage]
-) -> list[ResponseRow]:
+def predict_rows(model: keras.Model, metadata: ModelMetadata, images: Sequence[Pixels | str]) -> list[ResponseRow]:
     """Return a row for each `preprocess`ed image: class, wordnet_id, probability, top5, error.
 
     probability is rounded to a millionth; top5 is a list of {class, probability}, the most probable first. For an
     image that cannot be used, `error` is the reason and the other columns are empty.
     """
-    valid = [image for image in images if not isinstance(image, InvalidImage)]
+    valid = [image for image in images if not isinstance(image, str)]
     batches = [np.stack(valid[start : start + BATCH]) for start in range(0, len(valid), BATCH)]
     predicted = iter([row for batch in batches for row in model.predict_on_batch(batch)])
     return [
-        _error_row(str(image)) if isinstance(image, InvalidImage) else _response_row(metadata, next(predicted))
-        for image in images
+        _error_row(image) if isinstance(image, str) else _response_row(metadata, next(predicted)) for image in images
     ]
 
 

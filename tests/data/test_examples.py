@@ -1,6 +1,7 @@
 """TFRecord examples by TensorFlow's conventions: other readers take the shards as they are."""
 
 import io
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.storage import LocalStore
+from dogbreed.data import images
 from dogbreed.data.boxes import Box
 from dogbreed.data.builder import make_examples
 from dogbreed.data.config import DatasetConfig
@@ -139,3 +141,20 @@ def test_an_image_without_annotation_has_no_boxes_and_is_used_whole() -> None:
     assert example.boxes == ()
     assert example.original_box == Box(0, 0, 160, 120)
     assert example.filename == "1"
+
+
+def test_why_an_image_cannot_be_used_does_not_keep_its_pixels_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+
+    def decode(data: bytes) -> np.ndarray:
+        pixels = np.zeros((120, 160, 3), np.uint8)
+        decoded.append(weakref.ref(pixels))
+        return pixels
+
+    monkeypatch.setattr(images, "decode", decode)
+    source = OneImage((Box(500, 500, 600, 600),))
+    reason = make_examples(plan_dataset(source, DatasetConfig(size=32)), source.images[0])
+    assert isinstance(reason, str)
+    assert "holds no pixel" in reason
+    (pixels,) = decoded
+    assert pixels() is None
