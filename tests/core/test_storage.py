@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -141,6 +142,58 @@ def test_a_listing_goes_on_to_the_last_page(monkeypatch: pytest.MonkeyPatch) -> 
 
     with serving(two_pages) as endpoint:
         assert list(quick_store(monkeypatch, endpoint).list()) == ["a", "b"]
+
+
+def test_a_listing_tells_size_and_version_of_each_object(store: Store) -> None:
+    for key, data in {"b/2": b"two", "a": b"", "b-side": CONTENT}.items():
+        store.put(key, data)
+    found = list(store.list_objects())
+    assert [(info.key, info.size) for info in found] == [("a", 0), ("b-side", len(CONTENT)), ("b/2", 3)]
+    assert list(store.list_objects()) == found, "what did not change has the same version"
+    assert list(store.list_objects("b/")) == [found[2]]
+
+
+def test_an_object_replaced_by_one_of_equal_length_has_another_version(store: Store) -> None:
+    store.put("a", b"first")
+    (before,) = store.list_objects()
+    time.sleep(0.02)  # file systems count the time of a change in ticks of up to 10 ms
+    store.delete("a")
+    store.put("a", b"other")
+    (after,) = store.list_objects()
+    assert (before.size, after.size) == (5, 5)
+    assert before.version != after.version
+
+
+def test_a_bucket_tells_size_and_version_in_the_listing_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def list_two(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.path)
+        body = b"""<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated>
+            <Contents><Key>p/a</Key><Size>5</Size><ETag>"0123"</ETag></Contents>
+            <Contents><Key>p/b</Key><Size>6</Size><ETag></ETag><LastModified>2026-01-02T03:04:05Z</LastModified></Contents>
+            </ListBucketResult>"""
+        reply(request, 200, body)
+
+    with serving(list_two) as endpoint:
+        found = list(quick_store(monkeypatch, endpoint).list_objects())
+    assert found == [("a", 5, '"0123"'), ("b", 6, "2026-01-02 03:04:05+00:00")]
+    assert len(asked) == 1
+
+
+def test_a_folder_lists_files_behind_links_but_neither_broken_links_nor_loops(tmp_path: Path) -> None:
+    (tmp_path / "out" / "deep").mkdir(parents=True)
+    (tmp_path / "out" / "deep" / ".hidden").write_bytes(b"1")
+    (tmp_path / "out" / ".dogbreed-half").write_bytes(b"not yet an object")
+    (tmp_path / "elsewhere").write_bytes(b"12")
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "out" / "broken").symlink_to(tmp_path / "absent")
+    (tmp_path / "out" / "loop").symlink_to(tmp_path / "out" / "loop")
+    (tmp_path / "out" / "upwards").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "out" / "pipe")
+    found = [(info.key, info.size) for info in LocalStore(tmp_path / "out").list_objects()]
+    assert found == [("deep/.hidden", 1), ("link", 2)]
+    assert list(LocalStore(tmp_path / "absent").list()) == []
 
 
 def test_what_is_deleted_is_gone_and_can_be_put_again(store: Store) -> None:

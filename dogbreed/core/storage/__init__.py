@@ -4,11 +4,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from dogbreed.core.errors import UsageError
-from dogbreed.core.storage.base import STREAM_BLOCK, Store
+from dogbreed.core.storage.base import STREAM_BLOCK, ObjectInfo, Store
 from dogbreed.core.storage.local import LocalStore
 from dogbreed.core.storage.s3 import S3Store
 
-__all__ = ["STREAM_BLOCK", "LocalStore", "S3Store", "Store", "open_store", "read_uri"]
+__all__ = ["STREAM_BLOCK", "LocalStore", "ObjectInfo", "S3Store", "Store", "open_store", "read_uri"]
 
 
 def open_store(uri: str) -> Store:

@@ -4,11 +4,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from dogbreed.core.errors import AlreadyExists, DataError
 
 STREAM_BLOCK = 8 << 20  # bytes a read when a whole archive is streamed: 95 requests for images.tar
+
+
+class ObjectInfo(NamedTuple):
+    """What a listing tells of an object without reading it."""
+
+    key: str
+    size: int  # bytes
+    version: str  # changes with the content: ETag of an object, mtime in nanoseconds of a file
 
 
 class Store(ABC):
@@ -44,6 +52,10 @@ class Store(ABC):
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that start with `prefix`, in order."""
+
+    @abstractmethod
+    def list_objects(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield key, size and version of the objects that `list` yields, in the same order, in one pass."""
 
     @abstractmethod
     def size(self, key: str) -> int | None:

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dogbreed.core.errors import AlreadyExists, NotFound
-from dogbreed.core.storage.base import STREAM_BLOCK, Store
+from dogbreed.core.storage.base import STREAM_BLOCK, ObjectInfo, Store
 
 TEMPORARY = ".dogbreed-"  # how the name of a file that is not yet an object begins
 
@@ -77,8 +78,21 @@ class LocalStore(Store):
                 raise AlreadyExists(f"{target} exists") from error
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        paths = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith(TEMPORARY))
-        yield from sorted(key for path in paths if (key := path.relative_to(self.root).as_posix()).startswith(prefix))
+        for found in self.list_objects(prefix):
+            yield found.key
+
+    def list_objects(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        yield from sorted(found for found in self._walk() if found.key.startswith(prefix))
+
+    def _walk(self) -> Iterator[ObjectInfo]:
+        """Yield the files in any order: also those behind links, but none in folders behind links."""
+        for folder, _, names in os.walk(self.root, onerror=_raise_unless_absent):
+            inside = Path(folder).relative_to(self.root).as_posix()
+            for name in names:
+                found = _stat_file(Path(folder, name))
+                if found and not name.startswith(TEMPORARY):
+                    key = name if inside == "." else f"{inside}/{name}"
+                    yield ObjectInfo(key, found.st_size, str(found.st_mtime_ns))
 
     def size(self, key: str) -> int | None:
         path = self.root / key
@@ -89,6 +103,23 @@ class LocalStore(Store):
         with suppress(OSError):  # it holds other objects, or is not there
             if "/" in key:
                 (self.root / key).parent.rmdir()
+
+
+def _raise_unless_absent(error: OSError) -> None:
+    """Skip a folder that does not exist (any more), is a file, or may not be read."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+        raise error
+
+
+def _stat_file(path: Path) -> os.stat_result | None:
+    """Return the status of a file, None for anything else: a broken link, a loop of links, a pipe."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
+    return found if stat.S_ISREG(found.st_mode) else None
 
 
 def _link(source: str, target: Path) -> None:

@@ -24,7 +24,7 @@ from dogbreed.core.errors import (
     ServiceUnavailable,
     UsageError,
 )
-from dogbreed.core.storage.base import STREAM_BLOCK, Store
+from dogbreed.core.storage.base import STREAM_BLOCK, ObjectInfo, Store
 
 S3_CONFIG = Config(
     connect_timeout=5,
@@ -107,11 +107,17 @@ class S3Store(Store):
             self.client.put_object(Bucket=self.bucket, Key=self._key(key), Body=body, IfNoneMatch="*")
 
     def list(self, prefix: str = "") -> Iterator[str]:
+        for found in self.list_objects(prefix):
+            yield found.key
+
+    def list_objects(self, prefix: str = "") -> Iterator[ObjectInfo]:
         with self._translate_errors(prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(prefix))
             for page in pages:
                 for entry in page.get("Contents", []):
-                    yield entry["Key"].removeprefix(self._key(""))
+                    # gateways over a file system list files that they did not write with an empty ETag
+                    version = entry.get("ETag") or str(entry.get("LastModified", ""))
+                    yield ObjectInfo(entry["Key"].removeprefix(self._key("")), entry.get("Size", 0), version)
 
     def size(self, key: str) -> int | None:
         try:
