@@ -100,6 +100,14 @@ workers_option = click.option(
 )
 
 
+max_ignored_option = click.option(
+    "--max-ignored",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    help="Highest accepted fraction of image files that are ignored; ten always are.",
+)
+
+
 def standalone_flag(context: click.Context, option: click.Parameter, given: bool) -> bool:
     """Make required options optional if an eager flag is given that needs none of them."""
     context.resilient_parsing = context.resilient_parsing or given

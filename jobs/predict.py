@@ -8,7 +8,7 @@ import click
 from dogbreed.core.storage import open_store
 from dogbreed.serving.row_writers import WRITERS
 from dogbreed.workflows.sharded_build import Worker
-from jobs._cli import gpus_option, job, uri_option, worker_index_option, workers_option
+from jobs._cli import gpus_option, job, max_ignored_option, uri_option, worker_index_option, workers_option
 
 
 @job("predict")
@@ -17,13 +17,14 @@ from jobs._cli import gpus_option, job, uri_option, worker_index_option, workers
     default="models:/dogbreed@champion",
     help="models:/dogbreed@ALIAS, models:/dogbreed/VERSION, runs:/RUN/model or a folder.",
 )
-@uri_option("--images", "Where the images are (.jpg or .png, at any depth)", required=True)
+@uri_option("--images", "An image, or where images are, at any depth", required=True)
 @uri_option("--out", "Where the prediction rows are written", required=True)
 @click.option(
     "--format", "kind", type=click.Choice(list(WRITERS)), envvar="DOGBREED_PREDICT_FORMAT",
     help="File format of the rows.  [default: the suffix of --out, or parquet]",
 )  # fmt: skip
 @click.option("--shards", type=click.IntRange(1), help="Approximate number of row files.  [default: 256 images each]")
+@max_ignored_option
 @worker_index_option
 @workers_option
 @gpus_option
@@ -31,10 +32,13 @@ def main(**options: Any) -> Mapping[str, Any]:
     """Predict the class of every image below --images, one output row per image. Idempotent."""
     from dogbreed.workflows import predict
 
+    images, only = predict.open_images(options["images"])
     return predict.predict(
         predict.PredictJob(
             model=options["model"],
-            images=open_store(options["images"]),
+            images=images,
+            only=only,
+            max_ignored=options["max_ignored"],
             out=open_store(options["out"]),
             kind=options["kind"],
             shards=options["shards"],

@@ -7,17 +7,27 @@ from typing import Any
 
 import click
 
+from dogbreed.core.errors import UsageError
 from dogbreed.core.resources import no_gc
 from dogbreed.core.storage import open_store
 from dogbreed.data.config import CROPS, OBJECTS, RESAMPLES, RESIZE_MODES, SPLIT_MODES, DatasetConfig
 from dogbreed.data.raw import SOURCES
+from dogbreed.data.raw.labels import LabelsOption
 from dogbreed.workflows.sharded_build import Worker
-from jobs._cli import field_option, job, uri_option, worker_index_option, workers_option
+from jobs._cli import field_option, job, max_ignored_option, uri_option, worker_index_option, workers_option
 
 
 @job("preprocess")
 @click.option("--source", type=click.Choice(SOURCES), default=SOURCES[0], help="What the raw archive holds.")
 @uri_option("--raw", "Where images.tar, annotation.tar and lists.tar are", required=True)
+@click.option(
+    "--labels",
+    metavar="FILE",
+    help="CSV or JSON lines that name the class of each image: a name below --raw, or a URI (image-folder only).",
+)
+@click.option(
+    "--label-columns", metavar="FILE,LABEL", help="Columns of --labels.  [default: found by their usual names]"
+)
 @uri_option("--out", "Where the dataset is written", required=True)
 @field_option(DatasetConfig, "size", help="Shorter side of a crop in pixels; images are never enlarged.")
 @field_option(DatasetConfig, "crop", CROPS, help="Crop to the box now, never, or later inside tf.data (defer).")
@@ -37,6 +47,7 @@ from jobs._cli import field_option, job, uri_option, worker_index_option, worker
     default=0.001,
     help="Highest accepted fraction of unusable images.",
 )
+@max_ignored_option
 @click.option(
     "--dry-run", is_flag=True, help="Print the estimated shards, images, size, time and memory; write nothing."
 )
@@ -57,7 +68,9 @@ def main(**options: Any) -> Mapping[str, Any]:
         raw=raw,
         out=out,
         config=_dataset_config(options),
+        labels=_labels_option(options["labels"], options["label_columns"]),
         max_quarantined=options["max_quarantined"],
+        max_ignored=options["max_ignored"],
         worker=Worker(options["worker_index"], options["workers"]),
         export=open_store(options["export"]) if options["export"] else None,
     )
@@ -71,6 +84,13 @@ def _import_tensorflow() -> None:
     import tensorflow  # noqa: F401
 
     os.environ[name] = before
+
+
+def _labels_option(file: str | None, columns: str | None) -> LabelsOption | None:
+    names = columns.split(",") if columns else []
+    if columns and (file is None or len(names) != 2):
+        raise UsageError("--label-columns needs --labels and two names, FILE,LABEL")
+    return LabelsOption(file, (names[0].strip(), names[1].strip()) if names else None) if file else None
 
 
 def _dataset_config(options: dict[str, Any]) -> DatasetConfig:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -57,9 +58,10 @@ class Box:
 
 
 def parse_voc(xml: bytes, class_name: str | None = None) -> tuple[Box, ...]:
-    """Return the boxes of a Pascal VOC file in its own order.
+    """Return the boxes of the objects of a Pascal VOC file that are of `class_name` (None: of all), in its own order.
 
-    The file name inside the file is ignored: 624 published files have a literal `%s` there.
+    An object's parts have boxes of their own, which are left out. The file name inside the file is ignored: 624
+    published files have a literal `%s` there.
 
     Raises:
         InvalidAnnotation: anything but a plain file with at least one box, or no object is of `class_name`.
@@ -68,15 +70,26 @@ def parse_voc(xml: bytes, class_name: str | None = None) -> tuple[Box, ...]:
         raise InvalidAnnotation(f"annotation of {len(xml)} bytes, limit {XML_LIMIT}")
     try:
         root = fromstring(xml, forbid_dtd=True)
-        boxes = tuple(_box(element) for element in root.iter("bndbox"))
+        objects = [
+            (element.findtext("name", "").strip(), _box(box))
+            for element in root.iter("object")
+            for box in element.findall("bndbox")
+        ]
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise InvalidAnnotation(f"unreadable annotation: {error}"[:REASON_LIMIT]) from error
-    if not boxes:
+    if not objects:
         raise InvalidAnnotation("annotation without a box")
-    names = {element.findtext("name", "").strip() for element in root.iter("object")}
-    if class_name is not None and class_name not in names:
-        raise InvalidAnnotation(f"annotation names {', '.join(sorted(names))}, the folder {class_name}"[:REASON_LIMIT])
+    boxes = tuple(box for name, box in objects if class_name is None or is_same_name(name, class_name))
+    if not boxes:
+        names = sorted({name for name, _ in objects})
+        raise InvalidAnnotation(f"annotation names {', '.join(names)}, the folder {class_name}"[:REASON_LIMIT])
     return boxes
+
+
+def is_same_name(name: str, other: str) -> bool:
+    """Tell whether two names of a class differ at most in case, Unicode form, and blanks instead of underscores."""
+    first, second = (unicodedata.normalize("NFC", text).replace("_", " ").casefold() for text in (name, other))
+    return first == second
 
 
 def _box(element: Element) -> Box:

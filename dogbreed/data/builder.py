@@ -86,7 +86,7 @@ def _check_classes(plan: ShardPlan, manifest: Manifest) -> None:
 def make_examples(plan: ShardPlan, image: SourceImage) -> Examples:
     """Read one image and return an example for each box that is asked for, or why it cannot be used."""
     try:
-        pixels = images.decode(plan.source.read(image))
+        pixels = _decode(image, plan.source.read(image))
         selected = select_boxes(image.boxes or (images.full_box(pixels),), plan.config.objects)
         return [
             _example(plan, image, pixels, f"{image.source_id}#{number}" if len(selected) > 1 else image.source_id, box)
@@ -94,6 +94,13 @@ def make_examples(plan: ShardPlan, image: SourceImage) -> Examples:
         ]
     except InvalidImage as error:
         return str(error)
+
+
+def _decode(image: SourceImage, data: bytes) -> Pixels:
+    """Return the pixels: as they are stored if there are boxes, which refer to that, else upright by EXIF."""
+    if image.boxes:
+        return images.decode(data)
+    return images.decode_with_exif_orientation(data, image.source_id)
 
 
 def _example(plan: ShardPlan, image: SourceImage, pixels: Pixels, source_id: str, box: Box) -> Example:

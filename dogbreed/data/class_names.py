@@ -7,7 +7,12 @@ _SYNSET = re.compile(r"^(n\d{8})-")  # the WordNet id before a Stanford Dogs cla
 
 def breed_name(class_name: str) -> str:
     """Return the readable name: "n02088466-black-and-tan_coonhound" is "black-and-tan coonhound"."""
-    return _SYNSET.sub("", class_name).replace("_", " ")
+    return strip_synset(class_name).replace("_", " ")
+
+
+def strip_synset(class_name: str) -> str:
+    """Return the name without its WordNet id: "n02088466-black-and-tan_coonhound" is "black-and-tan_coonhound"."""
+    return _SYNSET.sub("", class_name)
 
 
 def wordnet_id(class_name: str) -> str | None:

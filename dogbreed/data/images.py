@@ -14,6 +14,7 @@ import simplejpeg
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from dogbreed.data.boxes import Box
+from dogbreed.data.image_formats import CONVERT, FORMATS, HEAD, recognize, strip_png
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ PIXEL_LIMIT = 50_000_000  # the largest published image has 8.4 million
 SIDE_LIMIT = 65_500  # pixels: what libjpeg can write
 ROWS_AT_ONCE = 256  # of an image that Pillow converts to RGB
 JPEG_QUALITY = 95
-FORMATS = ("JPEG", "PNG")  # n02105855_2933.jpg is a PNG
+WIDE_GRAY = ("I;16", "I;16B", "I;16L", "I;16N")  # modes of 16 bits, which convert() would clip instead of scaling them
 
 
 class InvalidImage(ValueError):
@@ -48,34 +49,42 @@ def decode(data: bytes, side: int = 0) -> Pixels:
     With a `side` in pixels a JPEG is reduced while it is decoded, to no less than that in height and width.
 
     Raises:
-        InvalidImage: anything but a complete JPEG or PNG of at most PIXEL_LIMIT pixels.
+        InvalidImage: anything but a complete image of one of FORMATS with at most PIXEL_LIMIT pixels.
     """
-    with _reasons():
+    with _reasons(data):
         try:
             height, width, _, _ = simplejpeg.decode_jpeg_header(data)
             _check_pixels(width, height)
             return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=side, min_width=side))
         except InvalidImage:
             raise
-        except (ValueError, KeyError) as error:  # PNG, CMYK, 4:4:1, damaged: Pillow reads more, and tells why not
+        except (ValueError, KeyError) as error:  # no JPEG, CMYK, 4:4:1, damaged: Pillow reads more, and tells why not
             if "premature end" in str(error):  # Pillow accepts an early end marker and fills the rest with gray
                 raise InvalidImage(f"broken image: {error}") from error
             return _to_rgb(_open_image(data))
 
 
-def decode_with_exif_orientation(data: bytes) -> Pixels:
-    """Return what `decode` does, rotated by the EXIF orientation; for images without a box."""
+def decode_with_exif_orientation(data: bytes, name: str = "an image") -> Pixels:
+    """Return what `decode` does, rotated by the EXIF orientation; for images without a box. `name` is for the log."""
     pixels = decode(data)
-    try:
-        orientation = _open_image(data).getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception as error:  # the image itself is complete, and Pillow raises anything for damaged EXIF
-        log.warning("damaged EXIF (%s): the image is used without rotation", error)
-        return pixels
+    orientation = _exif_orientation(data, name)
     if orientation == 1:
         return pixels
     image = Image.fromarray(pixels)
     image.getexif()[ExifTags.Base.Orientation] = orientation
     return np.asarray(ImageOps.exif_transpose(image))
+
+
+def _exif_orientation(data: bytes, name: str) -> int:
+    """Return the EXIF orientation that `decode` has not applied: 1 (upright) to 8."""
+    try:
+        with Image.open(io.BytesIO(strip_png(data)), formats=FORMATS) as opened:
+            if opened.format == "TIFF":  # Pillow rotates it while it decodes
+                return 1
+            return int(opened.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception as error:  # the image itself is complete, and Pillow raises anything for damaged EXIF
+        log.warning("damaged EXIF in %s (%s): the image is used without rotation", name, error)
+        return 1
 
 
 def decode_gray(data: bytes, side: int) -> Image.Image:
@@ -84,7 +93,7 @@ def decode_gray(data: bytes, side: int) -> Image.Image:
     Raises:
         InvalidImage: as `decode`.
     """
-    with _reasons():
+    with _reasons(data):
         opened = _open_image(data)
         opened.draft("L", (side, side))
         return opened.convert("L")
@@ -101,10 +110,14 @@ def _to_rgb(opened: Image.Image) -> Pixels:
 
 
 def _open_image(data: bytes) -> Image.Image:
-    opened = Image.open(io.BytesIO(data), formats=FORMATS)
+    opened = Image.open(io.BytesIO(strip_png(data)), formats=FORMATS)
     _check_pixels(*opened.size)
-    if opened.mode == "I;16":  # gray of 16 bits, which convert() would clip to white instead of scaling it
+    if opened.mode in WIDE_GRAY:
         return Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8))
+    if opened.mode in ("I", "F"):
+        raise InvalidImage(
+            f"pixels of 32 bits (mode {opened.mode}), whose range is unknown; convert it to 8 or 16 bits"
+        )
     return opened
 
 
@@ -116,15 +129,17 @@ def _check_pixels(width: int, height: int) -> None:
 
 
 @contextmanager
-def _reasons() -> Iterator[None]:
+def _reasons(data: bytes) -> Iterator[None]:
     """Translate Pillow's exceptions into InvalidImage."""
     try:
         yield
-    except InvalidImage:
+    except (InvalidImage, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise InvalidImage("neither JPEG nor PNG") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        if recognize(data[:HEAD]) == "HEIC":
+            raise InvalidImage(f"HEIC, which is not decoded; {CONVERT}") from error
+        raise InvalidImage("not an image of a known format") from error
+    except Exception as error:  # its plugins raise anything for damaged files
         raise InvalidImage(f"broken image: {error}") from error
 
 

@@ -1,11 +1,14 @@
 """The plan of a dataset: the shard and split of each image, a function of source and configuration alone."""
 
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
 from dogbreed.core.errors import DataError, UsageError
 from dogbreed.data import images
+from dogbreed.data.class_names import breed_name
 from dogbreed.data.config import DatasetConfig
 from dogbreed.data.manifest import FORMAT, DuplicatePair, Manifest, QuarantinedImage, Split
 from dogbreed.data.raw import Source, SourceImage
@@ -25,6 +28,7 @@ from dogbreed.data.splits import (
 
 IMAGES_PER_SHARD = 512  # 12 MB at 224 px: one PUT, few requests, and room for shuffling whole shards
 NOT_SELECTED = "not selected"  # why images are excluded
+log = logging.getLogger(__name__)
 DUPLICATES_OF = {TEST: "duplicates of test images", VALIDATION: "duplicates of validation images"}
 
 
@@ -55,6 +59,28 @@ class ShardPlan(WorkPlan[SourceImage]):
         if tuple(duplicates) == self.empty_manifest.duplicates:
             return self
         return _plan_selected(self.source, self.config, self.selected, tuple(duplicates))
+
+
+def check_source(source: Source, config: DatasetConfig) -> None:
+    """Check that a source has several classes, or those that were selected, and images to evaluate on.
+
+    Raises:
+        DataError: one class that was not selected, classes with one displayed name, or only images to train on.
+    """
+    classes = sorted({image.class_name for image in source.images})
+    if len(classes) == 1 and not config.classes:
+        raise DataError(
+            f"all images are of one class, {classes[0]}: --raw must hold a folder for each class; if one is all that "
+            "you want, select it with --classes"
+        )
+    displayed = Counter(breed_name(name).strip() for name in classes)
+    if same := [name for name in classes if displayed[breed_name(name).strip()] > 1]:
+        raise DataError(f"the classes {', '.join(map(repr, same[:5]))} are displayed alike; rename all but one")
+    splits = {image.split for image in source.images}
+    if config.split == "official" and splits == {TRAIN}:
+        raise DataError("the source publishes only images to train on; use --split stratified to sample the others")
+    if config.split == "official" and TRAIN in splits and TEST not in splits:
+        log.warning("the source publishes no test images: evaluate with --split validation, or use --split stratified")
 
 
 def plan_dataset(source: Source, config: DatasetConfig) -> ShardPlan:
@@ -124,7 +150,8 @@ def _select(source: Source, config: DatasetConfig) -> list[SourceImage]:
     """Return the images of the selected classes, at most `per_class` of each class and published split."""
     if config.split == "official" and not any(image.split for image in source.images):
         raise DataError(
-            "the source has no published split (lists.tar, or folders train/ and test/); use --split stratified"
+            "the source has no published split (lists.tar, folders train/ and test/, or a column split of --labels); "
+            "use --split stratified"
         )
     names = set(config.classes)
     if unknown := names - {_strip_synset(image.class_name) for image in source.images}:

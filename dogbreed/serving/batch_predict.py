@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from math import ceil
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypedDict
 
 import keras
@@ -20,7 +20,7 @@ from dogbreed.core.storage import Store
 from dogbreed.data import images
 from dogbreed.data.images import Pixels
 from dogbreed.data.manifest import MANIFEST, Manifest, QuarantinedImage, Split
-from dogbreed.data.raw.image_folder import SUFFIXES
+from dogbreed.data.raw.census import Ignored, find_images, no_image
 from dogbreed.data.sharded_work import (
     PlannedShard,
     ShardOutput,
@@ -62,23 +62,34 @@ class BatchPredictPlan(WorkPlan[str]):
     kind: str  # parquet, csv or jsonl
 
 
-def list_images(images: Store, pool: ThreadPoolExecutor) -> tuple[tuple[str, int], ...]:
-    """Return key and bytes of each JPEG and PNG below a prefix, in order; NotFound if there is none."""
-    keys = [key for key in images.list() if PurePosixPath(key).suffix.lower() in SUFFIXES]
-    if not keys:
-        raise NotFound(f"{images.uri} holds no .jpg, .jpeg or .png; check --images")
-    return tuple(zip(keys, (size or 0 for size in pool.map(images.size, keys)), strict=True))
+def list_images(images: Store, only: str | None, ignored: Ignored) -> tuple[tuple[str, int], ...]:
+    """Return key and bytes of each image below a prefix, in order; other files are added to `ignored`.
+
+    only: the key of the one image that is wanted; None: all.
+
+    Raises:
+        NotFound: there is no image.
+    """
+    if only:
+        return ((only, images.size(only) or 0),)
+    found = find_images(images, ignored)
+    if not found:
+        raise NotFound(no_image(images, ignored, "--images"))
+    return tuple((info.key, info.size) for info in found)
 
 
 def plan_predictions(
-    images: Store, folder: Path, kind: str, shards: int | None, pool: ThreadPoolExecutor
+    images: Store, folder: Path, kind: str, shards: int | None, ignored: Ignored, only: str | None = None
 ) -> BatchPredictPlan:
-    """Return the plan for all images of a prefix and the downloaded model in `folder`.
+    """Return the plan for the images of a prefix and the downloaded model in `folder`.
 
-    shards: approximate number of row files; None: IMAGES_PER_SHARD images each.
+    Args:
+        shards: approximate number of row files; None: IMAGES_PER_SHARD images each.
+        ignored: files of the prefix that are no images are added here.
+        only: the key of the one image that is wanted; None: all.
     """
     model, metadata = classifier.load(folder)
-    listing = list_images(images, pool)
+    listing = list_images(images, only, ignored)
     length = ceil(len(listing) / shards) if shards else IMAGES_PER_SHARD
     return plan_rows(images, listing, model, metadata, classifier.fingerprint(folder), kind, length)
 

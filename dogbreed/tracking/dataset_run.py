@@ -11,6 +11,7 @@ from dogbreed.core.storage import Store
 from dogbreed.data.manifest import Manifest
 from dogbreed.data.plan import ShardPlan
 from dogbreed.data.preview import draw_classes, draw_duplicates, images_by_class
+from dogbreed.data.raw.census import Ignored
 from dogbreed.data.splits import SPLITS
 from dogbreed.evaluation.figures import bars
 from dogbreed.tracking import runs
@@ -38,6 +39,7 @@ def log_dataset(plan: ShardPlan, manifest: Manifest, store: Store, images_per_se
             run.log_metrics(0, {**manifest.metrics(), **rate})
             run.log_text("manifest.json", manifest.to_json().decode())
             _log_tables(run, manifest)
+            _log_ignored(run, plan.source.ignored)
             _log_figures(run, plan, manifest, store)
     except DogbreedError as error:
         log.warning("the dataset is complete, but its run in MLflow is not: %s", error)
@@ -59,6 +61,12 @@ def _log_tables(run: Run, manifest: Manifest) -> None:
     }
     for name, table in tables.items():
         run.log_text(f"tables/{name}.csv", table.to_csv(index=False))
+
+
+def _log_ignored(run: Run, ignored: Ignored) -> None:
+    rows = [(reason, found["files"], ", ".join(found["examples"])) for reason, found in ignored.summary().items()]
+    run.log_metrics(0, {"ignored": float(len(ignored))})
+    run.log_text("tables/ignored.csv", pd.DataFrame(rows, columns=["reason", "files", "examples"]).to_csv(index=False))
 
 
 def _log_figures(run: Run, plan: ShardPlan, manifest: Manifest, store: Store) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dogbreed.core import resources
-from dogbreed.core.storage import Store
+from dogbreed.core.storage import Store, open_store
+from dogbreed.data.image_formats import suffix_kind
 from dogbreed.data.manifest import MANIFEST, Manifest
+from dogbreed.data.raw.census import Ignored, ReasonSummary, check_ignored
 from dogbreed.serving import batch_predict
 from dogbreed.serving.batch_predict import BatchPredictPlan, RowCounts
 from dogbreed.serving.row_writers import WRITERS
@@ -20,6 +22,9 @@ from dogbreed.workflows.sharded_build import BuildResult, IncompleteSummary, Wor
 class PredictSummary(RowCounts):
     """Summary of complete predictions."""
 
+    ignored: int  # files that are no images
+    ignored_by_reason: dict[str, ReasonSummary]
+
     out: str
     manifest: str  # URI
 
@@ -30,6 +35,8 @@ class PredictJob:
 
     model: str  # models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN/model or a folder
     images: Store
+    only: str | None  # the key of the one image that is wanted; None: all
+    max_ignored: float  # fraction of all image files
     out: Store
     kind: str | None  # one of WRITERS; None: by the ending of `out`
     shards: int | None  # approximate number of row files
@@ -42,10 +49,12 @@ def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
     preflight.before_job(job.images, job.out, gpus=job.gpus)
     model = registry.resolve(job.model)
     kind = job.kind or kind_from_ending(job.out.uri)
+    ignored = Ignored()
     threads = resources.io_threads(local=job.images.local_path("") is not None)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch, resources.thread_pool(threads) as pool:
         folder = registry.download(model, Path(scratch) / "model")
-        plan = batch_predict.plan_predictions(job.images, folder, kind, job.shards, pool)
+        plan = batch_predict.plan_predictions(job.images, folder, kind, job.shards, ignored, job.only)
+        check_ignored(ignored, sum(len(shard.images) for shard in plan.shards), job.max_ignored, job.images.uri)
         result = _load_or_build(job, plan, pool)
     if result.manifest is None:
         return {"manifest": None, "out": job.out.uri}
@@ -57,7 +66,23 @@ def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
         "format": kind,
     }
     batch_predict.log_predictions(result.manifest, params, result.images_per_second)
-    return {**batch_predict.counts(result.manifest), "out": job.out.uri, "manifest": job.out.uri_of(MANIFEST)}
+    return {
+        **batch_predict.counts(result.manifest),
+        "ignored": len(ignored),
+        "ignored_by_reason": ignored.summary(),
+        "out": job.out.uri,
+        "manifest": job.out.uri_of(MANIFEST),
+    }
+
+
+def open_images(uri: str) -> tuple[Store, str | None]:
+    """Return the store behind a prefix; for the URI of one image, that of its folder, and its key."""
+    folder, slash, name = uri.rpartition("/")
+    if suffix_kind(name) == "image":
+        store = open_store(folder or ("/" if slash else "."))
+        if store.size(name) is not None:
+            return store, name
+    return open_store(uri), None
 
 
 def _load_or_build(job: PredictJob, plan: BatchPredictPlan, pool: ThreadPoolExecutor) -> BuildResult:

@@ -12,8 +12,10 @@ from dogbreed.data import builder, maintenance
 from dogbreed.data.config import DatasetConfig
 from dogbreed.data.manifest import MANIFEST, Manifest, ManifestSummary
 from dogbreed.data.near_duplicates import find_duplicates
-from dogbreed.data.plan import ShardPlan, plan_dataset
+from dogbreed.data.plan import ShardPlan, check_source, plan_dataset
 from dogbreed.data.raw import open_source
+from dogbreed.data.raw.census import ReasonSummary, check_ignored
+from dogbreed.data.raw.labels import LabelsOption
 from dogbreed.tracking import dataset_run
 from dogbreed.workflows import preflight
 from dogbreed.workflows.sharded_build import BuildResult, IncompleteSummary, Worker, load_or_build
@@ -23,6 +25,8 @@ class PreprocessSummary(ManifestSummary):
     """Summary of a complete dataset."""
 
     manifest: str  # URI
+    ignored: int  # files that are not used
+    ignored_by_reason: dict[str, ReasonSummary]
 
 
 class GarbageSummary(TypedDict):
@@ -40,7 +44,9 @@ class PreprocessJob:
     raw: Store
     out: Store
     config: DatasetConfig
+    labels: LabelsOption | None  # tables that name the classes of an image folder
     max_quarantined: float  # fraction of all images
+    max_ignored: float  # fraction of all image files
     worker: Worker
     export: Store | None  # where the images also go, as folders of JPEG files
 
@@ -55,7 +61,13 @@ def preprocess(job: PreprocessJob) -> PreprocessSummary | IncompleteSummary:
         dataset_run.log_dataset(plan, result.manifest, job.out, result.images_per_second)
         if job.export:
             maintenance.to_image_folder(result.manifest, job.out, job.export, pool)
-    return {"manifest": job.out.uri_of(MANIFEST), **result.manifest.summary()}
+    ignored = plan.source.ignored
+    return {
+        "manifest": job.out.uri_of(MANIFEST),
+        **result.manifest.summary(),
+        "ignored": len(ignored),
+        "ignored_by_reason": ignored.summary(),
+    }
 
 
 def dry_run(job: PreprocessJob) -> maintenance.Estimate:
@@ -74,7 +86,10 @@ def collect_garbage(out: Store) -> GarbageSummary:
 def _check_and_plan(job: PreprocessJob) -> ShardPlan:
     with resources.no_gc():
         preflight.before_job(job.raw, job.out)
-        return plan_dataset(open_source(job.source, job.raw), job.config)
+        source = open_source(job.source, job.raw, job.labels)
+        check_ignored(source.ignored, len(source.images), job.max_ignored, job.raw.uri)
+        check_source(source, job.config)
+        return plan_dataset(source, job.config)
 
 
 def _thread_pool(job: PreprocessJob) -> AbstractContextManager[ThreadPoolExecutor]:

@@ -62,8 +62,8 @@ def test_exif_that_pillow_cannot_read_leaves_the_stored_orientation_and_a_warnin
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30)).save(buffer, "JPEG")
     monkeypatch.setattr(Image.Image, "getexif", fail)
-    assert images.decode_with_exif_orientation(buffer.getvalue()).shape == (30, 40, 3)
-    assert "damaged EXIF (not a TIFF file)" in caplog.text
+    assert images.decode_with_exif_orientation(buffer.getvalue(), "a/b.jpg").shape == (30, 40, 3)
+    assert "damaged EXIF in a/b.jpg (not a TIFF file)" in caplog.text
 
 
 def whole_jpeg() -> bytes:
@@ -79,15 +79,15 @@ def whole_png() -> bytes:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "neither JPEG nor PNG"),
-        (b"<html>404 Not Found</html>", "neither JPEG nor PNG"),
-        (encoded("RGB", 0, "GIF"), "neither JPEG nor PNG"),
+        (b"", "not an image of a known format"),
+        (b"<html>404 Not Found</html>", "not an image of a known format"),
+        (encoded("RGB", 0, "ICO"), "not an image of a known format"),
         (whole_jpeg()[:3000], "broken image"),
-        (whole_jpeg()[:20], "neither JPEG nor PNG|broken image"),
+        (whole_jpeg()[:20], "not an image of a known format|broken image"),
         (whole_png()[:3000], "broken image"),
         (whole_png()[:200] + bytes(100) + whole_png()[300:], "broken image"),
     ],
-    ids=["empty", "text", "gif", "cut-jpeg", "cut-header", "cut-png", "damaged-png"],
+    ids=["empty", "text", "ico", "cut-jpeg", "cut-header", "cut-png", "damaged-png"],
 )
 def test_what_is_no_whole_photo_is_a_bad_photo_with_its_reason(data: bytes, reason: str) -> None:
     with pytest.raises(InvalidImage, match=reason):

@@ -19,6 +19,7 @@ SIZES = {
     "images damaged later": 200,
     "images damaged before": 100,
     "odd images": 52,
+    "other formats": 100,
     "annotations": 53,
     "labels": 10,
     "lists": 328,

@@ -77,7 +77,7 @@ def test_what_summary_and_run_say_of_a_manifest() -> None:
 
 def test_part() -> None:
     full = ShardResult(
-        "train", shard("a", 2), 1, (QuarantinedImage("n02110958-pug/n02110958_9", "neither JPEG nor PNG"),)
+        "train", shard("a", 2), 1, (QuarantinedImage("n02110958-pug/n02110958_9", "not an image of a known format"),)
     )
     empty = ShardResult("test", None, 0)
     for name, part in (("part.json", full), ("part-empty.json", empty)):

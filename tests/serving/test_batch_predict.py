@@ -16,6 +16,7 @@ from pyarrow import parquet
 from dogbreed.core.errors import DataError, NotFound
 from dogbreed.core.storage import LocalStore, Store
 from dogbreed.data.manifest import Manifest, load_manifest
+from dogbreed.data.raw.census import NOT_AN_IMAGE, Ignored
 from dogbreed.data.sharded_work import assign_shards, load_if_complete
 from dogbreed.serving import batch_predict, classifier
 from dogbreed.serving.row_writers import SCHEMA, WRITERS
@@ -56,7 +57,7 @@ def predict(photos: LocalStore, model: Path, pool: ThreadPoolExecutor) -> Predic
     """What jobs.predict does."""
 
     def run(out: Store, kind: str = "jsonl", shards: int = 2, index: int | None = None, workers: int = 1) -> Any:
-        asked = batch_predict.plan_predictions(photos, model, kind, shards, pool)
+        asked = batch_predict.plan_predictions(photos, model, kind, shards, Ignored())
         if manifest := load_if_complete(asked, out):
             return manifest
         list(batch_predict.write_rows(asked, assign_shards(asked, index, workers), out, pool))
@@ -98,7 +99,7 @@ def test_each_photo_has_one_row_with_its_breed_or_its_error(kind: str, predict: 
     assert [row["image"] for row in rows] == sorted(PHOTOS)
     for row in rows:
         if row["image"] == "b/broken.jpg":
-            assert row["error"] == "neither JPEG nor PNG"
+            assert row["error"] == "not an image of a known format"
             assert (row["class"], row["wordnet_id"], row["probability"], row["top5"]) == (None, None, None, [])
         else:
             assert row["error"] is None
@@ -157,7 +158,7 @@ def test_other_photos_another_model_or_kind_need_another_place(
     other = small_model()
     other.set_weights([weights + 1 for weights in other.get_weights()])
     classifier.save(other, classifier.ModelMetadata(CLASSES, SIZE, "squash", "digest"), tmp_path / "other")
-    asked = batch_predict.plan_predictions(photos, tmp_path / "other", "jsonl", 2, pool)
+    asked = batch_predict.plan_predictions(photos, tmp_path / "other", "jsonl", 2, Ignored())
     with pytest.raises(DataError, match="choose another --out"):
         load_if_complete(asked, out)
     photos.put("d.jpg", PHOTOS["c.jpg"])
@@ -178,8 +179,8 @@ def test_a_dataset_is_no_place_for_rows_and_rows_are_no_dataset(
 
 def test_a_place_without_photos_is_said(tmp_path: Path, model: Path, pool: ThreadPoolExecutor) -> None:
     empty = LocalStore(tmp_path / "empty")
-    with pytest.raises(NotFound, match=r"holds no \.jpg"):
-        batch_predict.plan_predictions(empty, model, "csv", None, pool)
+    with pytest.raises(NotFound, match="holds no image"):
+        batch_predict.plan_predictions(empty, model, "csv", None, Ignored())
 
 
 def test_mlflow_has_one_run_with_rows_errors_and_rate(
@@ -194,7 +195,7 @@ def test_mlflow_has_one_run_with_rows_errors_and_rate(
     assert run.data.metrics == {"rows": 5, "errors": 1, "images_per_second": 20}
     assert run.data.params == {"model": "models:/dogbreed/1"}
     assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/tables/errors.csv") == (
-        "image,reason\nb/broken.jpg,neither JPEG nor PNG\n"
+        "image,reason\nb/broken.jpg,not an image of a known format\n"
     )
 
 
@@ -206,3 +207,13 @@ def test_mlflow_being_away_is_a_warning(
     assert manifest is not None
     batch_predict.log_predictions(manifest, {}, None)
     assert "the predictions are complete, but their run in MLflow is not" in caplog.text
+
+
+def test_other_files_are_counted_and_one_image_can_be_named(photos: LocalStore, model: Path) -> None:
+    ignored = Ignored()
+    planned = batch_predict.plan_predictions(photos, model, "csv", None, ignored)
+    assert [*planned.shards[0].images] == sorted(PHOTOS)
+    assert ignored.names == {NOT_AN_IMAGE: ["notes.txt"]}
+    one = batch_predict.plan_predictions(photos, model, "csv", None, Ignored(), "c.jpg")
+    assert [*one.shards[0].images] == ["c.jpg"]
+    assert one.config_id != planned.config_id

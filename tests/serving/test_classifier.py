@@ -14,6 +14,13 @@ import pytest
 from PIL import Image
 
 from dogbreed.core.errors import CorruptData, DataError
+from dogbreed.core.storage import LocalStore
+from dogbreed.data.builder import make_examples
+from dogbreed.data.config import DatasetConfig
+from dogbreed.data.images import decode
+from dogbreed.data.plan import plan_dataset
+from dogbreed.data.raw import open_source
+from dogbreed.data.resize import ResizeSpec
 from dogbreed.serving import classifier
 from dogbreed.serving.classifier import COLUMNS, Classifier, ModelMetadata
 from tests.support.encoded_images import BLACK, claims_to_be, encoded, flat, upper_white
@@ -120,15 +127,15 @@ GOOD = encoded(upper_white())
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (b"", "neither JPEG nor PNG"),
-        ("", "neither JPEG nor PNG"),
-        (b"no image", "neither JPEG nor PNG"),
+        (b"", "not an image of a known format"),
+        ("", "not an image of a known format"),
+        (b"no image", "not an image of a known format"),
         ("no base64!", "not base64 text"),
         (None, "neither bytes nor base64 text but NoneType"),
         (7, "neither bytes nor base64 text but int"),
         ([1, 2], "neither bytes nor base64 text but list"),
         (GOOD[: len(GOOD) // 2], "broken image"),
-        (encoded(upper_white(), kind="GIF"), "neither JPEG nor PNG"),
+        (encoded(upper_white(), kind="ICO"), "not an image of a known format"),
         (encoded(np.zeros((7000, 8000, 3), np.uint8), quality=1), "8000 x 7000 pixels, limit 50000000"),
         (claims_to_be(9_000, 9_000), "9000 x 9000 pixels, limit 50000000"),
         (claims_to_be(30_000, 30_000), "decompression bomb"),
@@ -142,7 +149,7 @@ GOOD = encoded(upper_white())
         "number",
         "list",
         "half",
-        "GIF",
+        "ICO",
         "56 megapixels",
         "huge",
         "bomb",
@@ -219,3 +226,17 @@ def test_the_fingerprint_of_a_model_depends_on_its_content(folder: Path, tmp_pat
     classifier.save(classifier.load(folder)[0], ModelMetadata(CLASSES, 8, "pad", "digest"), tmp_path)
     assert len(before) == 64
     assert classifier.fingerprint(tmp_path) != before
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_dataset_holds_the_pixels_that_the_model_is_served(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    rows, columns = np.mgrid[:48, :48].astype(np.uint8) * 5
+    data = encoded(np.dstack([rows, columns, rows]), kind="PNG", exif=exif)
+    raw = LocalStore(tmp_path)
+    for key in ("a/1.png", "b/2.png"):
+        raw.put(key, data)
+    plan = plan_dataset(open_source("image-folder", raw), DatasetConfig(size=48, split="stratified"))
+    (example,) = make_examples(plan, plan.images[0])
+    assert np.abs(decode(example.encoded).astype(int) - classifier.preprocess(data, ResizeSpec(48))).max() < 12

@@ -29,7 +29,9 @@ def job(sketches: Path, out: Path, worker: Worker, export: Path | None = None) -
         raw=LocalStore(sketches),
         out=LocalStore(out),
         config=DatasetConfig(size=32, shards=4),
+        labels=None,
         max_quarantined=0.0,
+        max_ignored=0.0,
         worker=worker,
         export=LocalStore(export) if export else None,
     )
@@ -42,7 +44,7 @@ def test_the_last_of_two_workers_has_the_summary_and_the_export(sketches: Path, 
     assert not (tmp_path / "early").exists()
     last = preprocess(job(sketches, out, Worker(1, 2), tmp_path / "images"))
     manifest = load_manifest(LocalStore(out))
-    assert last == {"manifest": f"{out}/manifest.json", **manifest.summary()}
+    assert last == {"manifest": f"{out}/manifest.json", **manifest.summary(), "ignored": 0, "ignored_by_reason": {}}
     assert len(list((tmp_path / "images").rglob("*.jpg"))) == 48
     assert preprocess(job(sketches, out, Worker())) == last
     assert collect_garbage(LocalStore(out)) == {"out": str(out), "deleted": 0}

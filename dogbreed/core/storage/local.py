@@ -6,13 +6,14 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from dogbreed.core.errors import AlreadyExists, NotFound
+from dogbreed.core.errors import AlreadyExists, NotFound, PermissionDenied
 from dogbreed.core.storage.base import STREAM_BLOCK, ObjectInfo, Store
+from dogbreed.core.storage.walk import walk_with_links
 
 TEMPORARY = ".dogbreed-"  # how the name of a file that is not yet an object begins
 
@@ -38,6 +39,10 @@ class LocalStore(Store):
             return (self.root / key).open("rb")
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFound(f"{self.uri_of(key)} does not exist") from error
+        except PermissionError as error:
+            raise PermissionDenied(
+                f"{self.uri_of(key)} cannot be read by this user; change its permissions or its owner"
+            ) from error
 
     def local_path(self, key: str) -> Path | None:
         return self.root / key
@@ -83,6 +88,9 @@ class LocalStore(Store):
 
     def list_objects(self, prefix: str = "") -> Iterator[ObjectInfo]:
         yield from sorted(found for found in self._walk() if found.key.startswith(prefix))
+
+    def list_inputs(self, skipped: dict[str, str]) -> Sequence[ObjectInfo]:
+        return walk_with_links(self.root, skipped)
 
     def _walk(self) -> Iterator[ObjectInfo]:
         """Yield the files in any order: also those behind links, but none in folders behind links."""

@@ -6,6 +6,8 @@ from typing import Protocol
 from dogbreed.core.errors import UsageError
 from dogbreed.core.storage import Store
 from dogbreed.data.boxes import Box
+from dogbreed.data.raw.census import Ignored
+from dogbreed.data.raw.labels import LabelsOption
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,17 @@ class Source(Protocol):
 
     digest: str
     images: list[SourceImage]
+    ignored: Ignored  # the other files below the prefix, or members of the archives
 
     def read(self, image: SourceImage) -> bytes:
         """Return the encoded image; CorruptData if it differs from the source's index."""
 
 
-def open_source(name: str, raw: Store) -> Source:
-    """Return the named source over a raw archive; synthetic images have the published layout."""
+def open_source(name: str, raw: Store, labels: LabelsOption | None = None) -> Source:
+    """Return the named source over a raw prefix; synthetic images have the published layout.
+
+    labels: tables that name the classes of an image folder.
+    """
     from dogbreed.data.raw.cifar import LAYOUTS, Cifar
     from dogbreed.data.raw.image_folder import ImageFolder
     from dogbreed.data.raw.stanford_dogs import StanfordDogs
@@ -44,7 +50,9 @@ def open_source(name: str, raw: Store) -> Source:
         raise UsageError(f"unknown source {name!r}; known are {', '.join(SOURCES)}")
     if name in LAYOUTS:
         return Cifar(raw, name)
-    return ImageFolder(raw) if name == "image-folder" else StanfordDogs(raw)
+    if labels and name != "image-folder":
+        raise UsageError("--labels needs --source image-folder; the other sources name the classes themselves")
+    return ImageFolder(raw, labels) if name == "image-folder" else StanfordDogs(raw)
 
 
 DOWNLOADABLE = ("stanford-dogs", "synthetic")  # what jobs.fetch brings

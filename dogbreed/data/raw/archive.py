@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from dogbreed.core.canonical_json import sha256_hex
-from dogbreed.core.errors import CorruptData, NotFound
+from dogbreed.core.errors import CorruptData, DataError, NotFound
 from dogbreed.core.storage import Store
 
 END = 1024  # bytes: a complete tar ends with two empty 512-byte blocks
 MEMBER_LIMIT = 64 << 20  # bytes; the largest published image has 8.4 million pixels
 HEADER_LIMIT = 64 << 10  # bytes of all headers of one member: its own, long names, PAX records
+NOT_A_FILE = "no regular file"
+COMPRESSED = {  # first bytes -> name and the command that writes the tar
+    b"\x1f\x8b": ("gzip", "gzip -dc"),
+    b"BZh": ("bzip2", "bzip2 -dc"),
+    b"\xfd7zXZ\0": ("xz", "xz -dc"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "zstd -dc"),
+    b"PK\x03\x04": ("zip", "unzip -p"),
+}
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +55,17 @@ class Archive:
     members: tuple[Member, ...] = ()
 
 
-def index(store: Store, key: str, visit: Callable[[str, bytes], None] | None = None) -> Archive:
-    """Stream a tar once and return its index; `visit(name, content)` sees each regular file.
+def _log_skipped(name: str) -> None:
+    log.warning("ignored %r: %s", name, NOT_A_FILE)
+
+
+def index(
+    store: Store,
+    key: str,
+    visit: Callable[[str, bytes], None] | None = None,
+    skip: Callable[[str], None] = _log_skipped,
+) -> Archive:
+    """Stream a tar once and return its index; `visit(name, content)` sees each regular file, `skip(name)` the others.
 
     Nothing is extracted. tarfile accepts a cut at a header or a stray empty block as a clean end, so the closing blocks
     are required, and nothing but zeros may follow them.
@@ -60,28 +77,50 @@ def index(store: Store, key: str, visit: Callable[[str, bytes], None] | None = N
     try:
         opened = store.open(key)
     except NotFound as error:
-        raise NotFound(f"{store.uri_of(key)} does not exist; run jobs.fetch --raw {store.uri} first") from error
+        raise NotFound(_missing(store, key)) from error
     stream, members = TarStream(opened), []
     try:
         with opened:
-            for member, content in read_files(stream, MEMBER_LIMIT):
+            for member, content in read_files(stream, MEMBER_LIMIT, skip=skip):
                 digest = sha256_hex(content)
                 members.append(Member(member.name, member.offset_data, len(content), digest))
                 if visit:
                     visit(member.name, content)
     except tarfile.TarError as error:
+        _refuse_compressed(store, key)
         raise CorruptData(
             f"{store.uri_of(key)} is truncated or damaged ({error}); delete it and run jobs.fetch"
         ) from error
     return Archive(stream.count, stream.digest.hexdigest(), tuple(members))
 
 
+def _missing(store: Store, key: str) -> str:
+    """Return the message for an archive that does not exist; it may be there in compressed form."""
+    others = [name for name in store.list(key.removesuffix("tar")) if name != key and "/" not in name]
+    there = f", but {', '.join(others)} does: decompress it to {key}, or" if others else ";"
+    return f"{store.uri_of(key)} does not exist{there} run jobs.fetch --raw {store.uri} first"
+
+
+def _refuse_compressed(store: Store, key: str) -> None:
+    """Raise DataError if what is called a tar is a compressed file."""
+    head = store.read_range(key, 0, 8)
+    for magic, (name, command) in COMPRESSED.items():
+        if head.startswith(magic):
+            raise DataError(
+                f"{store.uri_of(key)} is compressed ({name}), which cannot be read in parts; write the plain tar: "
+                f"{command} {key} > plain.tar && mv plain.tar {key}"
+            )
+
+
 def read_files(
-    stream: "TarStream", limit: int, wanted: Callable[[str], bool] = lambda name: True
+    stream: "TarStream",
+    limit: int,
+    wanted: Callable[[str], bool] = lambda name: True,
+    skip: Callable[[str], None] = _log_skipped,
 ) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     """Yield each regular file that is wanted with its content, then read to the end of the stream.
 
-    Links and devices are logged and ignored.
+    `skip` is called with the names of links and devices.
 
     Raises:
         tarfile.ReadError: a member has more than `limit` bytes (raised before any of them is read or skipped), headers
@@ -93,7 +132,7 @@ def read_files(
                 stream.end_header()
                 _check_size(member, tar.offset - member.offset_data, limit)
                 if not (member.isreg() or member.isdir()):
-                    log.warning("ignored %r: not a regular file", member.name)
+                    skip(member.name)
                 elif member.isreg() and wanted(member.name):
                     stream.seek(member.offset_data)
                     yield member, stream.read_content(member.size)

@@ -19,7 +19,8 @@ from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import CorruptData, NotFound
 from dogbreed.core.storage import Store
 from dogbreed.data.raw import SourceImage
-from dogbreed.data.raw.archive import TarStream, read_files
+from dogbreed.data.raw.archive import NOT_A_FILE, TarStream, read_files
+from dogbreed.data.raw.census import NOT_AN_IMAGE, Ignored, ignore_other_files
 from dogbreed.data.splits import TEST, TRAIN
 
 SIDE = 32  # pixels
@@ -55,6 +56,8 @@ class Cifar:
 
     def __init__(self, raw: Store, name: str) -> None:
         self._layout = LAYOUTS[name]
+        self.ignored = Ignored()
+        ignore_other_files(raw, (self._layout.archive,), self.ignored)
         self._where = raw.uri_of(self._layout.archive)
         try:
             packed = raw.read(self._layout.archive)
@@ -75,13 +78,22 @@ class Cifar:
         try:
             with gzip.open(io.BytesIO(packed)) as plain:
                 tar = TarStream(plain)  # type: ignore[arg-type]
-                for member, content in read_files(tar, LIMIT, lambda name: PurePosixPath(name).name in wanted):
+                for member, content in read_files(tar, LIMIT, self._is_wanted, self._skip):
                     files[PurePosixPath(member.name).name] = content
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise CorruptData(f"{self._where} is truncated or damaged ({error}); fetch it again") from error
         if missing := wanted - files.keys():
             raise CorruptData(f"{self._where} lacks {', '.join(sorted(missing))}; fetch it again")
         return files
+
+    def _is_wanted(self, name: str) -> bool:
+        if PurePosixPath(name).name in (*self._layout.train, self._layout.test, self._layout.names):
+            return True
+        self.ignored.add(name, NOT_AN_IMAGE)
+        return False
+
+    def _skip(self, name: str) -> None:
+        self.ignored.add(name, NOT_A_FILE)
 
     def _records(self, file: str, split: str, classes: list[str]) -> Iterator[SourceImage]:
         data, length = self._files[file], self._layout.labels + PIXELS

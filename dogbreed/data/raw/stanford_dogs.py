@@ -3,7 +3,6 @@
 Layout: http://vision.stanford.edu/aditya86/ImageNetDogs/ (Khosla et al., FGVC workshop, CVPR 2011).
 """
 
-import logging
 import re
 from pathlib import PurePosixPath
 
@@ -12,10 +11,13 @@ from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import CorruptData, DataError
 from dogbreed.core.storage import Store
 from dogbreed.data.boxes import Box, InvalidAnnotation, parse_voc
+from dogbreed.data.class_names import strip_synset
+from dogbreed.data.image_formats import suffix_kind
 from dogbreed.data.raw import SourceImage
-from dogbreed.data.raw.archive import Archive, Member, index
+from dogbreed.data.raw.archive import NOT_A_FILE, Archive, Member, index
 from dogbreed.data.raw.archive_index import (
     ANNOTATION,
+    ARCHIVES,
     IMAGES,
     LISTS,
     MEMBERS,
@@ -23,13 +25,15 @@ from dogbreed.data.raw.archive_index import (
     is_same_archive,
     load_index,
 )
+from dogbreed.data.raw.census import HIDDEN, Ignored, check_utf8, ignore_other_files, ignored_reason, is_hidden
 from dogbreed.data.raw.matlab import read_matlab
 from dogbreed.data.splits import TEST, TRAIN
 
-IMAGE = re.compile(r"Images/(?P<key>n\d{8}-[\w-]+/n\d{8}_\d+)\.jpg", re.ASCII)
-XML = re.compile(r"Annotation/(?P<key>n\d{8}-(?P<breed>[\w-]+)/n\d{8}_\d+)", re.ASCII)
-
-log = logging.getLogger(__name__)
+# archives of other datasets may begin with ./ or with a folder of their own
+ROOT = r"(?:\./)*(?:[^/]+/)?"
+IMAGE = re.compile(ROOT + r"Images/(?P<key>[^/]+/[^/]+)\.(?P<suffix>[^./]+)")
+XML = re.compile(ROOT + r"Annotations?/(?P<key>(?P<class>[^/]+)/[^/]+?)(\.xml)?")
+LAYOUT = "outside the published layout"
 
 
 class StanfordDogs:
@@ -40,19 +44,52 @@ class StanfordDogs:
     """
 
     def __init__(self, raw: Store) -> None:
-        self._raw = raw
+        self._raw, self.ignored = raw, Ignored()
+        ignore_other_files(raw, (*ARCHIVES, MEMBERS), self.ignored)
         boxes: dict[str, tuple[Box, ...] | InvalidAnnotation] = {}
         archive_index = load_index(raw)
-        archives = {IMAGES: archive_index.archives[IMAGES] if archive_index else index(raw, IMAGES)}
-        archives[ANNOTATION] = index(raw, ANNOTATION, lambda name, xml: _read_xml(boxes, name, xml))
+        archives = {IMAGES: archive_index.archives[IMAGES] if archive_index else index(raw, IMAGES, skip=self._skip)}
+        archives[ANNOTATION] = index(raw, ANNOTATION, lambda name, xml: self._read_xml(boxes, name, xml), self._skip)
         official: dict[str, str] = {}
         if raw.size(LISTS) is not None:
             archives[LISTS] = index(raw, LISTS, lambda name, mat: _read_list(official, name, mat))
         _compare(raw, archives, archive_index)
-        self._members = _members(archives[IMAGES])
+        self._members = self._find_images(archives[IMAGES])
         self.digest = canonical_json.digest({name: archive.sha256 for name, archive in archives.items()})
         keys = sorted(self._members.keys() | boxes.keys() | official.keys())
+        check_utf8(raw.uri, keys)
         self.images = [self._source_image(key, boxes.get(key), official) for key in keys]
+
+    def _skip(self, name: str) -> None:
+        self.ignored.add(name, NOT_A_FILE)
+
+    def _find_images(self, images: Archive) -> dict[str, Member]:
+        """Return the members that are images of a class, by source id; the others are ignored."""
+        members: dict[str, Member] = {}
+        for member in images.members:
+            name = member.name.removeprefix("./")
+            match = IMAGE.fullmatch(name)
+            is_image = suffix_kind(name) == "image"
+            if is_hidden(name) or not is_image:
+                reason, is_image = ignored_reason(name)
+                self.ignored.add(name, reason, is_image=is_image)
+            elif match is None:
+                self.ignored.add(name, f"{LAYOUT}: expected Images/<class>/<image>.jpg", is_image=True)
+            elif members.setdefault(match["key"], member) is not member:
+                raise DataError(f"{member.name} occurs twice in {IMAGES}; fetch the archive again")
+        return members
+
+    def _read_xml(self, boxes: dict[str, tuple[Box, ...] | InvalidAnnotation], name: str, xml: bytes) -> None:
+        match = XML.fullmatch(name)
+        if match is None or is_hidden(name.removeprefix("./")):
+            self.ignored.add(name, HIDDEN if match else f"{LAYOUT}: expected Annotation/<class>/<image>")
+            return
+        if match["key"] in boxes:
+            raise DataError(f"{name} occurs twice in {ANNOTATION}; fetch the archive again")
+        try:
+            boxes[match["key"]] = parse_voc(xml, strip_synset(match["class"]))
+        except InvalidAnnotation as error:
+            boxes[match["key"]] = error
 
     def _source_image(
         self, key: str, boxes: tuple[Box, ...] | InvalidAnnotation | None, official: dict[str, str]
@@ -88,30 +125,6 @@ def _compare(raw: Store, archives: dict[str, Archive], archive_index: ArchiveInd
                 f"{raw.uri_of(name)} is not the archive that {MEMBERS} describes; "
                 "delete whichever is wrong and run jobs.fetch"
             )
-
-
-def _members(images: Archive) -> dict[str, Member]:
-    members: dict[str, Member] = {}
-    for member in images.members:
-        match = IMAGE.fullmatch(member.name)
-        if match is None:
-            log.warning("ignored %r: not an image of the published layout", member.name)
-        elif members.setdefault(match["key"], member) is not member:
-            raise DataError(f"{member.name} occurs twice in {IMAGES}; fetch the archive again")
-    return members
-
-
-def _read_xml(boxes: dict[str, tuple[Box, ...] | InvalidAnnotation], name: str, xml: bytes) -> None:
-    match = XML.fullmatch(name)
-    if match is None:
-        log.warning("ignored %r: not an annotation of the published layout", name)
-        return
-    if match["key"] in boxes:
-        raise DataError(f"{name} occurs twice in {ANNOTATION}; fetch the archive again")
-    try:
-        boxes[match["key"]] = parse_voc(xml, match["breed"])
-    except InvalidAnnotation as error:
-        boxes[match["key"]] = error
 
 
 def _read_list(official: dict[str, str], name: str, mat: bytes) -> None:

@@ -1,13 +1,17 @@
 """The index of a tar: exact places, and every kind of damage noticed."""
 
+import bz2
 import gc
+import gzip
 import hashlib
 import io
+import lzma
 import tarfile
+import zipfile
 
 import pytest
 
-from dogbreed.core.errors import CorruptData, NotFound
+from dogbreed.core.errors import CorruptData, DataError, NotFound
 from dogbreed.core.storage import Store
 from dogbreed.data.raw.archive import HEADER_LIMIT, MEMBER_LIMIT, Member, TarStream, index, read_files
 
@@ -160,13 +164,26 @@ def test_a_truncated_or_damaged_archive_is_told_from_a_whole_one(store: Store, d
     assert error.value.exit_code == 65
 
 
-def test_a_compressed_archive_is_not_taken_for_a_plain_one(store: Store) -> None:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("a"))
-    store.put("x.tar", buffer.getvalue())
-    with pytest.raises(CorruptData):
+@pytest.mark.parametrize("compression", ["gzip", "bzip2", "xz", "zip"])
+def test_the_error_for_a_compressed_archive_names_the_command_that_helps(compression: str, store: Store) -> None:
+    plain = tar()
+    compress = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zip": zipped}[compression]
+    store.put("x.tar", compress(plain))
+    with pytest.raises(DataError, match=rf"\({compression}\).*> plain\.tar"):
         index(store, "x.tar")
+
+
+def test_the_error_for_a_missing_archive_names_the_compressed_one_beside_it(store: Store) -> None:
+    store.put("x.tar.gz", gzip.compress(tar()))
+    with pytest.raises(NotFound, match=r"x\.tar\.gz does: decompress it"):
+        index(store, "x.tar")
+
+
+def zipped(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("x.tar", data)
+    return buffer.getvalue()
 
 
 def test_the_archive_is_closed_after_indexing(store: Store) -> None:

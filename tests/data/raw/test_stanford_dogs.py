@@ -2,7 +2,6 @@
 
 import io
 import json
-import logging
 import tarfile
 from collections import Counter
 from collections.abc import Callable
@@ -17,11 +16,14 @@ from dogbreed.data import images
 from dogbreed.data.boxes import Box
 from dogbreed.data.raw import open_source
 from dogbreed.data.raw.archive_index import MEMBERS, build_index
+from dogbreed.data.raw.census import HIDDEN, NOT_AN_IMAGE, NOT_DECODED
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
 
 REAL = Path(__file__).resolve().parents[4] / "shared/stanford-dogs-small"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is not here")
 BREED = "n90000001-Long-eared_Sketchhound"
+BOX = b"<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox>"
+PERSON = b"<object><name>person</name>" + BOX + b"<part><name>head</name>" + BOX + b"</part></object>"
 
 Edit = Callable[[dict[str, bytes]], dict[str, bytes]]
 
@@ -142,15 +144,53 @@ def test_a_bad_annotation_is_the_reason_of_its_image(sketches: Path, tmp_path: P
     assert problems(changed) == {key: "annotation without a box"}
 
 
-def test_a_file_of_another_layout_is_ignored_aloud(
-    sketches: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    add: Edit = lambda files: {**files, "Images/README.txt": b"", "Images/../../etc/passwd": b""}  # noqa: E731
-    with caplog.at_level(logging.WARNING):
-        changed = copy(sketches, LocalStore(tmp_path), {"images.tar": add})
+def test_files_of_another_layout_are_ignored_with_a_reason(sketches: Path, tmp_path: Path) -> None:
+    odd = [
+        f"Images/{name}" for name in ("README.txt", "a/b/c.jpg", "../../etc/passwd.jpg", "n1-a/._x.jpg", "n1-a/x.heic")
+    ]
+    (tmp_path / "notes.txt").touch()
+    changed = copy(sketches, LocalStore(tmp_path), {"images.tar": lambda files: {**files, **dict.fromkeys(odd, b"")}})
     assert len(changed.images) == 48
-    assert "ignored 'Images/README.txt'" in caplog.text
-    assert "ignored 'Images/../../etc/passwd'" in caplog.text
+    reasons = {key: reason for reason, keys in changed.ignored.names.items() for key in keys}
+    assert reasons.keys() == {*odd, "notes.txt"}
+    assert reasons[odd[0]] == NOT_AN_IMAGE
+    assert reasons[odd[1]].startswith("outside the published layout")
+    assert reasons[odd[2]] == reasons[odd[3]] == HIDDEN
+    assert reasons[odd[4]] == NOT_DECODED
+    assert changed.ignored.images == 2
+
+
+@pytest.mark.parametrize("root", ["./", "StanfordDogs/", "./data/"])
+def test_archives_may_begin_with_a_folder(root: str, sketches: Path, tmp_path: Path) -> None:
+    below: Edit = lambda files: {root + name: content for name, content in files.items()}  # noqa: E731
+    source, changed = (
+        StanfordDogs(LocalStore(sketches)),
+        copy(sketches, LocalStore(tmp_path), {"images.tar": below, "annotation.tar": below}),
+    )
+    assert changed.images == source.images
+    assert changed.read(changed.images[0]) == source.read(source.images[0])
+    assert not changed.ignored
+
+
+@pytest.mark.parametrize("name", ["Japanese spaniel", "Épagneul", "柴犬", "chien d'eau (Barbet)"])
+def test_a_folder_may_have_any_name(name: str, sketches: Path, tmp_path: Path) -> None:
+    def rename(files: dict[str, bytes]) -> dict[str, bytes]:
+        return {key.replace(BREED, f"n90000001-{name}"): data.replace(BREED[10:].encode(), name.encode())
+                for key, data in files.items()}  # fmt: skip
+
+    edits: dict[str, Edit] = {"images.tar": rename, "annotation.tar": rename, "lists.tar": lambda files: {}}
+    changed = copy(sketches, LocalStore(tmp_path), edits)
+    assert problems(changed) == {}
+    assert Counter(image.class_name for image in changed.images)[f"n90000001-{name}"] == 12
+
+
+def test_the_boxes_are_those_of_the_class_and_not_of_other_objects_or_parts(sketches: Path, tmp_path: Path) -> None:
+    def add_person(files: dict[str, bytes]) -> dict[str, bytes]:
+        return {key: data.replace(b"<object>", PERSON + b"<object>", 1) for key, data in files.items()}
+
+    plain = copy(sketches, LocalStore(tmp_path / "plain"))
+    changed = copy(sketches, LocalStore(tmp_path / "changed"), {"annotation.tar": add_person})
+    assert [image.boxes for image in changed.images] == [image.boxes for image in plain.images]
 
 
 def test_an_image_that_occurs_twice_is_refused(sketches: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ GROUPS = {  # group -> corpus -> module:function that returns its items; a group
         "images damaged later": "damage:damaged_later",
         "images damaged before": "damage:damaged_before",
         "odd images": "photos:odd_photos",
+        "other formats": "formats:other_formats",
         "annotations": "xmls:hostile_annotations",
         "labels": "labels:contradicting_labels",
     },

@@ -1,6 +1,5 @@
 """What became of one hostile item, and whether its row of the table says so."""
 
-import logging
 import re
 import signal
 import tempfile
@@ -76,24 +75,6 @@ def _limited(seconds: int) -> Iterator[None]:
         yield
     finally:
         signal.alarm(0)
-
-
-class Ignored(logging.Handler):
-    """Counts the members that the sources say they have ignored."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-
-    def __enter__(self) -> "Ignored":
-        logging.getLogger("dogbreed").addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("dogbreed").removeHandler(self)
 
 
 def summary(usable: int, problems: Counter[str], ignored: int) -> str:

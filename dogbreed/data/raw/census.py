@@ -1,0 +1,173 @@
+"""The census of a raw prefix: which files may be images, and which are ignored, by reason."""
+
+import logging
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+from dogbreed.core.errors import DataError
+from dogbreed.core.storage import ObjectInfo, Store
+from dogbreed.data.image_formats import CONVERT, FORMATS, HEAD, NAMES, recognize, suffix_kind
+
+READERS = 8  # files at a time: over a network most of the time is waiting
+SHOWN = 5  # names of each reason
+HIDDEN = "hidden or system file"
+NOT_AN_IMAGE = "not an image"
+NOT_DECODED = f"image of a format that is not decoded; {CONVERT}"
+SYSTEM_NAMES = frozenset(  # of files and folders, in lower case; those that begin with a dot are hidden
+    {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin"}
+    | {"system volume information", "lost+found", "__pycache__"}
+)
+ALLOWED = 10  # image files that may be ignored whatever fraction that is
+
+log = logging.getLogger(__name__)
+
+
+class ReasonSummary(TypedDict):
+    """How many files are ignored for one reason, and the first names."""
+
+    files: int
+    examples: list[str]
+
+
+@dataclass
+class Ignored:
+    """The files that are not used; `images` of them are, or are named like, images of the dataset."""
+
+    names: dict[str, list[str]] = field(default_factory=dict)  # by reason
+    images: int = 0
+
+    def add(self, key: str, reason: str, *, is_image: bool = False) -> None:
+        """Count a file."""
+        self.names.setdefault(reason, []).append(key)
+        self.images += is_image
+
+    def move(self, keys: Iterable[str], reason: str) -> None:
+        """Give files that are counted already another reason."""
+        moved = set(keys)
+        self.names = {old: [key for key in names if key not in moved] for old, names in self.names.items()}
+        self.names = {old: names for old, names in self.names.items() if names}
+        for key in sorted(moved):
+            self.add(key, reason)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.names.values()))
+
+    def summary(self) -> dict[str, ReasonSummary]:
+        """Return count and first names by reason, the most frequent reason first."""
+        ordered = sorted(self.names.items(), key=lambda item: (-len(item[1]), item[0]))
+        return {
+            reason: {"files": len(keys), "examples": [printable(key) for key in sorted(keys)[:SHOWN]]}
+            for reason, keys in ordered
+        }
+
+    def log(self, where: str) -> None:
+        """Log one warning for each reason."""
+        for reason, found in self.summary().items():
+            more = ", ..." if found["files"] > SHOWN else ""
+            log.warning("ignored in %s: %s: %d (%s%s)", where, reason, found["files"],
+                        ", ".join(found["examples"]), more)  # fmt: skip
+
+
+def check_ignored(ignored: Ignored, used: int, limit: float, where: str) -> None:
+    """Log what is ignored; DataError if that is more than ALLOWED image files and more than `limit` of all of them.
+
+    used: number of image files that are not ignored. limit: a fraction.
+    """
+    ignored.log(where)
+    every = used + ignored.images
+    if ignored.images > max(ALLOWED, limit * every):
+        raise DataError(
+            f"{ignored.images} of {every} image files of {where} are ignored, --max-ignored allows {limit:.1%}; "
+            "the warnings above name them: correct the folder, or raise the limit"
+        )
+
+
+def no_image(raw: Store, ignored: Ignored, option: str) -> str:
+    """Return the message for a prefix without an image; what is there is logged."""
+    ignored.log(raw.uri)
+    return f"{raw.uri} holds no image ({NAMES}) among {len(ignored)} files; check {option}"
+
+
+def find_images(raw: Store, ignored: Ignored) -> list[ObjectInfo]:
+    """Return the files below `raw` that are images by their suffix or, where it tells nothing, by their first bytes.
+
+    All others are added to `ignored`. Whether an image can be decoded is not known before it is read.
+
+    Raises:
+        PermissionDenied: a folder cannot be read.
+        DataError: names of images are not UTF-8.
+    """
+    skipped: dict[str, str] = {}
+    unknown, found = [], []
+    for info in raw.list_inputs(skipped):
+        kind = "hidden" if is_hidden(info.key) else suffix_kind(info.key)
+        if kind == "image":
+            found.append(info)
+        elif kind == "unknown":
+            unknown.append(info)
+        else:
+            _ignore(ignored, info.key, kind)
+    for key, reason in skipped.items():
+        hidden = is_hidden(key)
+        ignored.add(key, HIDDEN if hidden else reason, is_image=suffix_kind(key) == "image" and not hidden)
+    found += _recognized(raw, unknown, ignored)
+    check_utf8(raw.uri, [info.key for info in found])
+    return sorted(found)
+
+
+def ignore_other_files(raw: Store, known: Collection[str], ignored: Ignored) -> None:
+    """Ignore the files of a prefix of archives that are none of the `known` ones."""
+    skipped: dict[str, str] = {}
+    keys = [info.key for info in raw.list_inputs(skipped) if info.key not in known]
+    for key in [*keys, *skipped]:
+        ignored.add(key, HIDDEN if is_hidden(key) else f"none of {', '.join(known)}")
+
+
+def is_hidden(key: str) -> bool:
+    """Tell whether a file, or a folder that it is in, belongs to the operating system or an editor."""
+    parts = key.split("/")
+    return not parts[-1] or any(part.startswith(".") or part.lower() in SYSTEM_NAMES for part in parts)
+
+
+def ignored_reason(key: str) -> tuple[str, bool]:
+    """Return why a file that is not one of a source's images is ignored, and whether its name is that of an image."""
+    if is_hidden(key):
+        return HIDDEN, False
+    kind = suffix_kind(key)
+    if kind == "unsupported":
+        return NOT_DECODED, True
+    return NOT_AN_IMAGE, False
+
+
+def _ignore(ignored: Ignored, key: str, kind: str) -> None:
+    reason, is_image = ignored_reason(key)
+    ignored.add(key, reason, is_image=is_image)
+
+
+def _recognized(raw: Store, unknown: Sequence[ObjectInfo], ignored: Ignored) -> Iterator[ObjectInfo]:
+    """Yield the images among files whose suffix tells nothing."""
+    with ThreadPoolExecutor(READERS) as pool:
+        heads = pool.map(lambda info: raw.read_range(info.key, 0, HEAD), unknown)
+        for info, head in zip(unknown, heads, strict=True):
+            name = recognize(head)
+            if name in FORMATS:
+                yield info
+            else:
+                ignored.add(info.key, NOT_DECODED if name else NOT_AN_IMAGE, is_image=name is not None)
+
+
+def check_utf8(where: str, keys: Iterable[str]) -> None:
+    """Raise DataError if names of images cannot be written to a manifest."""
+    wrong = [printable(key) for key in keys if printable(key) != key]
+    if wrong:
+        raise DataError(
+            f"the names of {len(wrong)} images of {where} are not UTF-8 ({', '.join(wrong[:SHOWN])}"
+            f"{', ...' if len(wrong) > SHOWN else ''}); rename them, for example with convmv"
+        )
+
+
+def printable(key: str) -> str:
+    r"""Return a name as valid UTF-8; bytes that are not are written as \udcXX."""
+    return key.encode("utf-8", "backslashreplace").decode()

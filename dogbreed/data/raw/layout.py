@@ -1,0 +1,136 @@
+"""The layout of an image folder: class and split of each image from its path, or the error that says what to change."""
+
+import logging
+import posixpath
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from dogbreed.core.errors import DataError
+from dogbreed.data.splits import TEST, TRAIN, VALIDATION
+
+SPLIT_NAMES = {  # folder, in lower case -> split
+    "train": TRAIN,
+    "training": TRAIN,
+    "val": VALIDATION,
+    "valid": VALIDATION,
+    "validation": VALIDATION,
+    "dev": VALIDATION,
+    "test": TEST,
+    "testing": TEST,
+}
+EXPECTED = "expected <class>/<image> or <split>/<class>/<image>"
+NOT_CLASSES = {"images", "image", "img", "imgs", "jpegimages", "labels", "annotations"}  # folders of detection datasets
+DETECTION = {  # format -> a file that only a dataset of that format has
+    "YOLO": re.compile(r"(.*/)?labels/.*\.txt|data\.yaml", re.IGNORECASE),
+    "COCO": re.compile(r"(.*/)?(_annotations\.coco|instances_[^/]*)\.json", re.IGNORECASE),
+    "Pascal VOC": re.compile(r"(.*/)?annotations?/.*\.xml", re.IGNORECASE),
+}
+TABLES = (".csv", ".jsonl", ".json", ".tsv")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Class and published split of an image."""
+
+    class_name: str
+    split: str | None
+
+
+def split_of(folder: str) -> str | None:
+    """Return the split that a folder's name stands for, None for any other name."""
+    return SPLIT_NAMES.get(folder.lower())
+
+
+def read_layout(images: Sequence[str], others: Sequence[str], uri: str) -> dict[str, Place]:
+    """Return the place of each image (by key) that lies in a class folder.
+
+    A folder is a split if it is called like one and has class folders. Names are in Unicode's NFC, which is one name
+    however a file system stores it.
+
+    Args:
+        images: keys of the images.
+        others: keys of all other files, which tell other layouts apart.
+        uri: of the folder, for messages.
+
+    Raises:
+        DataError: the layout is another one; the message names the folder or the option to give.
+    """
+    paths = {key: key.split("/") for key in images}
+    splits = {parts[0] for parts in paths.values() if len(parts) > 2 and split_of(parts[0])}
+    below = {key: parts[1:] if parts[0] in splits else parts for key, parts in paths.items()}
+    inside = {key: parts for key, parts in below.items() if len(parts) > 1 and (paths[key][0] in splits or not splits)}
+    if not splits and all(split_of(parts[0]) for parts in inside.values()):
+        inside = {}  # train/ and test/ hold images and no class folders
+    _refuse_detection(inside.values(), others, uri)
+    if not splits and all(
+        split_of(parts[0]) for parts in inside.values()
+    ):  # train/, test/ with images, without classes
+        raise DataError(_no_class_folder(images, others, uri))
+    _refuse_groups(inside.values(), splits, uri)
+    if splits:
+        _check_splits(splits, uri)
+    return {
+        key: Place(unicodedata.normalize("NFC", parts[0]), split_of(paths[key][0]) if splits else None)
+        for key, parts in inside.items()
+    }
+
+
+def _refuse_detection(inside: Iterable[Sequence[str]], others: Sequence[str], uri: str) -> None:
+    """Raise DataError if there are annotations of boxes and the folders are not those of classes."""
+    classes = {parts[0].lower() for parts in inside}
+    if len(classes) > 1 and not classes & NOT_CLASSES:
+        return
+    for name, pattern in DETECTION.items():
+        if found := next((key for key in others if pattern.fullmatch(key)), None):
+            raise DataError(
+                f"{uri} is a dataset for detection ({name}: {found}), and its folders are not classes; export it for "
+                f"classification, or name the class of each image with --labels; {EXPECTED}"
+            )
+
+
+def _no_class_folder(images: Sequence[str], others: Sequence[str], uri: str) -> str:
+    """Return the message for images that lie directly below the prefix or below folders of splits."""
+    table = next((key for key in others if key.lower().endswith(TABLES) and key.count("/") < 2), None)
+    advice = f"; if {table} names their classes, add --labels {table.rpartition('/')[2]}" if table else ""
+    return f"the {len(images)} images of {uri} ({images[0]}, ...) are in no class folder: {EXPECTED}{advice}"
+
+
+def _refuse_groups(inside: Collection[Sequence[str]], splits: set[str], uri: str) -> None:
+    """Raise DataError if top folders hold folders of images instead of images; log images in folders of a class."""
+    direct: Counter[str] = Counter()
+    nested: dict[str, Counter[str]] = defaultdict(Counter)
+    for top, *rest in inside:
+        if len(rest) == 1:
+            direct[top] += 1
+        else:
+            nested[top][rest[0]] += 1
+    tops = direct.keys() | nested.keys()
+    groups = {top for top, folders in nested.items() if not direct[top] and (len(folders) > 1 or len(tops) == 1)}
+    top = min(groups, default="")
+    if groups and len(tops) == 1:
+        deepest = posixpath.commonpath(["/".join(parts[:-2]) for parts in inside])
+        advice = f"move the folders of {top} up, into the folders of the splits" if splits else f"name {uri}/{deepest}"
+        raise DataError(f"the only folder of {uri}, {top}, holds folders ({_some(nested[top])}): {advice}")
+    if groups:
+        raise DataError(
+            f"{len(groups)} folders of {uri} hold no images but folders, as {top} does ({_some(nested[top])}): if "
+            f"these are the classes, move them up or name the class of each image with --labels; {EXPECTED}"
+        )
+    if deep := sum(folders.total() for folders in nested.values()):
+        log.warning("%d images are in folders of a class folder (%s) and take its class", deep, _some(nested))
+
+
+def _check_splits(folders: set[str], uri: str) -> None:
+    found = {split_of(folder) for folder in folders}
+    if TRAIN not in found:
+        raise DataError(f"{uri} has the splits {_some(folders)} but none to train on; {EXPECTED}, train among them")
+
+
+def _some(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    return ", ".join(ordered[:5]) + (", ..." if len(ordered) > 5 else "")

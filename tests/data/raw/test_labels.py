@@ -1,0 +1,131 @@
+"""Tables of labels as people publish them; what they do not name is counted."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dogbreed.core.errors import DataError, NotFound, UsageError
+from dogbreed.core.storage import LocalStore
+from dogbreed.data.raw.image_folder import NO_CLASS_FOLDER, TABLE, UNLABELLED_TEST, ImageFolder
+from dogbreed.data.raw.labels import NO_CLASS, NO_ROW, SEVERAL_CLASSES, LabelsOption
+from tests.support.other_data import write_tree
+
+
+def opened(
+    folder: Path, images: list[str], tables: dict[str, str], option: str = "labels.csv", columns: str = ""
+) -> ImageFolder:
+    """Write images and tables, and open the folder with the option --labels."""
+    store = LocalStore(folder)
+    write_tree(store, images)
+    for key, text in tables.items():
+        store.put(key, text.encode())
+    file, _, label = columns.partition(",")
+    return ImageFolder(store, LabelsOption(option, (file, label) if columns else None))
+
+
+def classes(source: ImageFolder) -> dict[str, tuple[str, str | None]]:
+    return {image.source_id: (image.class_name, image.split) for image in source.images}
+
+
+def reasons(source: ImageFolder) -> dict[str, str]:
+    return {key: reason for reason, keys in source.ignored.names.items() for key in keys}
+
+
+def test_ids_without_suffix_match_the_images_of_kaggle(tmp_path: Path) -> None:
+    source = opened(
+        tmp_path, ["train/0a.jpg", "train/0b.jpg", "test/ff.jpg"], {"labels.csv": "id,breed\n0a,akita\n0b,pug\n"}
+    )
+    assert classes(source) == {"train/0a.jpg": ("akita", "train"), "train/0b.jpg": ("pug", "train")}
+    assert reasons(source) == {"labels.csv": TABLE, "test/ff.jpg": UNLABELLED_TEST}
+    assert source.ignored.images == 0
+
+
+def test_tables_of_each_split_name_files_of_their_own_folder(tmp_path: Path) -> None:
+    images = ["train/1.jpg", "train/2.jpg", "test/1.jpg"]
+    tables = {
+        "train/metadata.csv": "file_name,label\n1.jpg,akita\n2.jpg,pug\n",
+        "test/metadata.csv": "file_name,label\n1.jpg,pug\n",
+    }
+    source = opened(tmp_path, images, tables, "metadata.csv")
+    assert classes(source) == {
+        "train/1.jpg": ("akita", "train"), "train/2.jpg": ("pug", "train"), "test/1.jpg": ("pug", "test")
+    }  # fmt: skip
+
+
+def test_columns_of_marks_name_one_class_each(tmp_path: Path) -> None:
+    table = "filename, akita, pug\na.jpg, 1, 0\nb.jpg, 0, 1\nc.jpg, 1, 1\nd.jpg, 0, 0\n"
+    images = [f"train/{name}.jpg" for name in "abcd"]
+    source = opened(tmp_path, images, {"train/_classes.csv": table}, "_classes.csv")
+    assert classes(source) == {"train/a.jpg": ("akita", "train"), "train/b.jpg": ("pug", "train")}
+    assert reasons(source) == {
+        "train/_classes.csv": TABLE, "train/c.jpg": SEVERAL_CLASSES, "train/d.jpg": NO_CLASS
+    }  # fmt: skip
+    assert source.ignored.images == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.csv", "path;class;split\nimgs/1.jpg;akita;train\nimgs/2.jpg;pug;val\n"),
+        ("x.csv", "\ufeffPath,Class,Split\r\nimgs\\1.jpg,akita,TRAIN\r\nimgs\\2.jpg,pug,valid\r\n"),
+        ("x.tsv", "image\tlabel\tsplit\n1.jpg\takita\ttraining\n2.jpg\tpug\tdev\n"),
+        ("x.jsonl", '{"file": "./imgs/1.jpg", "label": "akita", "split": "train"}\n'
+                    '{"file": "2", "label": "pug", "split": "validation"}\n'),
+        ("x.json", json.dumps([{"image": "imgs/1.jpg", "breed": "akita", "split": "train"},
+                               {"image": "imgs/2.jpg", "breed": "pug", "split": "val"}])),
+    ],
+)  # fmt: skip
+def test_a_table_may_be_written_in_many_ways(name: str, text: str, tmp_path: Path) -> None:
+    source = opened(tmp_path, ["imgs/1.jpg", "imgs/2.jpg"], {name: text}, name)
+    assert classes(source) == {"imgs/1.jpg": ("akita", "train"), "imgs/2.jpg": ("pug", "validation")}
+
+
+def test_a_table_may_lie_elsewhere_and_have_any_columns(tmp_path: Path) -> None:
+    table = tmp_path / "elsewhere.csv"
+    table.write_text("Bild,Rasse\n1.jpg,Akita\n2.jpg,Mops\n")
+    source = opened(tmp_path / "raw", ["1.jpg", "2.jpg"], {}, str(table), "Bild,Rasse")
+    assert classes(source) == {"1.jpg": ("Akita", None), "2.jpg": ("Mops", None)}
+
+
+def test_rows_and_images_without_a_counterpart_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = "file,label\na/1.jpg,akita\nb/1.jpg,pug\n3.jpg,pug\n1.jpg,pug\n"
+    source = opened(tmp_path, ["a/1.jpg", "b/1.jpg", "b/2.jpg"], {"labels.csv": table})
+    assert len(source.images) == 2
+    assert reasons(source) == {"labels.csv": TABLE, "b/2.jpg": NO_ROW}
+    assert "2 rows of labels.csv name no image, or several (1.jpg, 3.jpg)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "word"),
+    [
+        ("a,b\n1.jpg,x\n", UsageError, "--label-columns"),
+        ("file,label\n", DataError, "no row"),
+        ("file,label\n9.jpg,x\n", DataError, "names an image"),
+        ("file,label\n1.jpg,x\n1.jpg,y\n", DataError, "twice"),
+        ("file,label,split\n1.jpg,x,fold3\n", DataError, "fold3"),
+        ("\x00\x01", DataError, "no row"),
+    ],
+)
+def test_a_table_that_cannot_be_meant_is_refused(text: str, error: type[Exception], word: str, tmp_path: Path) -> None:
+    with pytest.raises(error, match=word):
+        opened(tmp_path, ["1.jpg"], {"labels.csv": text})
+
+
+def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"none\.csv"):
+        opened(tmp_path, ["1.jpg"], {}, str(tmp_path / "none.csv"))
+
+
+def test_the_digest_covers_classes_and_splits_of_the_table(tmp_path: Path) -> None:
+    texts = ("file,label\n1.jpg,x\n2.jpg,y\n", "file,label\n1.jpg,y\n2.jpg,x\n")
+    digests = {
+        opened(tmp_path / str(n), ["1.jpg", "2.jpg"], {"labels.csv": text}).digest for n, text in enumerate(texts)
+    }
+    assert len(digests) == 2
+
+
+def test_without_a_table_images_need_a_class_folder(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    write_tree(store, ["a/1.jpg", "b/1.jpg", "1.jpg"])
+    assert reasons(ImageFolder(store)) == {"1.jpg": NO_CLASS_FOLDER}
