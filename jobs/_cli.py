@@ -33,6 +33,13 @@ ENVIRONMENT = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+# A parent process with an active run sets these, or a user by hand. They would lead MLflow's client to other runs,
+# experiments, parents or models than the job's own.
+FOREIGN_RUN = (
+    "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_CONTEXT", "MLFLOW_ACTIVE_MODEL_ID",
+    "_MLFLOW_ACTIVE_MODEL_ID",
+)  # fmt: skip
+
 # at exit the interpreter would look for garbage among all objects of TensorFlow and MLflow: 1 to 2 s
 atexit.register(gc.freeze)
 
@@ -55,6 +62,9 @@ class Job(click.Command):
         signals.install_handlers()
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        for name in FOREIGN_RUN:
+            if os.environ.pop(name, ""):
+                logging.getLogger(str(self.name)).warning("ignored %s: a job writes runs of its own", name)
         try:
             summary = super().invoke(ctx)
         except (DogbreedError, ShutdownRequested, OSError) as error:

@@ -54,7 +54,7 @@ def evaluations(split: str, digest: str | None, run_ids: Sequence[str]) -> list[
         UsageError: there are none.
         DataError: they are on another dataset, on several, or on another split.
     """
-    ping()
+    ping(write=False)
     with translate():
         found = [tracking.get_run(run_id) for run_id in run_ids] if run_ids else _search(split, digest)
     if not found:

@@ -85,7 +85,7 @@ def resolve(uri: str) -> str:
         UsageError: there is no such model or alias.
     """
     if is_tracked(uri):
-        ping()
+        ping(write=False)
     match = re.fullmatch(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)", uri)
     if match is None:
         return uri

@@ -15,6 +15,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from dogbreed.core.errors import (
     DataError,
     DogbreedError,
+    EnvironmentUnsupported,
     LeaseLost,
     PermissionDenied,
     RetryableError,
@@ -76,6 +77,7 @@ class ResumableRun(Run):
         Raises:
             DataError: the key belongs to another training.
             PermissionDenied: the server refuses the credentials.
+            EnvironmentUnsupported: MLflow's database cannot be written.
         """
         self._wake.set()
         threading.Thread(target=self._keep_sending, daemon=True, name="mlflow").start()
@@ -147,7 +149,7 @@ class ResumableRun(Run):
             self._synchronize()
             if self.done:
                 return self.done
-            mlflow.start_run(run_id=self.id)
+            mlflow.start_run(run_id=self.id, nested=True)
             try:
                 log_outputs(self)
                 self._synchronize()
@@ -171,7 +173,7 @@ class ResumableRun(Run):
     def _try_sending(self) -> None:
         try:
             self._synchronize()
-        except (PermissionDenied, DataError) as error:
+        except (PermissionDenied, DataError, EnvironmentUnsupported) as error:
             self._refusal = self._refusal or error
             self._set_offline(error)
         except Exception as error:  # a tracking store may raise anything: SQLAlchemy's errors are not translated

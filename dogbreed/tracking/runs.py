@@ -14,6 +14,7 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.exceptions import MlflowException
+from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NOTE
 from PIL import Image
 
@@ -86,8 +87,10 @@ def start_run(job: str, name: str, params: Mapping[str, Any], tags: Mapping[str,
     """
     ping()
     with translate():
-        active = mlflow.start_run(experiment_id=experiment(job), run_name=name, tags=dict(tags))
-        run = Run(active.info.run_id)
+        created = mlflow.MlflowClient().create_run(experiment(job), run_name=name, tags=resolve_tags(dict(tags)))
+        run = Run(created.info.run_id)
+        # by its id and nested: neither MLFLOW_RUN_ID nor an active run of this process takes its place
+        mlflow.start_run(run_id=run.id, nested=True)
         try:
             mlflow.log_params(flatten_params(params))
             yield run

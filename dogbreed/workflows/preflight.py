@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dogbreed.core.errors import DataError, DogbreedError, EnvironmentUnsupported, ServiceUnavailable
+from dogbreed.core.errors import DataError, DogbreedError, EnvironmentUnsupported
 from dogbreed.core.resources import GIB, check_scratch, container_gpu_count, memory_limit
 from dogbreed.core.storage import Store, open_store
 from dogbreed.tracking import runs
@@ -66,7 +66,7 @@ def before_job(*stores: Store, gpus: int | None = 0, tracked: bool = True, singl
 
     Args:
         gpus: how many TensorFlow must see, None for those of the container, 0 to skip the check.
-        tracked: also ping MLflow; a failure is a warning.
+        tracked: also ping MLflow, which the job can do without: a failure is a warning.
         single_process: False for one of several workers, which only counts its GPUs: TensorFlow must know all workers
             before it computes anything.
     """
@@ -78,7 +78,7 @@ def before_job(*stores: Store, gpus: int | None = 0, tracked: bool = True, singl
     if tracked:
         try:
             ping()
-        except ServiceUnavailable as error:
+        except DogbreedError as error:
             log.warning("%s", error)
 
 

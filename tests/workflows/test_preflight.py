@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from dogbreed.core.errors import EnvironmentUnsupported, UsageError
@@ -28,6 +29,29 @@ def test_a_healthy_machine_passes_with_a_table_and_a_summary(tmp_path: Path) -> 
     assert list(summary) == ["clock", "store", "mlflow", "scratch", "memory", "gpu"]
     assert len(re.findall(r"^\w+ +ok  ", done.stderr, re.M)) == len(summary)
     assert not list((tmp_path / "store").rglob("*.*"))
+
+
+def test_variables_that_name_another_run_are_ignored_and_named_once(tmp_path: Path) -> None:
+    foreign = {
+        "MLFLOW_RUN_ID": "0" * 32,
+        "MLFLOW_EXPERIMENT_ID": "7",
+        "MLFLOW_EXPERIMENT_NAME": "foreign",
+        "MLFLOW_RUN_CONTEXT": '{"mlflow.parentRunId": "1"}',
+        "MLFLOW_ACTIVE_MODEL_ID": "m-1",
+    }
+    unset = {"_MLFLOW_ACTIVE_MODEL_ID": ""}  # as compose files pass variables that nobody has set
+    done = run(
+        "jobs.preflight",
+        "--store",
+        str(tmp_path / "store"),
+        **{"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db", **foreign, **unset},
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(re.findall(r"ignored (\w+): a job writes runs of its own", done.stderr)) == sorted(foreign)
+    (experiment,) = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_experiments(
+        filter_string="name != 'Default'"
+    )
+    assert experiment.name == "dogbreed/preflight"
 
 
 @pytest.mark.parametrize(

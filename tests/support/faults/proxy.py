@@ -1,4 +1,4 @@
-"""A door to an S3 server that breaks on purpose: a request that a rule matches meets the rule's fault.
+"""A door to an S3 or MLflow server that breaks on purpose: a request that a rule matches meets the rule's fault.
 
 Faults of HTTP, such as a reply that is lost after the request was executed, cannot be injected by proxies that know
 TCP only.
@@ -6,6 +6,7 @@ TCP only.
 
 import http.client
 import re
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -108,13 +109,15 @@ def pass_on(request: Request) -> None:
 
 
 @contextmanager
-def proxy(upstream: str, rules: Sequence[Rule]) -> Iterator[tuple[str, Proxy]]:
-    """Serve on a free port; yields the endpoint and the proxy."""
+def proxy(upstream: str, rules: Sequence[Rule], tls: ssl.SSLContext | None = None) -> Iterator[tuple[str, Proxy]]:
+    """Serve on a free port, over HTTPS with `tls`; yields the endpoint and the proxy."""
     server = Proxy(upstream, rules)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", server
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}", server
     finally:
         server.closing.set()
         server.shutdown()
