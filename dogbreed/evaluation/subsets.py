@@ -67,6 +67,6 @@ def parse_image_list(listing: bytes) -> frozenset[str]:
 
 
 def is_seen(source_id: str, names: frozenset[str]) -> bool:
-    """Return whether the image of an example, or its whole class, is among the names."""
-    name = source_id.rpartition("/")[2].partition("#")[0]
+    """Return whether the image of an example, with or without a suffix, or its whole class, is among the names."""
+    name = re.split(r"[.#]", source_id.rpartition("/")[2])[0]  # without .jpg and without #1, the number of a box
     return name in names or name.partition("_")[0] in names

@@ -169,10 +169,7 @@ def load(folder: Path) -> tuple[keras.Model, ModelMetadata]:
 
     DataError if they are missing, CorruptData if they cannot be read.
     """
-    model, metadata = _files(folder)
-    _check_format(folder)
-    if not (model.exists() and metadata.exists()):
-        raise DataError(f"{folder} has no dogbreed model (artifacts/model.keras and metadata.json)")
+    model, metadata = _require_files(folder)
     try:
         return _load(model, metadata)
     except Exception as error:  # Keras raises the errors of zipfile, h5py and json as they are
@@ -214,8 +211,17 @@ def save(model: keras.Model, metadata: ModelMetadata, folder: Path) -> tuple[Pat
 
 
 def fingerprint(folder: Path) -> str:
-    """Return the SHA-256 of model and metadata in a downloaded MLflow model."""
-    return sha256_hex(b"".join(path.read_bytes() for path in _files(folder)))
+    """Return the SHA-256 of model and metadata in a downloaded MLflow model; DataError if they are missing."""
+    return sha256_hex(b"".join(path.read_bytes() for path in _require_files(folder)))
+
+
+def _require_files(folder: Path) -> tuple[Path, Path]:
+    """Return the paths of model and metadata; DataError if one is missing or they have another format."""
+    model, metadata = _files(folder)
+    _check_format(folder)
+    if not (model.exists() and metadata.exists()):
+        raise DataError(f"{folder} has no dogbreed model (artifacts/model.keras and metadata.json)")
+    return model, metadata
 
 
 def _files(folder: Path) -> tuple[Path, Path]:

@@ -1,7 +1,7 @@
 """The leaderboard of a dataset: accuracy, training cost and the command of each evaluated model."""
 
 import io
-import re
+import logging
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from dogbreed.tracking import registry
 from dogbreed.tracking import runs as tracking
 from dogbreed.tracking.mlflow_errors import ABSENT, ping, translate
 from dogbreed.tracking.registry import MODEL
-from dogbreed.tracking.runs import DIGEST, SPLIT, MlflowRun
+from dogbreed.tracking.runs import DIGEST, SPLIT, TRAINING_RUN, MlflowRun
 from dogbreed.training.recipes import RECIPES, recipe_for_weights
 
 COLUMNS = (
@@ -26,6 +26,8 @@ COLUMNS = (
     "hours", "processor", "epochs", "model", "run",
 )  # fmt: skip
 NOT_SETTINGS = ("name", "seed", "policy", "weights")  # parameters that --set does not change
+
+log = logging.getLogger(__name__)
 
 PAGE = """\
 | recipe | {{ split }} top-1 | 95 % CI | top-5 | macro F1 | hours | command |
@@ -74,7 +76,24 @@ def _search(split: str, digest: str | None) -> list[MlflowRun]:
     found = mlflow.search_runs(
         experiment_ids=[tracking.experiment("evaluate")], filter_string=query, output_format="list"
     )
-    return list(found)
+    return [run for run in found if not _is_replaced(run)]
+
+
+def _is_replaced(run: MlflowRun) -> bool:
+    """Return whether the name of the evaluated model belongs to another model now, and log a warning if it does."""
+    number = registry.version_number(run.data.params["model"])
+    if number is None:
+        return False
+    try:
+        present = mlflow.MlflowClient().get_model_version(MODEL, str(number)).run_id
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code in ABSENT:
+            return False
+        raise
+    if present == run.data.tags.get(TRAINING_RUN):
+        return False
+    log.warning("ignored run %s: %s is another model now; evaluate it", run.info.run_id, run.data.params["model"])
+    return True
 
 
 def _check_split(found: Sequence[MlflowRun], split: str) -> None:
@@ -114,7 +133,7 @@ def table(evaluated: Sequence[MlflowRun]) -> pd.DataFrame:
     GPUs, otherwise CPU core hours; the training of initial weights is not included.
     """
     with translate():
-        rows = [_row(run, _training_run(run.data.params["model"])) for run in evaluated]
+        rows = [_row(run, _training_run(run)) for run in evaluated]
     board = pd.DataFrame(rows, columns=list(COLUMNS))
     return board.sort_values(["top1", "model"], ascending=[False, True], ignore_index=True)
 
@@ -141,15 +160,11 @@ def _row(run: MlflowRun, trained: MlflowRun | None) -> dict[str, Any]:
     }
 
 
-def _training_run(model: str) -> MlflowRun | None:
-    """Return the training run of a model, None if there is none or it was deleted."""
-    version = registry.version_number(model)
-    of_run = re.match(r"runs:/([^/]+)/", model)
+def _training_run(evaluated: MlflowRun) -> MlflowRun | None:
+    """Return the training run of an evaluated model, None if there is none or it was deleted."""
+    run_id = evaluated.data.tags.get(TRAINING_RUN)
     try:
-        if version is not None:
-            run_id = mlflow.MlflowClient().get_model_version(MODEL, str(version)).run_id
-            return mlflow.get_run(str(run_id))
-        return mlflow.get_run(of_run[1]) if of_run else None
+        return mlflow.get_run(run_id) if run_id else None
     except mlflow.exceptions.MlflowException as error:
         if error.error_code in ABSENT:
             return None

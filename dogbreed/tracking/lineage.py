@@ -6,11 +6,19 @@ from pathlib import Path
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.models.model import MLMODEL_FILE_NAME
 
 from dogbreed.evaluation.result import TrainingLineage
 from dogbreed.tracking.mlflow_errors import ERRORS
+from dogbreed.tracking.runs import TRAINING_RUN
 
 log = logging.getLogger(__name__)
+
+
+def tags(model: Path) -> dict[str, str]:
+    """Return the tag of an evaluation that tells which training its downloaded model came from, if the model does."""
+    run_id = Model.load(str(model)).run_id if (model / MLMODEL_FILE_NAME).exists() else None
+    return {TRAINING_RUN: run_id} if run_id else {}
 
 
 def load(model: Path, scratch: Path) -> TrainingLineage | None:

@@ -77,14 +77,15 @@ def describe(model: str) -> None:
         client = mlflow.MlflowClient()
         version = client.get_model_version(MODEL, str(number))
         trained = client.get_run(str(version.run_id))
-        card = render_card(number, trained, evaluations(model))
+        card = render_card(number, trained, evaluations(model, str(version.run_id)))
         client.update_model_version(MODEL, str(number), card)
         client.log_text(trained.info.run_id, card, FILE)
 
 
-def evaluations(model: str) -> list[MlflowRun]:
-    """Return the finished evaluations of a model, the newest first."""
+def evaluations(model: str, training_run: str) -> list[MlflowRun]:
+    """Return the finished evaluations of a model from that training, the newest first."""
     finished = f"params.model = '{model}' and attributes.status = 'FINISHED'"
+    finished += f" and tags.`{runs.TRAINING_RUN}` = '{training_run}'"
     return mlflow.search_runs(
         experiment_ids=[runs.experiment("evaluate")], filter_string=finished, output_format="list"
     )

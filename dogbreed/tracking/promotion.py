@@ -139,8 +139,14 @@ def _score_of(run: MlflowRun) -> EvalScore:
 
 
 def _same_evaluation(run: MlflowRun, version: int) -> MlflowRun | None:
-    """Return the newest evaluation of another version on the same images, None if there is none with intervals."""
+    """Return the newest evaluation of another version on the same images, None if there is none with intervals.
+
+    An evaluation of a deleted version that had the same number does not count: its model came from another training.
+    """
+    with translate():
+        trained = mlflow.MlflowClient().get_model_version(MODEL, str(version)).run_id
     wanted = {
+        f"tags.`{runs.TRAINING_RUN}`": trained,
         f"tags.`{DIGEST}`": run.data.tags[DIGEST],
         f"tags.`{runs.SPLIT}`": SPLIT,
         "params.tta": run.data.params["tta"],

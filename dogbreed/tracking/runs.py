@@ -27,6 +27,7 @@ from dogbreed.tracking.mlflow_errors import ERRORS, ping, translate, warn_on_fai
 JOB_KEY = "dogbreed.job_key"
 JOB_FINGERPRINT = "dogbreed.job_fingerprint"  # hash of recipe, weights, data, seed and format: the default job key
 EVALUATION = "dogbreed.evaluation"  # hash of model, data, split and options
+TRAINING_RUN = "dogbreed.training_run"  # of an evaluated model: its name may be given to another one later
 SPLIT = "dogbreed.split"
 DIGEST = "dogbreed.dataset_digest"
 CONFIG_ID = "dogbreed.config_id"

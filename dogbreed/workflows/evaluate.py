@@ -24,6 +24,7 @@ from dogbreed.evaluation.subsets import parse_image_list
 from dogbreed.serving import classifier
 from dogbreed.serving.classifier import ModelMetadata
 from dogbreed.tracking import lineage, model_card, promotion, registry, runs
+from dogbreed.tracking.mlflow_errors import ping
 from dogbreed.tracking.runs import MlflowRun, Run
 from dogbreed.workflows import preflight
 
@@ -92,28 +93,34 @@ def _evaluate_once(options: EvalOptions) -> EvalSummary:
     manifest = load_manifest(store)
     manifest.require_nonempty(options.split)
     listed = parse_image_list(read_uri(options.pretraining_list)) if options.pretraining_list else frozenset[str]()
+    ping()
     model_uri = registry.resolve(options.model)
-    key = evaluation_key(model_uri, manifest, options.split, options.scored_options(), listed)
-    done = _find_finished(model_uri, key)
-    if done and not options.restart:
-        log.info("already evaluated in run %s; use --restart to evaluate again", done.info.run_id)
-        return _summarize(done, manifest)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch:
-        run_id = _evaluate_and_log(options, model_uri, manifest, store, listed, key, Path(scratch))
+        folder = registry.download(model_uri, Path(scratch) / "model")
+        model = {"model": model_uri, "model_sha256": classifier.fingerprint(folder)}
+        key = evaluation_key(model, manifest, options.split, options.scored_options(), listed)
+        done = runs.finished_run("evaluate", runs.EVALUATION, key)
+        if done and not options.restart:
+            log.info("already evaluated in run %s; use --restart to evaluate again", done.info.run_id)
+            return _summarize(done, manifest)
+        run_id = _evaluate_and_log(options, model, folder, manifest, store, listed, key)
     return _summarize(runs.get_run(run_id), manifest)
 
 
 def _evaluate_and_log(
     options: EvalOptions,
-    model_uri: str,
+    identity: Mapping[str, str],
+    folder: Path,
     manifest: Manifest,
     store: Store,
     pretraining_list: frozenset[str],
     key: str,
-    scratch: Path,
 ) -> str:
-    """Evaluate in a new run and return its id."""
-    folder = registry.download(model_uri, scratch / "model")
+    """Evaluate the model that was downloaded to `folder` in a new run and return the run's id.
+
+    identity: of the model, see `evaluation_key`.
+    """
+    scratch = folder.parent
     model, metadata = classifier.load(folder)
     check_classes_match(metadata, manifest)
     reading = (metadata.view, options.batch_size, scratch / "cache")
@@ -124,9 +131,9 @@ def _evaluate_and_log(
         baseline = baselines.zero_shot_classifier(
             model.name, metadata.size, metadata.classes, options.imagenet_baseline, scratch
         )
-    params = {"model": model_uri, "split": options.split, **options.scored_options()}
+    params = {**identity, "split": options.split, **options.scored_options()}
     params |= {"model_dataset": metadata.dataset_digest, "data": manifest.config}
-    tags = {runs.SPLIT: options.split, runs.EVALUATION: key}
+    tags = {runs.SPLIT: options.split, runs.EVALUATION: key, **lineage.tags(folder)}
     with runs.start_run("evaluate", f"{model.name}-{options.split}", params, tags) as run:
         runs.log_input(manifest, store, options.split)
         found = result.evaluate(target, pretraining_list, baseline, other_crop)
@@ -196,23 +203,27 @@ def evaluate_again(model_uri: str, data: Store, batch_size: int, tta: str) -> fl
 
 
 def evaluation_key(
-    model_uri: str, manifest: Manifest, split: str, options: Mapping[str, Any], pretraining_list: frozenset[str]
+    model: Mapping[str, str],
+    manifest: Manifest,
+    split: str,
+    options: Mapping[str, Any],
+    pretraining_list: frozenset[str],
 ) -> str:
-    """Return the hash of all that determines the metrics of an evaluation; options: `EvalOptions.scored_options`."""
+    """Return the hash of all that determines the metrics of an evaluation, and of the name that its run shows.
+
+    Args:
+        model: `model`, its URI, and `model_sha256`: a model that is deleted and made again has the same URI once more.
+        options: `EvalOptions.scored_options`.
+    """
     return canonical_json.digest(
         {
-            "model": model_uri,
+            **model,
             "dataset_digest": manifest.digest,
             "split": split,
             "options": dict(options),
             "pretraining_list": sorted(pretraining_list),
         }
     )
-
-
-def _find_finished(model_uri: str, key: str) -> MlflowRun | None:
-    """Return the finished run of an evaluation; None for a model in a folder, which may have changed since."""
-    return runs.finished_run("evaluate", runs.EVALUATION, key) if registry.is_tracked(model_uri) else None
 
 
 def _summarize(run: MlflowRun, manifest: Manifest) -> EvalSummary:

@@ -104,7 +104,7 @@ def test_parquet_holds_the_rows_of_the_other_kinds(tmp_path: Path) -> None:
 
 def evaluation(beside: dict[str, object], names: frozenset[str] = frozenset()) -> str:
     manifest = Manifest.from_json(read_literal("manifest.json"))
-    return evaluation_key("models:/dogbreed/3", manifest, "test", beside, names)
+    return evaluation_key({"model": "models:/dogbreed/3", "model_sha256": "d" * 64}, manifest, "test", beside, names)
 
 
 def test_hashes(tmp_path: Path) -> None:

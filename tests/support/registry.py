@@ -65,7 +65,9 @@ def evaluate(version: int, digest: str, hits: int, photos: int = 100, tta: str =
         **scores,
     }
     params = {"model": f"models:/dogbreed/{version}", "tta": tta, "split": "test"}
-    with runs.start_run("evaluate", "tiny-test", params, {DIGEST: digest, "dogbreed.split": "test"}) as run:
+    trained = mlflow.MlflowClient().get_model_version("dogbreed", str(version)).run_id
+    tags = {DIGEST: digest, "dogbreed.split": "test", "dogbreed.training_run": trained}
+    with runs.start_run("evaluate", "tiny-test", params, tags) as run:
         run.log_metrics(0, {f"test_{name}": value for name, value in found.items()})
     return run.id
 

@@ -26,9 +26,11 @@ from dogbreed.evaluation.result import EvalResult, EvalTarget, TrainingLineage, 
 from dogbreed.evaluation.result import evaluate as evaluate_target
 from dogbreed.evaluation.subsets import score_subsets
 from dogbreed.models import registry
+from dogbreed.serving import classifier
 from dogbreed.serving.classifier import ModelMetadata
 from dogbreed.tracking import runs
 from dogbreed.workflows import evaluate
+from tests.support.registry import register, tiny
 
 pytestmark = pytest.mark.timeout(900)  # creates a tracking store and draws eight figures, beside other tests
 
@@ -100,6 +102,65 @@ def test_the_run_has_scores_with_intervals_baselines_and_subsets_tables_figures_
     }
     page = Page(mlflow.artifacts.load_text(f"runs:/{run.id}/report.html"))
     assert len(page.all("img")) == 8
+
+
+def options(dataset: Path, model: str) -> evaluate.EvalOptions:
+    return evaluate.EvalOptions(
+        model=model,
+        data=str(dataset),
+        split="test",
+        tta="none",
+        compare_with=None,
+        imagenet_baseline=None,
+        pretraining_list=None,
+        batch_size=8,
+        gpus=0,
+        restart=False,
+    )
+
+
+def scores_only(run: runs.Run, target: EvalTarget, found: EvalResult, lineage: TrainingLineage | None) -> None:
+    """Replace `log_outputs`: figures take seconds."""
+    run.log_metrics(0, {f"test_{name}": value for name, value in found.to_metrics()})
+
+
+def test_a_registered_model_that_was_deleted_and_made_again_is_evaluated_anew(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(evaluate, "log_outputs", scores_only)
+    asked = options(dataset, f"models:/dogbreed/{register(dataset, tiny(0.0))}")
+    former = evaluate.evaluate(asked)
+    assert evaluate.evaluate(asked) == former, "done already"
+    mlflow.MlflowClient().delete_registered_model("dogbreed")
+    assert asked.model == f"models:/dogbreed/{register(dataset, tiny(5.0))}"
+    found = evaluate.evaluate(asked)
+    assert found["run_id"] != former["run_id"]
+    assert found["loss"] > former["loss"] + 1
+    hashes = [runs.get_run(run["run_id"]).data.params["model_sha256"] for run in (former, found)]
+    assert len(set(hashes)) == 2
+
+
+def test_a_model_in_a_folder_is_evaluated_once_until_its_files_change(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(evaluate, "log_outputs", scores_only)
+    folder, manifest = tmp_path / "model", load_manifest(LocalStore(dataset))
+    metadata = ModelMetadata(manifest.classes, 32, "squash", manifest.digest)
+    classifier.save(tiny(0.0), metadata, folder)
+    former = evaluate.evaluate(options(dataset, str(folder)))
+    assert evaluate.evaluate(options(dataset, str(folder))) == former, "done already"
+    classifier.save(tiny(5.0), metadata, folder)
+    assert evaluate.evaluate(options(dataset, str(folder)))["run_id"] != former["run_id"]
+
+
+def test_a_folder_without_a_model_is_a_data_error(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(DataError, match="has no dogbreed model"):
+        evaluate.evaluate(options(dataset, str(dataset)))
 
 
 def rendered(model: keras.Model, dataset: Path, found: EvalResult, lineage: TrainingLineage | None = LINEAGE) -> str:
