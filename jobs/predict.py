@@ -25,6 +25,11 @@ from jobs._cli import gpus_option, job, max_ignored_option, uri_option, worker_i
 )  # fmt: skip
 @click.option("--shards", type=click.IntRange(1), help="Approximate number of row files.  [default: 256 images each]")
 @max_ignored_option
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Also read every image of complete rows again and compare its SHA-256 with the row's.",
+)
 @worker_index_option
 @workers_option
 @gpus_option
@@ -44,6 +49,7 @@ def main(**options: Any) -> Mapping[str, Any]:
             shards=options["shards"],
             worker=Worker(options["worker_index"], options["workers"]),
             gpus=options["gpus"],
+            verify=options["verify"],
         )
     )
 

@@ -230,8 +230,8 @@ def load_if_complete(plan: WorkPlan[ImageT], out: Store) -> Manifest | None:
         return None
     if manifest.config_id != plan.config_id:
         raise DataError(
-            f"{out.uri} holds the result of other options or other images (configuration {manifest.config_id}, "
-            f"requested {plan.config_id}); choose another --out"
+            f"{out.uri} holds the result of other options, or of images that have been added, removed or changed since "
+            f"(configuration {manifest.config_id}, requested {plan.config_id}); choose another --out"
         )
     keys = {shard.key for split in manifest.splits.values() for shard in split.shards}
     if missing := keys.difference(out.list("shards/")):

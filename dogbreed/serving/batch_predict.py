@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from math import ceil
 from pathlib import Path
@@ -16,7 +16,7 @@ import tensorflow as tf
 from dogbreed.core import canonical_json
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import DogbreedError, NotFound
-from dogbreed.core.storage import Store
+from dogbreed.core.storage import ObjectInfo, Store
 from dogbreed.data import images
 from dogbreed.data.images import Pixels
 from dogbreed.data.manifest import MANIFEST, Manifest, QuarantinedImage, Split
@@ -60,10 +60,11 @@ class BatchPredictPlan(WorkPlan[str]):
     model: keras.Model = field(repr=False)
     metadata: ModelMetadata
     kind: str  # parquet, csv or jsonl
+    ignored: Ignored = field(default_factory=Ignored, repr=False)  # files that are not images
 
 
-def list_images(images: Store, only: str | None, ignored: Ignored) -> tuple[tuple[str, int], ...]:
-    """Return key and bytes of each image below a prefix, in order; other files are added to `ignored`.
+def list_images(images: Store, only: str | None, ignored: Ignored) -> tuple[ObjectInfo, ...]:
+    """Return key, size and version of each image below a prefix, in order; other files are added to `ignored`.
 
     only: the key of the one image that is wanted; None: all.
 
@@ -71,43 +72,45 @@ def list_images(images: Store, only: str | None, ignored: Ignored) -> tuple[tupl
         NotFound: there is no image.
     """
     if only:
-        return ((only, images.size(only) or 0),)
+        return tuple(info for info in images.list_objects(only) if info.key == only)
     found = find_images(images, ignored)
     if not found:
         raise NotFound(no_image(images, ignored, "--images"))
-    return tuple((info.key, info.size) for info in found)
+    return tuple(found)
 
 
 def plan_predictions(
-    images: Store, folder: Path, kind: str, shards: int | None, ignored: Ignored, only: str | None = None
+    images: Store, folder: Path, kind: str, shards: int | None, only: str | None = None
 ) -> BatchPredictPlan:
     """Return the plan for the images of a prefix and the downloaded model in `folder`.
 
     Args:
         shards: approximate number of row files; None: IMAGES_PER_SHARD images each.
-        ignored: files of the prefix that are no images are added here.
         only: the key of the one image that is wanted; None: all.
     """
     model, metadata = classifier.load(folder)
+    ignored = Ignored()
     listing = list_images(images, only, ignored)
     length = ceil(len(listing) / shards) if shards else IMAGES_PER_SHARD
-    return plan_rows(images, listing, model, metadata, classifier.fingerprint(folder), kind, length)
+    plan = plan_rows(images, listing, model, metadata, classifier.fingerprint(folder), kind, length)
+    return replace(plan, ignored=ignored)
 
 
 def plan_rows(
     images: Store,
-    listing: tuple[tuple[str, int], ...],
+    listing: tuple[ObjectInfo, ...],
     model: keras.Model,
     metadata: ModelMetadata,
     model_sha256: str,
     kind: str,
     images_per_shard: int,
 ) -> BatchPredictPlan:
-    """Return the plan for the listed images: key and bytes of each.
+    """Return the plan for the listed images.
 
-    The source digest covers names and lengths only; each row holds the SHA-256 of what was read.
+    The source digest covers key, size and version of each, which need no reading; a row holds the SHA-256 of what was
+    read.
     """
-    keys = [key for key, _ in listing]
+    keys = [info.key for info in listing]
     empty_manifest = Manifest(
         format=FORMAT,
         config={"model_sha256": model_sha256, "format": kind, "images_per_shard": images_per_shard},

@@ -1,5 +1,6 @@
 """jobs.predict: from a prefix of images and a model to committed rows and their MLflow run."""
 
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,17 @@ from dogbreed.core import resources
 from dogbreed.core.storage import Store, open_store
 from dogbreed.data.image_formats import suffix_kind
 from dogbreed.data.manifest import MANIFEST, Manifest
-from dogbreed.data.raw.census import Ignored, ReasonSummary, check_ignored
+from dogbreed.data.raw.census import ReasonSummary, check_ignored
+from dogbreed.data.sharded_work import assign_shards
 from dogbreed.serving import batch_predict
 from dogbreed.serving.batch_predict import BatchPredictPlan, RowCounts
+from dogbreed.serving.row_verification import verify_rows
 from dogbreed.serving.row_writers import WRITERS
 from dogbreed.tracking import registry
 from dogbreed.workflows import preflight
 from dogbreed.workflows.sharded_build import BuildResult, IncompleteSummary, Worker, load_or_build
+
+log = logging.getLogger(__name__)
 
 
 class PredictSummary(RowCounts):
@@ -42,6 +47,7 @@ class PredictJob:
     shards: int | None  # approximate number of row files
     worker: Worker
     gpus: int | None  # that TensorFlow must see; None: those given to the container
+    verify: bool  # read every image of this worker's rows again
 
 
 def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
@@ -49,15 +55,19 @@ def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
     preflight.before_job(job.images, job.out, gpus=job.gpus)
     model = registry.resolve(job.model)
     kind = job.kind or kind_from_ending(job.out.uri)
-    ignored = Ignored()
     threads = resources.io_threads(local=job.images.local_path("") is not None)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch, resources.thread_pool(threads) as pool:
         folder = registry.download(model, Path(scratch) / "model")
-        plan = batch_predict.plan_predictions(job.images, folder, kind, job.shards, ignored, job.only)
-        check_ignored(ignored, sum(len(shard.images) for shard in plan.shards), job.max_ignored, job.images.uri)
+        plan = batch_predict.plan_predictions(job.images, folder, kind, job.shards, job.only)
+        check_ignored(plan.ignored, sum(len(shard.images) for shard in plan.shards), job.max_ignored, job.images.uri)
         result = _load_or_build(job, plan, pool)
-    if result.manifest is None:
-        return {"manifest": None, "out": job.out.uri}
+        if result.manifest is None:
+            if job.verify:
+                log.warning("nothing was verified: the rows of other workers are missing; run the same command again")
+            return {"manifest": None, "out": job.out.uri}
+        if job.verify:
+            numbers = assign_shards(plan, job.worker.index, job.worker.count)
+            verify_rows(plan, result.manifest, sorted(numbers), job.out, pool)
     params = {
         "model": model,
         "model_sha256": plan.empty_manifest.config["model_sha256"],
@@ -68,8 +78,8 @@ def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
     batch_predict.log_predictions(result.manifest, params, result.images_per_second)
     return {
         **batch_predict.counts(result.manifest),
-        "ignored": len(ignored),
-        "ignored_by_reason": ignored.summary(),
+        "ignored": len(plan.ignored),
+        "ignored_by_reason": plan.ignored.summary(),
         "out": job.out.uri,
         "manifest": job.out.uri_of(MANIFEST),
     }

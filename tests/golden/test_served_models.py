@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from dogbreed.core.storage import LocalStore
+from dogbreed.core.storage import LocalStore, ObjectInfo
 from dogbreed.data.manifest import Manifest, load_manifest
 from dogbreed.serving import batch_predict, classifier
 from dogbreed.serving.batch_predict import BatchPredictPlan
@@ -75,7 +75,7 @@ def asked(tmp_path: Path, kind: str) -> BatchPredictPlan:
     store = LocalStore(tmp_path / "photos")
     for key, data in PHOTOS.items():
         store.commit(key, data)
-    listed = tuple((key, len(data)) for key, data in sorted(PHOTOS.items()))
+    listed = tuple(ObjectInfo(key, len(data), f"version of {key}") for key, data in sorted(PHOTOS.items()))
     return batch_predict.plan_rows(store, listed, Sure(), METADATA, "d" * 64, kind, 256)
 
 

@@ -12,8 +12,11 @@ import mlflow
 import pandas
 import pytest
 
+from dogbreed.tracking import runs
+from tests.support.faults.proxy import proxy
 from tests.support.golden.literals import assert_json
 from tests.support.golden.runs import describe_model, describe_run, describe_summary, first_line
+from tests.support.mlflow_gateway import BASIC, BEARER, NO_HEALTH, SECRET, USER, private_ca, require
 from tests.support.servers import mlflow_server
 from tests.support.warm_job import job as run_job
 
@@ -59,12 +62,32 @@ def way(tracking: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
         "evaluate_parts": job("evaluate", "--data", data, "--tta", "flip", "--pretraining-list", str(listing)),
         "promote": job("evaluate", "--data", data, "--promote", "--restart"),
         "promote_again": job("evaluate", "--data", data, "--promote"),
-        "predict": job("predict", "--images", str(home / "photos"), "--out", str(home / "rows.csv")),
+        "predict": job("predict", "--images", str(home / "photos"), "--out", str(home / "rows.csv"), "--verify"),
         "predict_part": job(
             "predict", "--images", str(home / "photos"), "--out", str(home / "rows"), "--shards", "2", *first
         ),
         "compare": job("compare", "--data", data, "--out", str(home / "board")),
     }
+
+
+GATEWAYS = {
+    "login": ([require(BASIC)], {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": SECRET}),
+    "token, no /health": ([NO_HEALTH, require(BEARER)], {"MLFLOW_TRACKING_TOKEN": SECRET}),
+    "private CA": ([], {"MLFLOW_TRACKING_SERVER_CERT_PATH": "{folder}/ca.pem"}),
+}
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_runs_and_artifacts_reach_the_server_through_a_gateway(
+    gateway: str, tracking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules, variables = GATEWAYS[gateway]
+    context = private_ca(tmp_path)[1] if gateway == "private CA" else None
+    with proxy(tracking, rules, context) as (address, _):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value.format(folder=tmp_path))
+        assert runs.check_round_trip() == f"{address}: run, metric, artifact"
 
 
 def test_preprocess_spares_the_import_of_keras(way: dict[str, Any]) -> None:

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -16,9 +18,10 @@ from pyarrow import parquet
 from dogbreed.core.errors import DataError, NotFound
 from dogbreed.core.storage import LocalStore, Store
 from dogbreed.data.manifest import Manifest, load_manifest
-from dogbreed.data.raw.census import NOT_AN_IMAGE, Ignored
+from dogbreed.data.raw.census import NOT_AN_IMAGE
 from dogbreed.data.sharded_work import assign_shards, load_if_complete
 from dogbreed.serving import batch_predict, classifier
+from dogbreed.serving.row_verification import verify_rows
 from dogbreed.serving.row_writers import SCHEMA, WRITERS
 from dogbreed.tracking import runs
 from tests.support.encoded_images import encoded, flat, upper_white
@@ -57,7 +60,7 @@ def predict(photos: LocalStore, model: Path, pool: ThreadPoolExecutor) -> Predic
     """What jobs.predict does."""
 
     def run(out: Store, kind: str = "jsonl", shards: int = 2, index: int | None = None, workers: int = 1) -> Any:
-        asked = batch_predict.plan_predictions(photos, model, kind, shards, Ignored())
+        asked = batch_predict.plan_predictions(photos, model, kind, shards)
         if manifest := load_if_complete(asked, out):
             return manifest
         list(batch_predict.write_rows(asked, assign_shards(asked, index, workers), out, pool))
@@ -149,7 +152,7 @@ def test_rows_that_were_lost_are_made_again(predict: Predict, tmp_path: Path) ->
 
 
 def test_other_photos_another_model_or_kind_need_another_place(
-    predict: Predict, photos: LocalStore, pool: ThreadPoolExecutor, model: Path, tmp_path: Path
+    predict: Predict, photos: LocalStore, model: Path, tmp_path: Path
 ) -> None:
     out = LocalStore(tmp_path / "out")
     predict(out)
@@ -158,7 +161,7 @@ def test_other_photos_another_model_or_kind_need_another_place(
     other = small_model()
     other.set_weights([weights + 1 for weights in other.get_weights()])
     classifier.save(other, classifier.ModelMetadata(CLASSES, SIZE, "squash", "digest"), tmp_path / "other")
-    asked = batch_predict.plan_predictions(photos, tmp_path / "other", "jsonl", 2, Ignored())
+    asked = batch_predict.plan_predictions(photos, tmp_path / "other", "jsonl", 2)
     with pytest.raises(DataError, match="choose another --out"):
         load_if_complete(asked, out)
     photos.put("d.jpg", PHOTOS["c.jpg"])
@@ -177,10 +180,53 @@ def test_a_dataset_is_no_place_for_rows_and_rows_are_no_dataset(
         load_manifest(out)
 
 
-def test_a_place_without_photos_is_said(tmp_path: Path, model: Path, pool: ThreadPoolExecutor) -> None:
+def replace_image(photos: LocalStore, key: str, data: bytes) -> None:
+    """Put other bytes of equal length at a key, in another tick of the file system's clock."""
+    assert len(data) == photos.size(key)
+    time.sleep(0.02)
+    photos.delete(key)
+    photos.put(key, data)
+
+
+def test_an_image_replaced_by_one_of_equal_length_is_not_taken_for_the_former_one(
+    predict: Predict, photos: LocalStore, tmp_path: Path
+) -> None:
+    out = LocalStore(tmp_path / "out")
+    predict(out)
+    replace_image(photos, "b/broken.jpg", b"no image")
+    with pytest.raises(DataError, match=r"changed since.*choose another --out"):
+        predict(out)
+    assert predict(LocalStore(tmp_path / "other")) is not None
+    (row,) = (row for row in rows_of(LocalStore(tmp_path / "other"), "jsonl") if row["image"] == "b/broken.jpg")
+    assert row["sha256"] == sha256(b"no image").hexdigest()
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_verification_names_the_images_that_are_not_those_of_their_rows(
+    kind: str, predict: Predict, photos: LocalStore, model: Path, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    out = LocalStore(tmp_path / "out")
+    manifest = predict(out, kind)
+    assert manifest is not None
+    asked = batch_predict.plan_predictions(photos, model, kind, 2)
+    verify_rows(asked, manifest, [0, 1], out, pool)
+    for key in ("a/black.jpg", "c.jpg"):  # with the length and time of the former ones: only reading tells
+        file, data = tmp_path / "photos" / key, PHOTOS[key]
+        before = file.stat()
+        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert predict(out, kind) == manifest
+    with pytest.raises(DataError, match=rf"2 images below {photos.uri} .*: a/black\.jpg, c\.jpg; choose") as error:
+        verify_rows(asked, manifest, [0, 1], out, pool)
+    assert error.value.exit_code == 65
+    with pytest.raises(DataError, match=r"1 images .*: a/black\.jpg;"):
+        verify_rows(asked, manifest, [0], out, pool)  # one worker's share
+
+
+def test_a_place_without_photos_is_said(tmp_path: Path, model: Path) -> None:
     empty = LocalStore(tmp_path / "empty")
     with pytest.raises(NotFound, match="holds no image"):
-        batch_predict.plan_predictions(empty, model, "csv", None, Ignored())
+        batch_predict.plan_predictions(empty, model, "csv", None)
 
 
 def test_mlflow_has_one_run_with_rows_errors_and_rate(
@@ -210,10 +256,9 @@ def test_mlflow_being_away_is_a_warning(
 
 
 def test_other_files_are_counted_and_one_image_can_be_named(photos: LocalStore, model: Path) -> None:
-    ignored = Ignored()
-    planned = batch_predict.plan_predictions(photos, model, "csv", None, ignored)
+    planned = batch_predict.plan_predictions(photos, model, "csv", None)
     assert [*planned.shards[0].images] == sorted(PHOTOS)
-    assert ignored.names == {NOT_AN_IMAGE: ["notes.txt"]}
-    one = batch_predict.plan_predictions(photos, model, "csv", None, Ignored(), "c.jpg")
+    assert planned.ignored.names == {NOT_AN_IMAGE: ["notes.txt"]}
+    one = batch_predict.plan_predictions(photos, model, "csv", None, "c.jpg")
     assert [*one.shards[0].images] == ["c.jpg"]
     assert one.config_id != planned.config_id

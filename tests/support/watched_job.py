@@ -64,7 +64,7 @@ class Watch:
         self._waited = 0.0  # seconds that a training was in calls of its MLflow run
 
     def put_on(self, kind: type[Store]) -> None:
-        """Wrap each method that a store must have: read, read_range, open, put, put_file, list, size, delete."""
+        """Wrap each method that a store must have: read, read_range, open, put, put_file, list, list_objects, ..."""
         for name in Store.__abstractmethods__:
             setattr(kind, name, self._watched(name, getattr(kind, name)))
 
@@ -75,7 +75,9 @@ class Watch:
                 return method(store, *arguments, **options)
             with self._call(" ".join([name, *map(str, arguments[:1])])):
                 result = method(store, *arguments, **options)
-                return iter(list(result)) if name == "list" else result  # a generator calls nothing until it is read
+                return (
+                    iter(list(result)) if name.startswith("list") else result
+                )  # a generator calls nothing until it is read
 
         return watched
 
