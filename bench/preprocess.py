@@ -24,8 +24,8 @@ from dogbreed.core.storage import LocalStore
 from dogbreed.data import builder
 from dogbreed.data.boxes import Box, select_boxes
 from dogbreed.data.config import DatasetConfig
+from dogbreed.data.duplicate_search import find_duplicates
 from dogbreed.data.examples import read_shard
-from dogbreed.data.near_duplicates import find_duplicates
 from dogbreed.data.plan import ShardPlan, plan_dataset
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
 

@@ -30,7 +30,7 @@ from rich.table import Table
 from bench.archives import encoded_anew
 from bench.jobs import draw_raw, job
 from dogbreed.core.storage import open_store
-from dogbreed.data.near_duplicates import HashTable, near_pairs
+from dogbreed.data.near_duplicates import HashTable, near_links
 from dogbreed.data.raw import open_source
 
 SIZE, CORES = 224, 2  # pixels; cores of a worker
@@ -100,10 +100,10 @@ def requests_per_image() -> dict[str, float]:
 def pairs_per_second() -> float:
     """Return how many pairs of hashes are compared a second, on one core; random ones, so no image is read."""
     words = np.random.default_rng(0).integers(0, 2**63, (2, COMPARED), np.uint64)
-    hashes = HashTable([f"{number}" for number in range(COMPARED)], *words)
+    hashes = HashTable([f"{number}" for number in range(COMPARED)], *words, np.zeros(COMPARED, np.uint8))
     with ThreadPoolExecutor(1) as one:
         began = time.perf_counter()
-        near_pairs(hashes, range(COMPARED), one)
+        near_links(hashes, range(COMPARED), one)
     return COMPARED**2 / 2 / (time.perf_counter() - began)
 
 

@@ -10,7 +10,7 @@ import click
 from dogbreed.core.errors import UsageError
 from dogbreed.core.resources import no_gc
 from dogbreed.core.storage import open_store
-from dogbreed.data.config import CROPS, OBJECTS, RESAMPLES, RESIZE_MODES, SPLIT_MODES, DatasetConfig
+from dogbreed.data.config import CROPS, DUPLICATES, OBJECTS, RESAMPLES, RESIZE_MODES, SPLIT_MODES, DatasetConfig
 from dogbreed.data.raw import SOURCES
 from dogbreed.data.raw.labels import LabelsOption
 from dogbreed.workflows.sharded_build import Worker
@@ -37,7 +37,7 @@ from jobs._cli import field_option, job, max_ignored_option, uri_option, worker_
 @field_option(DatasetConfig, "resize_mode", RESIZE_MODES, help="Keep a crop's aspect ratio, or squash it to a square.")
 @field_option(DatasetConfig, "split", SPLIT_MODES, help="The published test list, or 20 % of each class.")
 @field_option(DatasetConfig, "seed", help="Seed of the splits; validation is 10 % of what is not test.")
-@click.option("--keep-duplicates", is_flag=True, help="Keep duplicates of test images in train and validation.")
+@field_option(DatasetConfig, "duplicates", DUPLICATES, help="Exclude those of test images, keep all, drop all but one.")
 @click.option("--classes", default="", help="Only these classes, separated by commas; all when empty.")
 @click.option("--per-class", type=int, help="At most this many images per class in train and in test.")
 @click.option("--shards", type=int, help="Approximate number of shards.  [default: 512 images each]")

@@ -9,6 +9,7 @@ from dogbreed.core.storage import Store
 from dogbreed.data import images
 from dogbreed.data.boxes import Box, select_boxes
 from dogbreed.data.config import DatasetConfig
+from dogbreed.data.duplicate_groups import commit_groups
 from dogbreed.data.examples import Example, write_shard
 from dogbreed.data.images import InvalidImage, Pixels
 from dogbreed.data.manifest import MANIFEST, Manifest, QuarantinedImage
@@ -45,7 +46,7 @@ def _collect(shard: PlannedShard[SourceImage], results: Iterable[Examples]) -> S
 
 
 def finalize(plan: ShardPlan, out: Store, max_quarantined: float) -> Manifest | None:
-    """Write the manifest and return it, None while results of other workers are missing.
+    """Write the groups of duplicates and the manifest, and return it, None while results of other workers are missing.
 
     Raises:
         DataError: more than `max_quarantined` (a fraction of all images) cannot be used, or a class has no image left
@@ -57,6 +58,7 @@ def finalize(plan: ShardPlan, out: Store, max_quarantined: float) -> Manifest | 
     manifest = merge_results(plan, results)
     _check_quarantine(manifest, max_quarantined)
     _check_classes(plan, manifest)
+    commit_groups(out, plan.duplicates)
     out.commit(MANIFEST, manifest.to_json())
     return manifest
 

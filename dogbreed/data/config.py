@@ -8,6 +8,7 @@ from dogbreed.core.errors import UsageError
 CROPS = ("box", "none", "defer")
 OBJECTS = ("largest", "first", "each")
 SPLIT_MODES = ("official", "stratified")
+DUPLICATES = ("separate", "keep", "drop")
 RESAMPLES = ("lanczos", "area")
 RESIZE_MODES = ("keep-aspect", "squash")
 TTA = ("none", "flip")  # kinds of test-time augmentation
@@ -25,7 +26,7 @@ class DatasetConfig:
     resize_mode: str = "keep-aspect"  # squash: each crop becomes a square, so that training need not resize
     split: str = "official"
     seed: int = 0  # of what is sampled for validation (and test, if stratified)
-    keep_duplicates: bool = False  # keep duplicates of test images in train and validation
+    duplicates: str = "separate"  # exclude copies of published test images, or keep all, or one of each
     classes: tuple[str, ...] = ()  # all when empty
     per_class: int | None = None  # at most so many images of each class in train and in test
     shards: int | None = None  # about so many in all; None: 512 images each
@@ -37,6 +38,7 @@ class DatasetConfig:
             (self.resample, RESAMPLES),
             (self.resize_mode, RESIZE_MODES),
             (self.split, SPLIT_MODES),
+            (self.duplicates, DUPLICATES),
         )
         for value, known in choices:
             if value not in known:
@@ -65,7 +67,7 @@ class DatasetConfig:
             "resize_mode": self.resize_mode,
             "split": self.split,
             "seed": self.seed,
-            "keep_duplicates": self.keep_duplicates,
+            "duplicates": self.duplicates,
             "classes": list(self.classes),
             "per_class": self.per_class,
             "shards": self.shards,

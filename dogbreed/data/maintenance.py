@@ -69,8 +69,9 @@ def collect_garbage(store: Store) -> list[str]:
     """
     manifest = load_manifest(store)
     named = {shard.key for split in manifest.splits.values() for shard in split.shards}
+    named |= {manifest.duplicates.key} if manifest.duplicates else set()
     own = f"_parts/{manifest.config_id}/"
-    orphans = [key for key in store.list("shards/") if key not in named]
+    orphans = [key for prefix in ("shards/", "duplicates/") for key in store.list(prefix) if key not in named]
     orphans += [key for key in store.list("_parts/") if not key.startswith(own)]
     for key in orphans:
         store.delete(key)

@@ -4,7 +4,6 @@ Every type that is persisted names its keys in `to_dict`; a Python name may chan
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from dogbreed.core.canonical_json import dumps_with_digest, loads_verified, shor
 from dogbreed.core.errors import CorruptData, DataError, ManifestNotFound, NotFound, UsageError
 from dogbreed.core.storage import Store
 from dogbreed.data.class_names import wordnet_id
+from dogbreed.data.duplicate_groups import DuplicatesFile
 from dogbreed.data.splits import SPLITS
 
 FORMAT = 3  # raised by hand whenever the same configuration gives other bytes
@@ -55,24 +55,6 @@ class QuarantinedImage:
     def from_dict(cls, entry: Mapping[str, Any]) -> "QuarantinedImage":
         """Return what `to_dict` was made of."""
         return cls(entry["source_id"], entry["reason"])
-
-
-@dataclass(frozen=True, order=True)
-class DuplicatePair:
-    """Two images that are duplicates; `kind` is file (equal bytes), pixels (equal pixels) or near."""
-
-    source_id: str
-    other: str
-    kind: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the entry of a manifest or of duplicates.json."""
-        return {"source_id": self.source_id, "other": self.other, "kind": self.kind}
-
-    @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> "DuplicatePair":
-        """Return what `to_dict` was made of."""
-        return cls(entry["source_id"], entry["other"], entry["kind"])
 
 
 @dataclass(frozen=True)
@@ -123,7 +105,7 @@ class Manifest:
     splits: dict[str, Split]
     quarantine: tuple[QuarantinedImage, ...]
     excluded: dict[str, int]  # images that were left out, by reason
-    duplicates: tuple[DuplicatePair, ...]
+    duplicates: DuplicatesFile | None  # None if there are none
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of manifest.json without its digest."""
@@ -136,7 +118,7 @@ class Manifest:
             "splits": {name: split.to_dict() for name, split in self.splits.items()},
             "quarantine": [entry.to_dict() for entry in self.quarantine],
             "excluded": self.excluded,
-            "duplicates": [pair.to_dict() for pair in self.duplicates],
+            "duplicates": self.duplicates and self.duplicates.to_dict(),
         }
 
     def to_json(self) -> bytes:
@@ -169,7 +151,7 @@ class Manifest:
         images = {f"images_{name}": split.num_images for name, split in self.splits.items()}
         sizes = {f"bytes_{name}": sum(s.bytes for s in split.shards) for name, split in self.splits.items()}
         excluded = {f"excluded_{reason.replace(' ', '_')}": count for reason, count in self.excluded.items()}
-        duplicates = Counter(f"duplicate_pairs_{pair.kind}" for pair in self.duplicates)
+        duplicates = self.duplicates.metrics() if self.duplicates else {}
         shards = sum(len(split.shards) for split in self.splits.values())
         per_image = sum(sizes.values()) / max(1, sum(images.values()))
         single = {"quarantined": len(self.quarantine), "shards": shards, "bytes_per_image": per_image}
@@ -202,7 +184,7 @@ class Manifest:
             splits={name: Split.from_dict(split) for name, split in content["splits"].items()},
             quarantine=tuple(map(QuarantinedImage.from_dict, content["quarantine"])),
             excluded=content["excluded"],
-            duplicates=tuple(map(DuplicatePair.from_dict, content["duplicates"])),
+            duplicates=content["duplicates"] and DuplicatesFile.from_dict(content["duplicates"]),
         )
 
 

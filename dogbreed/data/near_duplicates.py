@@ -1,228 +1,141 @@
-"""Near-duplicate detection by perceptual hashes: pairs of images that must come into the same split.
+"""Near-duplicates: images whose perceptual hashes differ in few bits, in groups of limited diameter.
 
-Equal files and equal pixels are exact duplicates. Near-duplicates (resized, recoloured, framed, the next frame of a
-series) are found by two perceptual hashes of 64 bits, as `imagehash` computes them
-(http://www.hackerfactor.com/blog, "Looks Like It" and "Kind of Like That"). Both must agree: either alone confuses dogs
-on plain lawns.
+Near-duplicates (resized, recoloured, framed, the next frame of a series) agree in both hashes; either alone confuses
+dogs on plain lawns.
+
+All pairs are compared, but none is kept: links that connect the same images are enough, fewer than there are images.
+What is connected may be a chain of thousands of frames whose ends have nothing in common, so a group holds its first
+image and what is reached from it in at most MAX_STEPS near-duplicates.
 """
 
-import hashlib
-import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
 from typing import Any
 
-import imagehash
 import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from dogbreed.core.canonical_json import dumps_with_digest, loads_verified, sha256_hex
-from dogbreed.core.errors import NotFound
-from dogbreed.core.log import progress
-from dogbreed.core.storage import Store
-from dogbreed.data import images
-from dogbreed.data.images import InvalidImage
-from dogbreed.data.manifest import DuplicatePair
-from dogbreed.data.plan import IMAGES_PER_SHARD, ShardPlan
-from dogbreed.data.raw import Source, SourceImage
-from dogbreed.data.sharded_work import load_json
+from dogbreed.data.fingerprints import Fingerprint
 
 # bits of 64 that may differ; every pair at or under both was a duplicate in the small archive, docs/data.md
 MAX_PHASH_BITS, MAX_DHASH_BITS = 10, 8
-SIDE = 96  # pixels to which a JPEG is reduced while it is decoded: three times what the hashes look at
-ROWS_PER_PART = 4096  # images that are compared with all later ones: 84 million pairs of the published ones
+MAX_STEPS = 2  # from the first image of a group to any other one, over near-duplicates
 ROWS, COLUMNS = 64, 8192  # images that are compared at a time with so many others: 4 MB, which a core's cache holds
 
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """SHA-256 of a file, and its two hashes of 64 bits; None for what cannot be decoded."""
-
-    sha256: str
-    phash: int | None = None  # perceptual hash
-    dhash: int | None = None  # gradient hash
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the entry of a fingerprint file."""
-        return {"sha256": self.sha256, "phash": self.phash, "dhash": self.dhash}
-
-    @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> "Fingerprint":
-        """Return what `to_dict` was made of."""
-        return cls(entry["sha256"], entry["phash"], entry["dhash"])
+Rows = npt.NDArray[np.int64]  # positions in a HashTable
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class HashTable:
-    """Both hashes of the images that can be decoded, uint64 [n] each, in the order of their sorted keys."""
+    """The distinct pairs of hashes, uint64 [n] each, in the order of the images that have them."""
 
-    keys: list[str]
-    phash: np.ndarray
-    dhash: np.ndarray
+    keys: list[str]  # the first image of each
+    phash: npt.NDArray[np.uint64]
+    dhash: npt.NDArray[np.uint64]
+    ranks: npt.NDArray[np.uint8]  # never falling: 0 test, 1 validation, 2 others of a published split
 
     @classmethod
-    def from_fingerprints(cls, fingerprints: Mapping[str, Fingerprint]) -> "HashTable":
-        """Return the hashes of the fingerprints that have any."""
-        keys = sorted(key for key, entry in fingerprints.items() if entry.phash is not None)
-        phash = np.array([fingerprints[key].phash for key in keys], np.uint64)
-        dhash = np.array([fingerprints[key].dhash for key in keys], np.uint64)
-        return cls(keys, phash, dhash)
+    def from_fingerprints(cls, fingerprints: Mapping[str, Fingerprint], ranks: Mapping[str, int]) -> "HashTable":
+        """Return the hashes of the fingerprints that have any; their order is that of the table."""
+        first: dict[tuple[int | None, int | None], str] = {}
+        for key, entry in fingerprints.items():
+            if entry.phash is not None:
+                first.setdefault((entry.phash, entry.dhash), key)
+        keys = list(first.values())
+        phash, dhash = np.array(list(first), np.uint64).reshape(-1, 2).T.copy()
+        return cls(keys, phash, dhash, np.array([ranks[key] for key in keys], np.uint8))
 
 
-def find_duplicates(
-    plan: ShardPlan, out: Store, pool: ThreadPoolExecutor, index: int | None = None, workers: int = 1
-) -> list[DuplicatePair]:
-    """Return the pairs of duplicates among the plan's images, read from `out` if they were found before.
+def near_links(table: HashTable, rows: range, pool: ThreadPoolExecutor) -> list[tuple[str, str]]:
+    """Return pairs of keys, fewer than there are keys, that connect what all near pairs of the rows connect.
 
-    All workers fingerprint the images together and then compare them together: each starts with its own parts of the
-    work and skips those that others have done.
+    Each of `rows` is compared with all later ones.
     """
-    search = _SharedSearch(plan, out, pool, index, workers)
-    content = search.cached("duplicates", search.find_pairs)
-    return [DuplicatePair.from_dict(entry) for entry in content["duplicates"]]
-
-
-@dataclass(frozen=True)
-class _SharedSearch:
-    """One worker's view of the search for duplicates; each part of it is computed once and kept in `out`."""
-
-    plan: ShardPlan
-    out: Store
-    pool: ThreadPoolExecutor
-    index: int | None
-    workers: int
-
-    def find_pairs(self) -> dict[str, Any]:
-        """Return the content of duplicates.json."""
-        fingerprints = self._fingerprint_images()
-        near = self._compare(HashTable.from_fingerprints(fingerprints))
-        pairs = duplicate_pairs(self.plan.source, self.plan.images, fingerprints, near)
-        return {"duplicates": [pair.to_dict() for pair in pairs]}
-
-    def _fingerprint_images(self) -> dict[str, Fingerprint]:
-        images = self.plan.images
-
-        def compute(part: range) -> dict[str, Any]:
-            computed = fingerprint_all(self.plan.source, images[part.start : part.stop], self.pool)
-            return {"fingerprints": {key: entry.to_dict() for key, entry in computed.items()}}
-
-        fingerprints = {}
-        for content in self._cached_parts("fingerprints", len(images), IMAGES_PER_SHARD, compute):
-            fingerprints.update({key: Fingerprint.from_dict(e) for key, e in content["fingerprints"].items()})
-        return fingerprints
-
-    def _compare(self, table: HashTable) -> list[tuple[str, str]]:
-        def compute(rows: range) -> dict[str, Any]:
-            return {"near_pairs": near_pairs(table, rows, self.pool)}
-
-        parts = self._cached_parts("near-pairs", len(table.keys), ROWS_PER_PART, compute)
-        return [(a, b) for content in parts for a, b in content["near_pairs"]]
-
-    def cached(self, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return the JSON content of this name, computed and written if no worker has done so."""
-        key = self.plan.part_key(name)
-        try:
-            return load_json(self.out, key, loads_verified)
-        except NotFound:
-            content = compute()
-            self.out.commit(key, dumps_with_digest(content))
-            return content
-
-    def _cached_parts(
-        self, name: str, count: int, length: int, compute: Callable[[range], dict[str, Any]]
-    ) -> list[dict[str, Any]]:
-        """Return `compute` of each range of `length` out of `count`, in order."""
-        parts = [range(start, min(start + length, count)) for start in range(0, count, length)]
-        numbers = own_first(len(parts), self.index, self.workers)
-        contents = {
-            number: self.cached(f"{name}-{number}", partial(compute, parts[number]))
-            for number in progress(numbers, f"duplicates: {name}", len(numbers), unit="part")
-        }
-        return [contents[number] for number in range(len(parts))]
-
-
-def own_first(count: int, index: int | None, workers: int) -> list[int]:
-    """Return 0 to `count` - 1 in random order; with an index, every `workers`-th number from `index` comes first."""
-    numbers = random.sample(range(count), count)
-    if index is None:
-        return numbers
-    own = [number for number in numbers if number % workers == index]
-    return own + [number for number in numbers if number % workers != index]
-
-
-def fingerprint(data: bytes) -> Fingerprint:
-    """Return the fingerprint of an encoded image, whether or not it can be decoded."""
-    sha256 = sha256_hex(data)
-    try:
-        small = images.decode_gray(data, SIDE)
-    except InvalidImage:
-        return Fingerprint(sha256)
-    return Fingerprint(sha256, _to_int(imagehash.phash(small)), _to_int(imagehash.dhash(small)))
-
-
-def _to_int(image_hash: imagehash.ImageHash) -> int:
-    return int(str(image_hash), 16)
-
-
-def fingerprint_all(source: Source, images: Sequence[SourceImage], pool: ThreadPoolExecutor) -> dict[str, Fingerprint]:
-    """Read the images and return source id -> fingerprint, in their order."""
-    fingerprints = pool.map(lambda image: fingerprint(source.read(image)), images)
-    return {image.source_id: entry for image, entry in zip(images, fingerprints, strict=True)}
-
-
-def near_pairs(table: HashTable, rows: range, pool: ThreadPoolExecutor) -> list[tuple[str, str]]:
-    """Return the pairs of keys whose hashes differ in few bits: an image of `rows` and a later one."""
     blocks = [range(start, min(start + ROWS, rows.stop)) for start in range(rows.start, rows.stop, ROWS)]
-    return [pair for pairs in pool.map(partial(_near_pairs_of_block, table), blocks) for pair in pairs]
+    pairs = np.concatenate([np.empty((0, 2), np.int64), *pool.map(partial(_links_of_block, table), blocks)])
+    return [(table.keys[a], table.keys[b]) for a, b in _spanning_links(pairs, len(table.keys))]
 
 
-def _near_pairs_of_block(table: HashTable, rows: range) -> list[tuple[str, str]]:
-    pairs = []
-    row_hashes = table.phash[rows.start : rows.stop, np.newaxis]  # uint64 [rows, 1]
+def _links_of_block(table: HashTable, rows: range) -> Rows:
+    """Return links [m, 2] between the rows of a block and later ones."""
+    links = [np.empty((0, 2), np.int64)]
     for start in range(rows.start, len(table.keys), COLUMNS):
-        column_hashes = table.phash[start : start + COLUMNS]  # uint64 [columns]
-        bits = np.bitwise_count(row_hashes ^ column_hashes)  # uint8 [rows, columns]
-        row, column = np.nonzero(bits <= MAX_PHASH_BITS)
-        a = row + rows.start
-        b = column + start
-        near = (a < b) & (np.bitwise_count(table.dhash[a] ^ table.dhash[b]) <= MAX_DHASH_BITS)
-        pairs += [(table.keys[one], table.keys[other]) for one, other in zip(a[near], b[near], strict=True)]
-    return pairs
+        columns = np.arange(start, min(start + COLUMNS, len(table.keys)))
+        row, column = np.nonzero(_is_near(table, np.arange(rows.start, rows.stop), columns))
+        pairs = np.column_stack([row + rows.start, column + start])
+        pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+        links.append(_spanning_links(pairs, len(table.keys)) if len(pairs) > COLUMNS else pairs)
+    return np.concatenate(links)
 
 
-def duplicate_pairs(
-    source: Source,
-    images: Sequence[SourceImage],
-    fingerprints: Mapping[str, Fingerprint],
-    near: Iterable[tuple[str, str]],
-) -> list[DuplicatePair]:
-    """Return all pairs of duplicates, in order; `near` is what `near_pairs` found, and its images are read again."""
-    exact = _equal_files(fingerprints)
-    candidates = [pair for pair in near if pair not in exact]
-    by_id = {image.source_id: image for image in images}
-    pixels = {key: _pixels_sha256(source.read(by_id[key])) for key in {key for pair in candidates for key in pair}}
-    pairs = [DuplicatePair(a, b, "file") for a, b in exact]
-    pairs += [DuplicatePair(a, b, "pixels" if pixels[a] == pixels[b] else "near") for a, b in candidates]
-    return sorted(pairs)
+def _is_near(table: HashTable, a: Rows, b: Rows) -> Mask:
+    """Return whether the hashes of rows `a` and `b` differ in few bits, bool [len(a), len(b)]."""
+    near: Mask = np.bitwise_count(table.phash[a, np.newaxis] ^ table.phash[b]) <= MAX_PHASH_BITS
+    row, column = np.nonzero(near)
+    near[row, column] = np.bitwise_count(table.dhash[a[row]] ^ table.dhash[b[column]]) <= MAX_DHASH_BITS
+    return near
 
 
-def _equal_files(fingerprints: Mapping[str, Fingerprint]) -> set[tuple[str, str]]:
-    """Return the pairs of keys whose files have the same bytes."""
-    keys_of: dict[str, list[str]] = defaultdict(list)
-    for key, entry in fingerprints.items():
-        keys_of[entry.sha256].append(key)
-    return {pair for keys in keys_of.values() for pair in combinations(sorted(keys), 2)}
+def _spanning_links(pairs: Rows, count: int) -> Rows:
+    """Return a pair (first of its component, row) for each other row of `count` that the pairs connect, [m, 2]."""
+    graph = coo_array((np.ones(len(pairs), bool), pairs.T), (count, count))
+    _, labels = connected_components(graph, directed=False)
+    _, first_of = np.unique(labels, return_index=True)
+    first = first_of[labels]
+    others = np.flatnonzero(first != np.arange(count))
+    return np.column_stack([first[others], others])
 
 
-def _pixels_sha256(data: bytes) -> str:
-    """Return the SHA-256 of an image's size and pixels; of the file if it cannot be decoded completely."""
-    try:
-        decoded = images.decode(data)
-    except InvalidImage:
-        return sha256_hex(data)
-    digest = hashlib.sha256(repr(decoded.shape).encode())
-    digest.update(decoded.data)
-    return digest.hexdigest()
+def divide_into_groups(table: HashTable, links: Iterable[tuple[str, str]]) -> list[list[list[str]]]:
+    """Return for each set of connected keys its groups, at most MAX_STEPS around their first key each.
+
+    A key belongs to the first group that reaches it. Near-duplicates of a test image are always in the group of a test
+    image, and those of a validation image in the group of a validation or test image.
+    """
+    place = {key: row for row, key in enumerate(table.keys)}
+    pairs = np.array([(place[a], place[b]) for a, b in links], np.int64).reshape(-1, 2)
+    components: dict[Any, list[Any]] = defaultdict(list)
+    for first, other in _spanning_links(pairs, len(table.keys)):
+        components[first].append(other)
+    found = [_groups_of(table, np.array([first, *others])) for first, others in components.items()]
+    return [[[table.keys[row] for row in group] for group in groups] for groups in found]
+
+
+def _groups_of(table: HashTable, rows: Rows) -> list[Rows]:
+    groups = []
+    while len(rows):
+        group = _first_group(table, rows)
+        groups.append(group)
+        rows = np.setdiff1d(rows, group)
+    return groups
+
+
+def _first_group(table: HashTable, rows: Rows) -> Rows:
+    """Return the first of the rows and what is reached from it, in order."""
+    edge, rest = rows[:1], rows[1:]
+    group = [edge]
+    for _ in range(MAX_STEPS):
+        near = _is_near_any(table, rest, edge)
+        edge, rest = rest[near], rest[~near]
+        group.append(edge)
+    for rank in range(int(table.ranks.max())):  # one step more, from held-out images only
+        near = _is_near_any(table, rest, edge[table.ranks[edge] == rank]) & (table.ranks[rest] > rank)
+        group.append(rest[near])
+        rest = rest[~near]
+    return np.sort(np.concatenate(group))
+
+
+def _is_near_any(table: HashTable, rows: Rows, edge: Rows) -> Mask:
+    """Return whether each row is near to any of `edge`, bool [len(rows)]."""
+    near = np.zeros(len(rows), bool)
+    for start in range(0, len(rows), COLUMNS):
+        for first in range(0, len(edge), ROWS):
+            part = _is_near(table, edge[first : first + ROWS], rows[start : start + COLUMNS])
+            near[start : start + COLUMNS] |= part.any(0)
+    return near

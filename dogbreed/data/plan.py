@@ -10,26 +10,16 @@ from dogbreed.core.errors import DataError, UsageError
 from dogbreed.data import images
 from dogbreed.data.class_names import breed_name
 from dogbreed.data.config import DatasetConfig
-from dogbreed.data.manifest import FORMAT, DuplicatePair, Manifest, QuarantinedImage, Split
+from dogbreed.data.duplicate_groups import DuplicateGroup, DuplicatesFile
+from dogbreed.data.duplicate_rules import check_sizes, exclude_duplicates, sampling_units
+from dogbreed.data.manifest import FORMAT, Manifest, QuarantinedImage, Split
 from dogbreed.data.raw import Source, SourceImage
 from dogbreed.data.sharded_work import PlannedShard, WorkPlan
-from dogbreed.data.splits import (
-    SPLITS,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    Candidate,
-    assign_splits,
-    connected_groups,
-    hash_order,
-    sample_per_group,
-    train_test_leaks,
-)
+from dogbreed.data.splits import SPLITS, TEST, TRAIN, Candidate, assign_splits, hash_order, sample_per_group
 
 IMAGES_PER_SHARD = 512  # 12 MB at 224 px: one PUT, few requests, and room for shuffling whole shards
 NOT_SELECTED = "not selected"  # why images are excluded
 log = logging.getLogger(__name__)
-DUPLICATES_OF = {TEST: "duplicates of test images", VALIDATION: "duplicates of validation images"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +29,7 @@ class ShardPlan(WorkPlan[SourceImage]):
     config: DatasetConfig
     source: Source = field(repr=False)
     selected: tuple[SourceImage, ...] = field(repr=False)  # before duplicates are excluded
+    duplicates: tuple[DuplicateGroup, ...] = field(repr=False)  # none before they were searched for
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -50,15 +41,15 @@ class ShardPlan(WorkPlan[SourceImage]):
         """The images of all shards."""
         return [image for shard in self.shards for image in shard.images]
 
-    def with_duplicates(self, duplicates: Sequence[DuplicatePair]) -> "ShardPlan":
-        """Return the plan that takes these pairs into account.
+    def with_duplicates(self, groups: Sequence[DuplicateGroup]) -> "ShardPlan":
+        """Return the plan that takes these groups into account, see `duplicate_rules`.
 
-        Duplicates of one another come into the same split. Where the split was published, duplicates of a test image
-        are excluded from train and validation, and those of a validation image from train, unless `keep_duplicates`.
+        Raises:
+            DataError: a class or a split has no image left, or too few.
         """
-        if tuple(duplicates) == self.empty_manifest.duplicates:
+        if tuple(groups) == self.duplicates:
             return self
-        return _plan_selected(self.source, self.config, self.selected, tuple(duplicates))
+        return _plan_selected(self.source, self.config, self.selected, tuple(groups))
 
 
 def check_source(source: Source, config: DatasetConfig) -> None:
@@ -95,16 +86,14 @@ def plan_dataset(source: Source, config: DatasetConfig) -> ShardPlan:
 
 
 def _plan_selected(
-    source: Source, config: DatasetConfig, selected: tuple[SourceImage, ...], duplicates: tuple[DuplicatePair, ...]
+    source: Source, config: DatasetConfig, selected: tuple[SourceImage, ...], groups: tuple[DuplicateGroup, ...]
 ) -> ShardPlan:
-    group = connected_groups([(pair.source_id, pair.other) for pair in duplicates])
-    kept, excluded = _exclude_duplicates(config, selected, group)
+    kept, excluded = exclude_duplicates(config, selected, groups)
     excluded = {NOT_SELECTED: len(source.images) - len(selected), **excluded}
     usable = [image for image in kept if image.invalid_reason is None]
     if not usable:
         raise DataError(f"none of the source's {len(source.images)} images can be used; check --raw")
-    candidates = [Candidate(image.source_id, image.class_name, image.split or TRAIN) for image in kept]
-    splits = assign_splits(candidates, config.split, config.seed, group)
+    splits, groups = _assign_splits(config, kept, groups)
     empty_manifest = Manifest(
         format=FORMAT,
         config=config.to_dict(),
@@ -114,24 +103,23 @@ def _plan_selected(
         splits={name: Split(0, ()) for name in SPLITS},
         quarantine=tuple(QuarantinedImage(i.source_id, i.invalid_reason) for i in kept if i.invalid_reason),
         excluded={reason: count for reason, count in excluded.items() if count},
-        duplicates=duplicates,
+        duplicates=DuplicatesFile.from_groups(groups) if groups else None,
     )
-    return ShardPlan(_shards(usable, splits, config.shards), empty_manifest, config, source, selected)
+    return ShardPlan(_shards(usable, splits, config.shards), empty_manifest, config, source, selected, groups)
 
 
-def _exclude_duplicates(
-    config: DatasetConfig, selected: Sequence[SourceImage], group: Mapping[str, str]
-) -> tuple[Sequence[SourceImage], dict[str, int]]:
-    """Return the images without duplicates of published test or validation images, and how many were excluded."""
-    excluded: dict[str, int] = {}
-    if config.split != "official" or config.keep_duplicates:
-        return selected, excluded
-    for held_out, reason in DUPLICATES_OF.items():  # test first: what is left of validation has no duplicate in it
-        leaks = train_test_leaks(group, {image.source_id for image in selected if image.split == held_out})
-        kept = [image for image in selected if image.source_id not in leaks]
-        excluded[reason] = len(selected) - len(kept)
-        selected = kept
-    return selected, excluded
+def _assign_splits(
+    config: DatasetConfig, kept: Sequence[SourceImage], groups: Sequence[DuplicateGroup]
+) -> tuple[dict[str, str], tuple[DuplicateGroup, ...]]:
+    """Return source id -> split, and the groups, marked if they are divided."""
+    candidates = [Candidate(image.source_id, image.class_name, image.split or TRAIN) for image in kept]
+    without = assign_splits(candidates, config.split, config.seed)
+    if not groups:
+        return without, ()
+    units, divided = sampling_units(config, kept, groups)
+    splits = assign_splits(candidates, config.split, config.seed, units)
+    check_sizes(splits, without, groups)
+    return splits, tuple(replace(g, divided=g.chain in divided) for g in groups)
 
 
 def _shards(

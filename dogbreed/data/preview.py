@@ -8,8 +8,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dogbreed.core.storage import Store
 from dogbreed.data import images
+from dogbreed.data.duplicate_groups import DuplicateGroup
 from dogbreed.data.examples import read_shard
-from dogbreed.data.manifest import DuplicatePair, Manifest
+from dogbreed.data.manifest import Manifest
 from dogbreed.data.plan import ShardPlan
 from dogbreed.data.raw import Source
 from dogbreed.data.shard_files import read_verified
@@ -58,8 +59,14 @@ def _first_of_each_class(out: Store, manifest: Manifest, counts: Counter[tuple[s
     return shown
 
 
-def draw_duplicates(source: Source, pairs: Sequence[DuplicatePair], count: int = 60) -> Image.Image:
-    """Return a figure of the first `count` pairs, six a row, each image beside its duplicate."""
+def draw_duplicates(source: Source, groups: Sequence[DuplicateGroup], count: int = 60) -> Image.Image | None:
+    """Return a figure of the first `count` groups, six a row: the representative and its first other image.
+
+    Equal files need not be looked at; None if there is nothing else.
+    """
     by_id = {image.source_id: image for image in source.images}
-    ids = [source_id for pair in pairs[:count] for source_id in (pair.source_id, pair.other)]
-    return images.contact_sheet([source.read(by_id[source_id]) for source_id in ids], side=128)
+    others = {g.representative: [m.source_id for m in g.members if m.kind != "file"] for g in groups}
+    pairs = [(representative, ids[0]) for representative, ids in others.items() if ids][:count]
+    if not pairs:
+        return None
+    return images.contact_sheet([source.read(by_id[source_id]) for pair in pairs for source_id in pair], side=128)

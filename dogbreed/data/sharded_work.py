@@ -234,7 +234,10 @@ def load_if_complete(plan: WorkPlan[ImageT], out: Store) -> Manifest | None:
             f"(configuration {manifest.config_id}, requested {plan.config_id}); choose another --out"
         )
     keys = {shard.key for split in manifest.splits.values() for shard in split.shards}
-    if missing := keys.difference(out.list("shards/")):
-        log.warning("%d shards of the manifest at %s are missing and will be made again", len(missing), out.uri)
+    missing = keys.difference(out.list("shards/"))
+    if manifest.duplicates and out.size(manifest.duplicates.key) is None:
+        missing.add(manifest.duplicates.key)
+    if missing:
+        log.warning("%d objects of the manifest at %s are missing and will be made again", len(missing), out.uri)
         return None
     return manifest

@@ -1,6 +1,6 @@
 """Assignment of images to train, validation and test: published or stratified by class; duplicates stay together."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,12 +31,6 @@ def sample_per_group(members: Iterable[tuple[str, str]], count: int) -> set[str]
     return {source_id for ids in _ids_by_group(members, seed=0).values() for source_id in ids[:count]}
 
 
-def stratified_sample(members: Iterable[tuple[str, str]], fraction: float, seed: int) -> set[str]:
-    """Return `fraction` of the ids of each group (rounded), from (group, id) pairs."""
-    groups = _ids_by_group(members, seed).values()
-    return {source_id for ids in groups for source_id in ids[: round(fraction * len(ids))]}
-
-
 def _ids_by_group(members: Iterable[tuple[str, str]], seed: int) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = defaultdict(list)
     for group, source_id in members:
@@ -53,7 +47,7 @@ def assign_splits(
         candidates: the images.
         mode: official (published splits) or stratified (all splits are sampled).
         seed: of what is sampled.
-        group: source id -> group of duplicates; a group is sampled as a whole.
+        group: source id -> unit of duplicates; a unit is sampled as a whole.
     """
     return (official_splits if mode == "official" else stratified_splits)(candidates, seed, group or {})
 
@@ -83,31 +77,42 @@ def _split_of(candidate: Candidate, validation: set[str], test: set[str]) -> str
 
 
 def _sample_groups(candidates: Sequence[Candidate], fraction: float, seed: int, group: Mapping[str, str]) -> set[str]:
-    """Sample whole groups of duplicates; a group counts once, for the class of its first image."""
-    class_of: dict[str, str] = {}
+    """Return the ids of `fraction` of the images of each class (rounded), in units of duplicates."""
+    class_of: dict[str, str] = {}  # of a unit: that of its first image
+    sizes: Counter[str] = Counter()
     for candidate in sorted(candidates, key=lambda candidate: candidate.source_id):
-        class_of.setdefault(group.get(candidate.source_id, candidate.source_id), candidate.class_name)
-    sampled = stratified_sample([(name, unit) for unit, name in class_of.items()], fraction, seed)
+        unit = group.get(candidate.source_id, candidate.source_id)
+        class_of.setdefault(unit, candidate.class_name)
+        sizes[unit] += 1
+    units = _ids_by_group([(name, unit) for unit, name in class_of.items()], seed)
+    sampled = stratified_sample(units, sizes, fraction)
     ids = [candidate.source_id for candidate in candidates]
     return {source_id for source_id in ids if group.get(source_id, source_id) in sampled}
 
 
-def connected_groups(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return key -> the first key of its group, for keys that pairs connect directly or over others (union-find)."""
-    parent: dict[str, str] = {}
+def stratified_sample(units: Mapping[str, Sequence[str]], sizes: Mapping[str, int], fraction: float) -> set[str]:
+    """Return units with `fraction` of the images of each class (rounded).
 
-    def find(key: str) -> str:
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
+    A unit is taken if that brings the number of images nearer to what is wanted, and never if less than half of its
+    class would be left. What is missing or too much is made up for in the next class.
 
-    for a, b in pairs:
-        parent.setdefault(a, a)
-        parent.setdefault(b, b)
-        first, other = sorted((find(a), find(b)))
-        parent[other] = first
-    return {key: find(key) for key in sorted(parent)}
+    Args:
+        units: class -> its units, in the order in which they are taken.
+        sizes: unit -> number of its images.
+        fraction: up to 0.25; of images without duplicates exactly the rounded number is taken.
+    """
+    sampled = set()
+    missing = 0
+    for name in sorted(units):
+        total = sum(sizes[unit] for unit in units[name])
+        missing += round(fraction * total)
+        allowed = total // 2
+        for unit in units[name]:
+            if sizes[unit] < 2 * missing and sizes[unit] <= allowed:
+                sampled.add(unit)
+                missing -= sizes[unit]
+                allowed -= sizes[unit]
+    return sampled
 
 
 def train_test_leaks(group: Mapping[str, str], held_out: set[str]) -> set[str]:

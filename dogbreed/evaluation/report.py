@@ -142,9 +142,17 @@ def _data_rows(manifest: Manifest, split: str) -> Rows:
         ("stored size", f"shorter side {config['size']} px"),
         ("excluded", excluded or "none"),
         ("quarantined", f"{len(manifest.quarantine):,} images that could not be used"),
-        ("duplicates", f"{len(manifest.duplicates):,} pairs in the whole dataset"),
+        ("duplicates", _count_duplicates(manifest)),
         ("digest", manifest.digest),
     ]
+
+
+def _count_duplicates(manifest: Manifest) -> str:
+    found = manifest.duplicates
+    if found is None:
+        return "none in the whole dataset"
+    divided = f", {found.divided:,} of them divided among splits" if found.divided else ""
+    return f"{sum(found.members.values()):,} in {found.groups:,} groups in the whole dataset{divided}"
 
 
 def _recipe_rows(lineage: TrainingLineage | None) -> Rows:

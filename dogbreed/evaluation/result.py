@@ -8,6 +8,7 @@ import keras
 import pandas as pd
 
 from dogbreed.core.errors import DataError
+from dogbreed.data.duplicate_groups import DuplicateGroup
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import Manifest
 from dogbreed.evaluation import calibration, intervals, metrics, predictions
@@ -43,6 +44,7 @@ class EvalTarget:
     pipeline: InputPipeline
     split: str
     tta: str  # test-time augmentation, see `predict`
+    duplicates: tuple[DuplicateGroup, ...] = ()  # of the dataset
 
     def predict(self, model: keras.Model | None = None, pipeline: InputPipeline | None = None) -> Predictions:
         """Return the predictions on the split, of this model and dataset unless others are given."""
@@ -142,7 +144,7 @@ def evaluate(
         intervals=intervals.bootstrap_scores(found.labels, found.probabilities),
         reliability=calibration.reliability_table(found.confidence, found.correct),
         baselines=baselines,
-        subsets=score_subsets(found, target.manifest, pretraining_list),
+        subsets=score_subsets(found, target.manifest, pretraining_list, target.duplicates),
         comparison=comparison,
         images_per_second=images_per_second,
     )

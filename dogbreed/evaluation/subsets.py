@@ -1,11 +1,13 @@
 """Scores of subsets of a split: images that a pretraining may have seen, images with a duplicate in another split."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from dogbreed.core.errors import DataError
+from dogbreed.data.duplicate_groups import DuplicateGroup
 from dogbreed.data.manifest import Manifest
 from dogbreed.evaluation import metrics
 from dogbreed.evaluation.predictions import Predictions
@@ -18,29 +20,33 @@ Mask = npt.NDArray[np.bool_]
 
 
 def score_subsets(
-    predictions: Predictions, manifest: Manifest, pretraining_list: frozenset[str]
+    predictions: Predictions,
+    manifest: Manifest,
+    pretraining_list: frozenset[str],
+    duplicates: Sequence[DuplicateGroup] = (),
 ) -> dict[ScoreGroup, Scores]:
     """Return the scores of each subset; one without images has `images` only.
 
-    With a pretraining list: seen and unseen. If the dataset keeps duplicates of test images in its other splits:
-    with_duplicate and without_duplicate.
+    With a pretraining list: seen and unseen. If images of the split may have duplicates in other splits, because the
+    dataset keeps all or divides groups: with_duplicate and without_duplicate.
     """
     masks: dict[ScoreGroup, Mask] = {}
     if pretraining_list:
         seen = np.array([is_seen(source_id, pretraining_list) for source_id in predictions.source_ids])
         masks |= {ScoreGroup.SEEN: seen, ScoreGroup.UNSEEN: ~seen}
-    if manifest.config.get("keep_duplicates"):
-        duplicated = _has_duplicate(predictions, manifest)
+    keeps_all = manifest.config.get("duplicates") == "keep"
+    if leaking := [group for group in duplicates if keeps_all or group.divided]:
+        duplicated = _has_duplicate(predictions, leaking)
         masks |= {ScoreGroup.WITH_DUPLICATE: duplicated, ScoreGroup.WITHOUT_DUPLICATE: ~duplicated}
     return {name: _score_subset(predictions, mask) for name, mask in masks.items()}
 
 
-def _has_duplicate(predictions: Predictions, manifest: Manifest) -> Mask:
-    """Return whether each image has a duplicate outside its split, bool [n]."""
+def _has_duplicate(predictions: Predictions, groups: Sequence[DuplicateGroup]) -> Mask:
+    """Return whether each image has a duplicate outside its split, bool [n]; all images of a divided group have."""
     files = [source_id.partition("#")[0] for source_id in predictions.source_ids]
     inside = set(files)
-    pairs = [(pair.source_id, pair.other) for pair in manifest.duplicates]
-    duplicated = {file for pair in pairs for file, other in (pair, pair[::-1]) if other not in inside}
+    leaking = [group for group in groups if group.divided or not inside.issuperset(group.source_ids)]
+    duplicated = {source_id for group in leaking for source_id in group.source_ids}
     return np.array([file in duplicated for file in files])
 
 

@@ -120,7 +120,7 @@ def plan_rows(
         splits={SPLIT: Split(0, ())},
         quarantine=(),
         excluded={},
-        duplicates=(),
+        duplicates=None,
     )
     starts = range(0, len(keys), images_per_shard)
     shards = tuple(PlannedShard(SPLIT, keys[start : start + images_per_shard]) for start in starts)

@@ -3,11 +3,13 @@
 import logging
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 import pandas as pd
 
 from dogbreed.core.errors import DogbreedError
 from dogbreed.core.storage import Store
+from dogbreed.data.duplicate_groups import DuplicateGroup, load_groups
 from dogbreed.data.manifest import Manifest
 from dogbreed.data.plan import ShardPlan
 from dogbreed.data.preview import draw_classes, draw_duplicates, images_by_class
@@ -38,9 +40,11 @@ def log_dataset(plan: ShardPlan, manifest: Manifest, store: Store, images_per_se
             rate = {} if images_per_second is None else {"images_per_second": images_per_second}
             run.log_metrics(0, {**manifest.metrics(), **rate})
             run.log_text("manifest.json", manifest.to_json().decode())
-            _log_tables(run, manifest)
+            groups = load_groups(store, manifest.duplicates)
+            _log_tables(run, manifest, groups)
             _log_ignored(run, plan.source.ignored)
-            _log_figures(run, plan, manifest, store)
+            # a plan made for a complete dataset knows no duplicates
+            _log_figures(run, plan.with_duplicates(groups), manifest, store)
     except DogbreedError as error:
         log.warning("the dataset is complete, but its run in MLflow is not: %s", error)
 
@@ -53,11 +57,12 @@ def quarantine_reasons(manifest: Manifest) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["reason", "images", "example"])
 
 
-def _log_tables(run: Run, manifest: Manifest) -> None:
+def _log_tables(run: Run, manifest: Manifest, groups: Sequence[DuplicateGroup]) -> None:
+    members = [(group.representative, member.source_id, member.kind) for group in groups for member in group.members]
     tables = {
         "quarantine": pd.DataFrame(manifest.quarantine, columns=["source_id", "reason"]),
         "quarantine_by_reason": quarantine_reasons(manifest),
-        "duplicates": pd.DataFrame(manifest.duplicates, columns=["source_id", "other", "kind"]),
+        "duplicates": pd.DataFrame(members, columns=["representative", "source_id", "kind"]),
     }
     for name, table in tables.items():
         run.log_text(f"tables/{name}.csv", table.to_csv(index=False))
@@ -70,12 +75,11 @@ def _log_ignored(run: Run, ignored: Ignored) -> None:
 
 
 def _log_figures(run: Run, plan: ShardPlan, manifest: Manifest, store: Store) -> None:
-    plan = plan.with_duplicates(manifest.duplicates)  # a plan made for a complete dataset knows none
     counts = images_by_class(plan, manifest)
     table = pd.DataFrame([[counts[name, split] for split in SPLITS] for name in manifest.classes], columns=SPLITS)
     table.insert(0, "class", manifest.classes)
     run.log_text("tables/images_by_class.csv", table.to_csv(index=False))
     run.log_figure("images_by_class", bars.class_histogram(table))
     run.log_figure("classes", draw_classes(store, manifest, counts), "jpg")  # a PNG has eight times the bytes
-    if near := [pair for pair in manifest.duplicates if pair.kind != "file"]:  # equal files need not be looked at
-        run.log_figure("duplicates", draw_duplicates(plan.source, near), "jpg")
+    if figure := draw_duplicates(plan.source, plan.duplicates):
+        run.log_figure("duplicates", figure, "jpg")

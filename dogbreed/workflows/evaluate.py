@@ -12,6 +12,7 @@ from typing import Any, NotRequired, TypedDict, cast
 from dogbreed.core import canonical_json
 from dogbreed.core.errors import DataError
 from dogbreed.core.storage import Store, open_store, read_uri
+from dogbreed.data.duplicate_groups import load_groups
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import Manifest, load_manifest
 from dogbreed.data.resize import ResizeSpec
@@ -124,7 +125,8 @@ def _evaluate_and_log(
     model, metadata = classifier.load(folder)
     check_classes_match(metadata, manifest)
     reading = (metadata.view, options.batch_size, scratch / "cache")
-    target = EvalTarget(model, manifest, InputPipeline(manifest, store, *reading), options.split, options.tta)
+    pipeline, duplicates = InputPipeline(manifest, store, *reading), load_groups(store, manifest.duplicates)
+    target = EvalTarget(model, manifest, pipeline, options.split, options.tta, duplicates)
     other_crop = open_comparison(options.compare_with, manifest, store, *reading)
     baseline = None
     if options.imagenet_baseline:

@@ -10,8 +10,9 @@ from dogbreed.core import resources
 from dogbreed.core.storage import Store
 from dogbreed.data import builder, maintenance
 from dogbreed.data.config import DatasetConfig
+from dogbreed.data.duplicate_search import find_duplicates
+from dogbreed.data.duplicate_warnings import warn_of_duplicates
 from dogbreed.data.manifest import MANIFEST, Manifest, ManifestSummary
-from dogbreed.data.near_duplicates import find_duplicates
 from dogbreed.data.plan import ShardPlan, check_source, plan_dataset
 from dogbreed.data.raw import open_source
 from dogbreed.data.raw.census import ReasonSummary, check_ignored
@@ -98,7 +99,10 @@ def _thread_pool(job: PreprocessJob) -> AbstractContextManager[ThreadPoolExecuto
 
 def _load_or_build(job: PreprocessJob, plan: ShardPlan, pool: ThreadPoolExecutor) -> BuildResult:
     def add_duplicates(plan: ShardPlan) -> ShardPlan:
-        return plan.with_duplicates(find_duplicates(plan, job.out, pool, job.worker.index, job.worker.count))
+        found = find_duplicates(plan, job.out, pool, job.worker.index, job.worker.count)
+        changed = plan.with_duplicates(found)
+        warn_of_duplicates(plan, changed)
+        return changed
 
     def write_shards(plan: ShardPlan, numbers: Sequence[int]) -> Iterator[int]:
         return builder.write_shards(plan, numbers, job.out, pool)

@@ -10,10 +10,10 @@ import pytest
 from dogbreed.core.canonical_json import dumps, loads_verified, sha256_hex
 from dogbreed.core.errors import CorruptData, DataError, ManifestNotFound, UsageError
 from dogbreed.core.storage import LocalStore, Store
+from dogbreed.data.duplicate_groups import DuplicatesFile
 from dogbreed.data.manifest import (
     FORMAT,
     MANIFEST,
-    DuplicatePair,
     Manifest,
     QuarantinedImage,
     Shard,
@@ -23,6 +23,7 @@ from dogbreed.data.manifest import (
 )
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
 from dogbreed.data.sharded_work import ShardResult
+from tests.support.duplicates import near
 
 SHARD = Shard("shards/ab.tfrecord", "ab", 10, 3)
 MANIFEST_OF_TWO = Manifest(
@@ -34,7 +35,7 @@ MANIFEST_OF_TWO = Manifest(
     splits={"train": Split(2, (SHARD, replace(SHARD, num_examples=4))), "test": Split(0, ())},
     quarantine=(QuarantinedImage("n1-A/1", "broken"),),
     excluded={"not selected": 3},
-    duplicates=(DuplicatePair("n1-A/2", "n2-B/3", "near"),),
+    duplicates=DuplicatesFile.from_groups([near("n1-A/2", "n2-B/3")]),
 )
 
 
@@ -68,7 +69,7 @@ OTHER_CONTENT = {
     "splits": {},
     "quarantine": (),
     "excluded": {},
-    "duplicates": (),
+    "duplicates": None,
 }
 ASKED_FOR = ("format", "source_digest", "config", "versions")  # known before any photo is read
 

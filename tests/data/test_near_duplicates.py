@@ -1,228 +1,102 @@
-"""Duplicates: found whatever was done to a file, kept in one split, never on both sides of a published test list."""
+"""Near-duplicates: all near pairs count, few links are kept, and no group is wide."""
 
-import io
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance, ImageOps
 
-from dogbreed.core.errors import ShutdownRequested
-from dogbreed.core.storage import LocalStore
 from dogbreed.data import near_duplicates
-from dogbreed.data.config import DatasetConfig
-from dogbreed.data.manifest import DuplicatePair
+from dogbreed.data.fingerprints import Fingerprint
 from dogbreed.data.near_duplicates import (
     MAX_DHASH_BITS,
     MAX_PHASH_BITS,
+    MAX_STEPS,
     HashTable,
-    find_duplicates,
-    fingerprint,
-    near_pairs,
-    own_first,
+    divide_into_groups,
+    near_links,
 )
-from dogbreed.data.plan import plan_dataset
-from dogbreed.data.raw import SourceImage
-from dogbreed.data.raw.stanford_dogs import StanfordDogs
+
+CHAIN = [2**n - 1 for n in range(64)]  # hashes each of which differs from the next one in one bit
 
 
-def picture(seed: int, side: int = 240) -> Image.Image:
-    """A smooth random picture, as photos are, and unlike that of any other seed."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
-    return Image.fromarray(coarse).resize((side, side * 3 // 4), Image.Resampling.BICUBIC)
+def table_of(words: np.ndarray, ranks: list[int] | None = None) -> HashTable:
+    """Return a table of these hashes, [2, n], under the names 00, 01, ..."""
+    count = words.shape[1]
+    return HashTable([f"{number:02}" for number in range(count)], *words, np.array(ranks or [0] * count, np.uint8))
 
 
-def encoded(image: Image.Image, quality: int = 90, kind: str = "JPEG") -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, quality=quality)
-    return buffer.getvalue()
+def near_pairs(words: np.ndarray) -> set[tuple[str, str]]:
+    """Return all near pairs of names, found one after the other."""
+    pairs = [(a, b) for a in range(words.shape[1]) for b in range(a + 1, words.shape[1])]
+    differing = [[(int(hashes[a]) ^ int(hashes[b])).bit_count() for a, b in pairs] for hashes in words]
+    found = zip(pairs, *differing, strict=True)
+    return {(f"{a:02}", f"{b:02}") for (a, b), p, d in found if p <= MAX_PHASH_BITS and d <= MAX_DHASH_BITS}
 
 
-class FileSource:
-    """A source in memory: the files by key; breed and official split are the key's first two parts."""
-
-    digest = "memory"
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self.files = files
-        self.images = [SourceImage(key, key.split("/")[0], key.split("/")[1]) for key in sorted(files)]
-
-    def read(self, image: SourceImage) -> bytes:
-        return self.files[image.source_id]
-
-
-ORIGINAL = picture(0)
-CHANGED = {
-    "file": encoded(ORIGINAL),
-    "pixels": encoded(Image.open(io.BytesIO(encoded(ORIGINAL))), kind="PNG"),
-    "smaller": encoded(ORIGINAL.resize((160, 120))),
-    "worse": encoded(ORIGINAL, quality=30),
-    "brighter": encoded(ImageEnhance.Brightness(ORIGINAL).enhance(1.15)),
-    "gray": encoded(ORIGINAL.convert("L")),
-    "framed": encoded(ImageOps.expand(ORIGINAL, 3, "black")),
-}
-
-
-def duplicates_of(source: FileSource | StanfordDogs, out: Path, pool: ThreadPoolExecutor) -> list[DuplicatePair]:
-    plan = plan_dataset(source, DatasetConfig(split="stratified"))
-    return find_duplicates(plan, LocalStore(out), pool)
-
-
-@pytest.mark.parametrize("change", CHANGED)
-def test_a_duplicate_is_found_whatever_was_done_to_it(change: str, pool: ThreadPoolExecutor, tmp_path: Path) -> None:
-    others = {f"b/train/{seed}": encoded(picture(seed)) for seed in range(1, 40)}
-    source = FileSource({"a/train/0": encoded(ORIGINAL), "a/test/0": CHANGED[change], **others})
-    kind = change if change in ("file", "pixels") else "near"
-    assert duplicates_of(source, tmp_path, pool) == [DuplicatePair("a/test/0", "a/train/0", kind)]
-
-
-def test_images_that_cannot_be_decoded_are_duplicates_only_as_files(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
-    broken = encoded(ORIGINAL)[:300]
-    source = FileSource({"a/train/0": broken, "a/train/1": broken, "a/train/2": broken[:200], "a/train/3": b""})
-    assert duplicates_of(source, tmp_path, pool) == [DuplicatePair("a/train/0", "a/train/1", "file")]
-    assert fingerprint(broken).phash is None
-
-
-def test_workers_look_at_each_image_once_even_if_one_is_killed(
-    pool: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(near_duplicates, "IMAGES_PER_SHARD", 5)
-    files = {f"a/train/{seed:02}": encoded(picture(seed)) for seed in range(20)}
-    source = FileSource({**files, "a/train/19": encoded(picture(3))})
-    plan, out, seen = plan_dataset(source, DatasetConfig(split="stratified")), LocalStore(tmp_path), list[str]()
-
-    def read(image: SourceImage) -> bytes:
-        if len(seen) == 10:
-            raise ShutdownRequested
-        seen.append(image.source_id)
-        return source.files[image.source_id]
-
-    monkeypatch.setattr(source, "read", read)
-    with ThreadPoolExecutor(1) as one, pytest.raises(ShutdownRequested):
-        find_duplicates(plan, out, one, index=1, workers=2)  # type: ignore[arg-type]
-    order = [image.source_id for image in plan.images]
-    assert set(seen) == {*order[5:10], *order[15:]}, "every second part is the second worker's"
-    monkeypatch.setattr(source, "read", lambda image: seen.append(image.source_id) or source.files[image.source_id])
-    found = find_duplicates(plan, out, pool, index=0, workers=2)
-    assert found == [DuplicatePair("a/train/03", "a/train/19", "file")]
-    assert sorted(seen) == sorted(order)
-    assert find_duplicates(plan, out, pool) == found
-    assert len(seen) == len(order), "what was found once is read back"
-
-
-def test_workers_compare_each_image_once_even_if_one_is_killed(
-    pool: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(near_duplicates, "ROWS_PER_PART", 5)
-    files = {f"a/train/{seed:02}": encoded(picture(seed)) for seed in range(18)}
-    source = FileSource({**files, "a/train/18": b"no photo", "a/train/19": encoded(picture(3), quality=30)})
-    plan, out, compared = plan_dataset(source, DatasetConfig(split="stratified")), LocalStore(tmp_path), list[range]()
-
-    def compare(hashes: HashTable, rows: range, threads: ThreadPoolExecutor) -> list[tuple[str, str]]:
-        if len(compared) == 2:
-            raise ShutdownRequested
-        compared.append(rows)
-        return near_pairs(hashes, rows, threads)
-
-    monkeypatch.setattr(near_duplicates, "near_pairs", compare)
-    with pytest.raises(ShutdownRequested):
-        find_duplicates(plan, out, pool, index=1, workers=2)
-    assert {rows.start for rows in compared} == {5, 15}, "every second part is the second worker's"
-    monkeypatch.setattr(
-        near_duplicates,
-        "near_pairs",
-        lambda hashes, rows, threads: compared.append(rows) or near_pairs(hashes, rows, threads),
-    )
-    assert find_duplicates(plan, out, pool, index=0, workers=2) == [DuplicatePair("a/train/03", "a/train/19", "near")]
-    assert sorted(row for rows in compared for row in rows) == list(range(19)), "what cannot be decoded has no row"
+def components(names: list[str], pairs: set[tuple[str, str]]) -> set[frozenset[str]]:
+    sets = {name: {name} for name in names}
+    for a, b in pairs:
+        if sets[a] is not sets[b]:
+            sets[a] |= sets[b]
+            for name in sets[b]:
+                sets[name] = sets[a]
+    return {frozenset(found) for found in sets.values()}
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (7, 5), (64, 8192)])
-def test_near_pairs_are_all_pairs_whatever_is_compared_at_a_time(
-    rows: int, columns: int, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("bits", [14, 24])  # so few that many are near, and fewer
+def test_links_connect_what_all_near_pairs_connect_whatever_is_compared_at_a_time(
+    rows: int, columns: int, bits: int, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(near_duplicates, "ROWS", rows)
     monkeypatch.setattr(near_duplicates, "COLUMNS", columns)
-    words = np.random.default_rng(0).integers(0, 2**14, (2, 50), np.uint64)  # so short that many are near
-    pairs = [(a, b) for a in range(50) for b in range(a + 1, 50)]
-    differing = [[(int(hashes[a]) ^ int(hashes[b])).bit_count() for a, b in pairs] for hashes in words]
-    expected = {
-        pair for pair, p, d in zip(pairs, *differing, strict=True) if p <= MAX_PHASH_BITS and d <= MAX_DHASH_BITS
+    words = np.random.default_rng(0).integers(0, 2**bits, (2, 50), np.uint64)
+    expected, table = near_pairs(words), table_of(words)
+    parts = [near_links(table, part, pool) for part in (range(20), range(20, 50))]
+    assert all(len(part) < 50 for part in parts)
+    assert len(expected) > 4
+    assert components(table.keys, {pair for part in parts for pair in part}) == components(table.keys, expected)
+
+
+def test_thousands_of_frames_that_all_are_near_have_fewer_links_than_frames(pool: ThreadPoolExecutor) -> None:
+    words = np.arange(3000, dtype=np.uint64)  # at most 12 bits, of which few differ
+    hashes = HashTable([str(word) for word in words], words & np.uint64(255), words >> np.uint64(8), words * 0)  # type: ignore[arg-type]
+    links = near_links(hashes, range(3000), pool)
+    assert len(links) == 2999
+    ((group,),) = divide_into_groups(hashes, links)
+    assert group == hashes.keys
+
+
+def test_a_group_is_what_few_steps_reach_from_its_first_image(pool: ThreadPoolExecutor) -> None:
+    table = table_of(np.array([CHAIN, CHAIN], np.uint64))
+    (groups,) = divide_into_groups(table, near_links(table, range(64), pool))
+    reach = MAX_STEPS * min(MAX_PHASH_BITS, MAX_DHASH_BITS)
+    assert [(group[0], len(group)) for group in groups] == [("00", reach + 1), ("17", 17), ("34", 17), ("51", 13)]
+
+
+def test_near_duplicates_of_a_test_image_are_in_the_group_of_a_test_image(pool: ThreadPoolExecutor) -> None:
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        words = np.array([CHAIN, CHAIN], np.uint64)[:, random.permutation(64)]
+        ranks = sorted(random.integers(0, 3, 64).tolist())
+        table = table_of(words, ranks)
+        (groups,) = divide_into_groups(table, near_links(table, range(64), pool))
+        rank = dict(zip(table.keys, ranks, strict=True))
+        best = {name: min(rank[other] for other in group) for group in groups for name in group}
+        for a, b in near_pairs(words):
+            first, other = sorted((a, b), key=rank.__getitem__)
+            if rank[first] < rank[other] and best[first] == rank[first]:
+                assert best[other] <= rank[first]
+
+
+def test_equal_hashes_are_one_row_and_images_without_have_none() -> None:
+    found = {
+        "b": Fingerprint("1", 7, 8),
+        "a": Fingerprint("2", 7, 8),
+        "c": Fingerprint("3"),
+        "d": Fingerprint("4", 7, 9),
     }
-    assert 100 < len(expected) < len(pairs)
-    hashes = HashTable([f"{number:02}" for number in range(50)], *words)
-    found = [pair for part in (range(20), range(20, 50)) for pair in near_pairs(hashes, part, pool)]
-    assert sorted(found) == sorted((f"{a:02}", f"{b:02}") for a, b in expected)
-
-
-def test_a_worker_with_an_index_does_its_own_parts_first() -> None:
-    order = own_first(20, index=1, workers=3)
-    assert {number % 3 for number in order[:7]} == {1}
-    assert sorted(order) == sorted(own_first(20, None, 1)) == list(range(20))
-
-
-def plans(pairs: list[DuplicatePair], **options: object) -> dict[str, str]:
-    """Return key -> split of 3 classes x (20 train + 10 test) images with these duplicates."""
-    keys = [
-        f"{class_name}/{part}/{n}"
-        for class_name in "abc"
-        for part, count in (("train", 20), ("test", 10))
-        for n in range(count)
-    ]
-    plan = plan_dataset(FileSource(dict.fromkeys(keys, b"")), DatasetConfig(**options)).with_duplicates(pairs)  # type: ignore[arg-type]
-    return {image.source_id: split for split, images in plan.shards for image in images}
-
-
-def test_train_duplicates_of_published_test_images_are_excluded_and_counted() -> None:
-    pairs = [DuplicatePair("a/test/3", "a/train/5", "near"), DuplicatePair("a/train/5", "b/train/7", "near")]
-    source = FileSource(dict.fromkeys(plans([]), b""))
-    plan = plan_dataset(source, DatasetConfig()).with_duplicates(pairs)
-    kept = {image.source_id for image in plan.images}
-    assert {"a/train/5", "b/train/7"} == {image.source_id for image in source.images} - kept
-    assert plan.empty_manifest.excluded == {"duplicates of test images": 2}
-    assert plan.empty_manifest.duplicates == tuple(pairs)
-
-
-def test_a_published_validation_part_is_kept_clean_too() -> None:
-    files = {f"a/{part}/{n}": b"" for part in ("train", "validation", "test") for n in range(4)}
-    pairs = [
-        DuplicatePair("a/train/0", "a/validation/0", "near"),
-        DuplicatePair("a/test/1", "a/train/1", "near"),
-        DuplicatePair("a/train/1", "a/validation/1", "near"),
-    ]
-    plan = plan_dataset(FileSource(files), DatasetConfig()).with_duplicates(pairs)
-    assert set(files) - {image.source_id for image in plan.images} == {"a/train/0", "a/train/1", "a/validation/1"}
-    assert plan.empty_manifest.excluded == {"duplicates of test images": 2, "duplicates of validation images": 1}
-
-
-def test_leaks_can_be_kept() -> None:
-    splits = plans([DuplicatePair("a/test/3", "a/train/5", "near")], keep_duplicates=True)
-    assert len(splits) == 90
-    assert splits["a/test/3"] == "test"
-
-
-@pytest.mark.parametrize("mode", ["official", "stratified"])
-@pytest.mark.parametrize("seed", range(5))
-def test_duplicates_come_into_the_same_carved_part(mode: str, seed: int) -> None:
-    pairs = [
-        DuplicatePair(f"{class_name}/train/{n}", f"{class_name}/train/{n + 1}", "near")
-        for class_name in "abc"
-        for n in range(0, 20, 2)
-    ]
-    pairs.append(DuplicatePair("a/train/1", "b/train/0", "pixels"))
-    splits = plans(pairs, split=mode, seed=seed)
-    assert len(splits) == 90
-    for pair in pairs:
-        assert splits[pair.source_id] == splits[pair.other]
-    assert {"train", "validation", "test"} == set(splits.values())
-
-
-def test_without_duplicates_the_splits_are_what_they_were() -> None:
-    assert plans([]) == plans([DuplicatePair("a/test/0", "a/test/1", "near")])
-
-
-def test_drawn_dogs_are_no_duplicates_of_one_another(
-    source: StanfordDogs, pool: ThreadPoolExecutor, tmp_path: Path
-) -> None:
-    assert duplicates_of(source, tmp_path, pool) == []
+    table = HashTable.from_fingerprints(found, {"b": 0, "a": 2, "c": 2, "d": 2})
+    assert table.keys == ["b", "d"]
+    assert [array.tolist() for array in (table.phash, table.dhash, table.ranks)] == [[7, 7], [8, 9], [0, 2]]
+    assert HashTable.from_fingerprints({"c": Fingerprint("3")}, {"c": 2}).keys == []

@@ -21,7 +21,7 @@ OTHER_OPTIONS: dict[str, Any] = {
     "resize_mode": "squash",
     "split": "stratified",
     "seed": 1,
-    "keep_duplicates": True,
+    "duplicates": "keep",
     "classes": ("Inkpot_terrier",),
     "per_class": 3,
     "shards": 9,

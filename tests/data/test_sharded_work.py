@@ -34,7 +34,7 @@ EMPTY = Manifest(
     splits={"train": Split(0, ()), "test": Split(0, ())},
     quarantine=(QuarantinedImage("z", "no annotation"),),
     excluded={"not selected": 2},
-    duplicates=(),
+    duplicates=None,
 )
 PLAN = WorkPlan((PlannedShard("train", "ab"), PlannedShard("train", "cd"), PlannedShard("test", "e")), EMPTY)
 

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dogbreed.data.splits import (
@@ -12,7 +12,6 @@ from dogbreed.data.splits import (
     VALIDATION,
     Candidate,
     assign_splits,
-    connected_groups,
     hash_order,
     sample_per_group,
     stratified_sample,
@@ -116,20 +115,42 @@ def test_the_first_of_each_class_are_a_part_of_more_of_them() -> None:
     assert sample_per_group(pairs, 99) == {key for _, key in pairs}
 
 
-def test_a_share_is_carved_from_each_group() -> None:
-    pairs = [("a", f"a/{number}") for number in range(10)] + [("b", f"b/{number}") for number in range(4)]
-    assert Counter(key[0] for key in stratified_sample(pairs, 0.5, seed=3)) == {"a": 5, "b": 2}
-    assert stratified_sample(pairs, 0, seed=3) == set()
+def test_a_share_is_taken_of_the_images_of_each_class() -> None:
+    units = {"a": [f"a/{number}" for number in range(10)], "b": [f"b/{number}" for number in range(4)]}
+    sizes = dict.fromkeys(units["a"] + units["b"], 1)
+    assert stratified_sample(units, sizes, 0.25) == {"a/0", "a/1", "b/0"}
+    assert stratified_sample(units, sizes, 0) == set()
 
 
-def test_duplicates_of_duplicates_are_one_group() -> None:
-    assert connected_groups([("a", "b"), ("b", "c"), ("x", "y")]) == {"a": "a", "b": "a", "c": "a", "x": "x", "y": "x"}
-    assert connected_groups([("y", "z"), ("x", "y"), ("w", "x")]) == dict.fromkeys("wxyz", "w")
-    assert connected_groups([("a", "b"), ("c", "d"), ("b", "d")]) == dict.fromkeys("abcd", "a")
-    assert connected_groups([]) == {}
+def test_a_large_unit_is_passed_over_and_what_is_missing_is_made_up_for_in_the_next_class() -> None:
+    units = {"a": ["a/0", "a/1"], "b": [f"b/{number}" for number in range(20)]}
+    sizes = {**dict.fromkeys(units["b"], 1), "a/0": 9, "a/1": 9}
+    assert stratified_sample(units, sizes, 0.2) == {f"b/{number}" for number in range(8)}
+
+
+def test_a_class_never_loses_more_than_half_of_its_images_to_a_sample() -> None:
+    units = {"a": ["a/0"], "b": ["b/0", "b/1", "b/2", "b/3"]}
+    sizes = {"a/0": 90, **dict.fromkeys(units["b"], 1)}
+    assert stratified_sample(units, sizes, 0.25) == {"b/0", "b/1"}
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.lists(st.integers(1, 20), min_size=20, max_size=30), min_size=1, max_size=4), seeds)
+def test_units_of_any_size_do_not_move_a_split_off_its_share(classes: list[list[int]], seed: int) -> None:
+    candidates, unit = [], {}
+    for label, counts in enumerate(classes):
+        for number, count in enumerate(counts):
+            ids = [f"{label}/{number}/{copy}" for copy in range(count)]
+            candidates += [Candidate(source_id, str(label)) for source_id in ids]
+            unit |= dict.fromkeys(ids, ids[0])
+    splits = assign_splits(candidates, "stratified", seed, unit)
+    counts = Counter(splits.values())
+    assert all(splits[key] == splits[first] for key, first in unit.items())
+    assert abs(counts[TEST] - 0.2 * len(candidates)) <= 11
+    assert abs(counts[VALIDATION] - 0.1 * (len(candidates) - counts[TEST])) <= 11
 
 
 def test_leaks_are_what_shares_a_group_with_a_held_out_image() -> None:
-    group = connected_groups([("a", "b"), ("b", "c"), ("x", "y")])
+    group = {"a": "a", "b": "a", "c": "a", "x": "x", "y": "x"}
     assert train_test_leaks(group, {"c"}) == {"a", "b"}
     assert train_test_leaks(group, {"q"}) == set()

@@ -9,15 +9,15 @@ from pathlib import Path
 from dogbreed.core.canonical_json import dumps, dumps_with_digest, loads_verified
 from dogbreed.core.storage import LocalStore
 from dogbreed.data.config import DatasetConfig
+from dogbreed.data.duplicate_groups import DuplicatesFile, commit_groups, load_groups
+from dogbreed.data.duplicate_search import find_duplicates
 from dogbreed.data.manifest import (
-    DuplicatePair,
     Manifest,
     QuarantinedImage,
     Shard,
     config_id,
     load_manifest,
 )
-from dogbreed.data.near_duplicates import find_duplicates
 from dogbreed.data.plan import ShardPlan, plan_dataset
 from dogbreed.data.raw import SourceImage
 from dogbreed.data.raw.image_folder import ImageFolder
@@ -25,6 +25,7 @@ from dogbreed.data.raw.stanford_dogs import StanfordDogs
 from dogbreed.data.shard_files import commit_shard
 from dogbreed.data.sharded_work import ShardResult, part_key
 from dogbreed.data.splits import hash_order
+from tests.support.duplicates import group, near
 from tests.support.golden.datasets import EXAMPLE, MANIFEST, shard
 from tests.support.golden.images import BLOCKS, DARKER
 from tests.support.golden.literals import assert_json, assert_text, read_literal
@@ -115,7 +116,7 @@ def planned(plan: ShardPlan) -> list[list[str]]:
 
 
 def test_splits_and_shards() -> None:
-    copies = [DuplicatePair("n02085620-Collie/n02085620_0", "n02085620-Collie/n02085620_1", "near")]
+    copies = [near("n02085620-Collie/n02085620_0", "n02085620-Collie/n02085620_1")]
     asked = {
         "official": DatasetConfig(shards=4),
         "official, seed 1": DatasetConfig(seed=1, shards=4),
@@ -132,13 +133,19 @@ def test_files_of_the_search_for_copies(tmp_path: Path, pool: ThreadPoolExecutor
     files = {"c/1": b"no photo", "c/2": b"no photo", "c/3": BLOCKS, "c/4": DARKER}
     plan, store = plan_dataset(FixedSource(files), DatasetConfig()), LocalStore(tmp_path)
     copies = find_duplicates(plan, store, pool)
-    assert [(pair.source_id, pair.other, pair.kind) for pair in copies] == [
-        ("c/1", "c/2", "file"),
-        ("c/3", "c/4", "near"),
-    ]
+    assert copies == [group("c/1", ("c/2", "file")), near("c/3", "c/4")]
     folder = f"_parts/{plan.config_id}/"
     assert sorted(store.list()) == [
-        folder + name for name in ("duplicates.json", "fingerprints-0.json", "near-pairs-0.json")
+        folder + name for name in ("duplicates.json", "fingerprints-0.json", "near-links-0.json", "pixels-0.json")
     ]
-    for name in ("duplicates", "fingerprints-0", "near-pairs-0"):
+    for name in ("duplicates", "fingerprints-0", "near-links-0", "pixels-0"):
         assert_text(f"{name}.json", store.read(f"{folder}{name}.json").decode())
+
+
+def test_groups_of_duplicates_lie_below_their_hash(tmp_path: Path) -> None:
+    store, groups = LocalStore(tmp_path), (group("c/1", ("c/2", "file")), near("c/3", "c/4"))
+    commit_groups(store, groups)
+    (key,) = store.list()
+    assert_text("duplicate-groups.json", store.read(key).decode())
+    assert key == f"duplicates/{hashlib.sha256(read_literal('duplicate-groups.json')).hexdigest()}.json"
+    assert load_groups(store, DuplicatesFile.from_groups(groups)) == groups

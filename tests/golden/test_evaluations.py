@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from dogbreed.data.manifest import DuplicatePair, Manifest
+from dogbreed.data.manifest import Manifest
 from dogbreed.evaluation import calibration, intervals, metrics, result
 from dogbreed.evaluation.baselines import majority_baseline
 from dogbreed.evaluation.predictions import Predictions
@@ -14,6 +14,7 @@ from dogbreed.evaluation.subsets import score_subsets
 from dogbreed.tracking.leaderboard import reproduce_command
 from dogbreed.tracking.runs import flatten_params
 from dogbreed.training.recipes import recipe_for_weights
+from tests.support.duplicates import near
 from tests.support.golden.literals import assert_json, assert_text, read_literal
 
 KEYS = tuple(f"n02085620-Chihuahua/n02085620_{number}" for number in range(4))
@@ -30,8 +31,8 @@ PREDICTIONS = Predictions(
 
 def test_metrics_of_an_evaluation() -> None:
     manifest = Manifest.from_json(read_literal("manifest.json"))
-    copies = (DuplicatePair(KEYS[0], "n02110958-pug/n02110958_3", "near"),)
-    leaky = dataclasses.replace(manifest, duplicates=copies, config={**manifest.config, "keep_duplicates": True})
+    copies = (near(KEYS[0], "n02110958-pug/n02110958_3"),)
+    leaky = dataclasses.replace(manifest, config={**manifest.config, "duplicates": "keep"})
     scores = metrics.compute_metrics(PREDICTIONS.labels, PREDICTIONS.probabilities)
     found = EvalResult(
         predictions=PREDICTIONS,
@@ -42,7 +43,7 @@ def test_metrics_of_an_evaluation() -> None:
             ScoreGroup.MAJORITY_BASELINE: majority_baseline(PREDICTIONS.labels, 2),
             ScoreGroup.IMAGENET_ZERO_SHOT: scores,
         },
-        subsets=score_subsets(PREDICTIONS, leaky, frozenset({"n02085620_1"})),
+        subsets=score_subsets(PREDICTIONS, leaky, frozenset({"n02085620_1"}), copies),
         comparison=result.compare_crops(PREDICTIONS, PREDICTIONS, "whole images"),
         images_per_second=1.0,
     )

@@ -18,7 +18,7 @@ from PIL import Image
 from dogbreed.core.errors import DataError
 from dogbreed.core.storage import LocalStore
 from dogbreed.data.input_pipeline import InputPipeline
-from dogbreed.data.manifest import DuplicatePair, Manifest, load_manifest
+from dogbreed.data.manifest import Manifest, load_manifest
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
 from dogbreed.data.resize import ResizeSpec
 from dogbreed.evaluation import report
@@ -30,6 +30,7 @@ from dogbreed.serving import classifier
 from dogbreed.serving.classifier import ModelMetadata
 from dogbreed.tracking import runs
 from dogbreed.workflows import evaluate
+from tests.support.duplicates import group, near
 from tests.support.registry import register, tiny
 
 pytestmark = pytest.mark.timeout(900)  # creates a tracking store and draws eight figures, beside other tests
@@ -249,12 +250,12 @@ def test_crops_have_no_whole_images_and_other_classes_cannot_be_compared(
 def test_images_with_a_duplicate_in_training_are_scored_separately(found: EvalResult, dataset: Path) -> None:
     manifest, source_ids = load_manifest(LocalStore(dataset)), found.predictions.source_ids
     duplicates = (
-        DuplicatePair(source_ids[0], "n/train_1", "near"),
-        DuplicatePair("n/train_2", source_ids[1], "file"),
-        DuplicatePair(source_ids[2], source_ids[3], "near"),
+        near(source_ids[0], "n/train_1"),
+        group("n/train_2", (source_ids[1], "file")),
+        near(source_ids[2], source_ids[3]),
     )
-    kept = dataclasses.replace(manifest, duplicates=duplicates, config={**manifest.config, "keep_duplicates": True})
-    subsets = score_subsets(found.predictions, kept, frozenset())
+    kept = dataclasses.replace(manifest, config={**manifest.config, "duplicates": "keep"})
+    subsets = score_subsets(found.predictions, kept, frozenset(), duplicates)
     assert {name: scores["images"] for name, scores in subsets.items()} == {
         "with_duplicate": 2,
         "without_duplicate": 14,

@@ -2,9 +2,9 @@
 
 from dogbreed.data.boxes import Box
 from dogbreed.data.config import DatasetConfig
+from dogbreed.data.duplicate_groups import DuplicatesFile
 from dogbreed.data.examples import Example
 from dogbreed.data.manifest import (
-    DuplicatePair,
     Manifest,
     QuarantinedImage,
     Shard,
@@ -32,10 +32,7 @@ MANIFEST = Manifest(
     },
     quarantine=(QuarantinedImage("n02110958-pug/n02110958_9", "no annotation"),),
     excluded={"not selected": 7, "duplicates of test images": 1},
-    duplicates=(
-        DuplicatePair("n02085620-Chihuahua/n02085620_1", "n02085620-Chihuahua/n02085620_2", "file"),
-        DuplicatePair("n02085620-Chihuahua/n02085620_1", "n02110958-pug/n02110958_3", "near"),
-    ),
+    duplicates=DuplicatesFile("duplicates/" + "d" * 64 + ".json", "d" * 64, 321, 1, 0, {"file": 1, "near": 1}),
 )
 EXAMPLE = Example(
     source_id="n02085620-Chihuahua/n02085620_1#1",

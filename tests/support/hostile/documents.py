@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from dogbreed.core.storage import LocalStore
 from dogbreed.data import builder as product
 from dogbreed.data.config import DatasetConfig
+from dogbreed.data.duplicate_search import find_duplicates
 from dogbreed.data.manifest import MANIFEST, load_manifest
-from dogbreed.data.near_duplicates import find_duplicates
 from dogbreed.data.plan import plan_dataset
 from dogbreed.data.raw.archive_index import MEMBERS, build_index
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
