@@ -1,9 +1,12 @@
 """jobs.preprocess below its command line: shares of workers, dry run, garbage."""
 
 import gc
+import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from dogbreed.core.errors import ManifestNotFound
@@ -12,6 +15,7 @@ from dogbreed.data.config import DatasetConfig
 from dogbreed.data.manifest import load_manifest
 from dogbreed.workflows.preprocess import PreprocessJob, collect_garbage, dry_run, preprocess
 from dogbreed.workflows.sharded_build import Worker
+from tests.support.encoded_images import encoded, upper_white
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +63,47 @@ def test_a_dry_run_writes_nothing(sketches: Path, tmp_path: Path) -> None:
 def test_garbage_of_a_dataset_that_is_not_complete_stays(tmp_path: Path) -> None:
     with pytest.raises(ManifestNotFound):
         collect_garbage(LocalStore(tmp_path))
+
+
+def placeholders(raw: Path, out: Path, **options: Any) -> PreprocessJob:
+    """Write four classes of 50 copies of one placeholder and 10 different images each, and return a job for them."""
+    random = np.random.default_rng(0)
+    for label in range(4):
+        folder = raw / f"class_{label}"
+        folder.mkdir(parents=True)
+        for number in range(50):
+            (folder / f"copy_{number}.jpg").write_bytes(encoded(upper_white()))
+        for number in range(10):
+            (folder / f"{number}.jpg").write_bytes(encoded(random.integers(0, 256, (20, 30, 3), np.uint8)))
+    config = DatasetConfig(size=16, split="stratified", **options)
+    return PreprocessJob("image-folder", LocalStore(raw), LocalStore(out), config, 0.0, Worker(), None)
+
+
+def test_a_placeholder_in_all_classes_moves_no_split_and_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "dogbreed.data"):
+        preprocess(placeholders(tmp_path / "raw", tmp_path / "out"))
+    manifest = load_manifest(LocalStore(tmp_path / "out"))
+    assert {name: split.num_images for name, split in manifest.splits.items()} == {
+        "train": 172,
+        "validation": 20,
+        "test": 48,
+    }
+    assert "class_0/copy_0.jpg (200 images)" in caplog.text
+    assert len(manifest.to_json()) < 5000
+
+
+def test_dropped_copies_are_counted_as_excluded(tmp_path: Path) -> None:
+    summary = preprocess(placeholders(tmp_path / "raw", tmp_path / "out", duplicates="drop"))
+    assert (summary["written"], summary["excluded"]) == (41, 199)  # type: ignore[typeddict-item]
+
+
+def test_two_workers_find_the_same_groups(tmp_path: Path) -> None:
+    alone = placeholders(tmp_path / "raw", tmp_path / "out")
+    shared = PreprocessJob(**{**vars(alone), "out": LocalStore(tmp_path / "shared")})
+    preprocess(alone)
+    for index in (0, 1):
+        preprocess(PreprocessJob(**{**vars(shared), "worker": Worker(index, 2)}))
+    one, two = ({key: store.read(key) for key in store.list()} for store in (alone.out, shared.out))
+    assert one == two
