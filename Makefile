@@ -87,11 +87,12 @@ e2e-k8s: setup  ## run the Kubernetes Jobs in containers, or in the cluster of K
 gpu: setup  ## benchmark training on a GPU: devices, precisions, images/s; prints "not run" without one
 	$(BIN)/python -m bench.gpu
 
-bench: setup  ## benchmark against other tools: preprocessing, input, store, memory, fit, checkpoints, precision (RAW, PHOTOS: archives)
+bench: setup  ## benchmark against other tools: preprocessing, input, store, memory, copies, fit, checkpoints, precision (RAW, PHOTOS: archives)
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.preprocess $(if $(PHOTOS),--raw $(PHOTOS))
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.input $(if $(PHOTOS),--raw $(PHOTOS))
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.store $(if $(RAW),--raw $(RAW))
 	$(BIN)/python -m bench.memory $(if $(RAW),--raw $(RAW))
+	$(BIN)/python -m bench.copies
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.fit $(if $(RAW),--raw $(RAW))
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.checkpoint
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.precision

@@ -110,14 +110,13 @@ def divide_into_groups(table: HashTable, links: Iterable[tuple[str, str]]) -> li
 def _groups_of(table: HashTable, rows: Rows) -> list[Rows]:
     groups = []
     while len(rows):
-        group = _first_group(table, rows)
+        group, rows = _first_group(table, rows)
         groups.append(group)
-        rows = np.setdiff1d(rows, group)
     return groups
 
 
-def _first_group(table: HashTable, rows: Rows) -> Rows:
-    """Return the first of the rows and what is reached from it, in order."""
+def _first_group(table: HashTable, rows: Rows) -> tuple[Rows, Rows]:
+    """Return the first of the rows with what is reached from it, and the rest, both in order."""
     edge, rest = rows[:1], rows[1:]
     group = [edge]
     for _ in range(MAX_STEPS):
@@ -128,7 +127,7 @@ def _first_group(table: HashTable, rows: Rows) -> Rows:
         near = _is_near_any(table, rest, edge[table.ranks[edge] == rank]) & (table.ranks[rest] > rank)
         group.append(rest[near])
         rest = rest[~near]
-    return np.sort(np.concatenate(group))
+    return np.sort(np.concatenate(group)), rest
 
 
 def _is_near_any(table: HashTable, rows: Rows, edge: Rows) -> Mask:
