@@ -1,5 +1,15 @@
 """The errors of the suite; each class has the exit code of a job (docs/architecture.md)."""
 
+from collections.abc import Sequence
+
+NAMES = 5  # how many names a message lists
+
+
+def shorten_list(names: Sequence[str]) -> str:
+    """Return names for a message: `a, b`, of more than five the first five and how many more there are."""
+    more = len(names) - NAMES
+    return ", ".join(names[:NAMES]) + (f" and {more:,} more" if more > 0 else "")
+
 
 class DogbreedError(Exception):
     """Base of all errors that a user can act on; the message tells what was found, where, and what to do."""

@@ -1,6 +1,9 @@
 """Class names: as people read them, and their WordNet ids."""
 
 import re
+from collections.abc import Sequence
+
+from dogbreed.core.errors import shorten_list
 
 _SYNSET = re.compile(r"^(n\d{8})-")  # the WordNet id before a Stanford Dogs class name
 
@@ -19,3 +22,13 @@ def wordnet_id(class_name: str) -> str | None:
     """Return the WordNet id, n02088466 for example; None for a class without one."""
     match = _SYNSET.match(class_name)
     return match[1] if match else None
+
+
+def describe_missing_classes(missing: Sequence[str], total: int, split: str) -> str:
+    """Return which classes have no image in a split, for a log or report; "" if all of them have some."""
+    if not missing:
+        return ""
+    return (
+        f"{len(missing):,} of {total:,} classes without {split} images, left out of macro averages: "
+        f"{shorten_list([breed_name(name) for name in missing])}"
+    )

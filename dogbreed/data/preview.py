@@ -14,7 +14,7 @@ from dogbreed.data.manifest import Manifest
 from dogbreed.data.plan import ShardPlan
 from dogbreed.data.raw import Source
 from dogbreed.data.shard_files import read_verified
-from dogbreed.data.splits import TRAIN
+from dogbreed.data.splits import TEST, TRAIN, VALIDATION
 
 EACH = 8  # images of a class
 TILE, CAPTION = 64, 16  # pixels
@@ -28,6 +28,11 @@ def images_by_class(plan: ShardPlan, manifest: Manifest) -> Counter[tuple[str, s
     for shard in plan.shards:
         counts.update((image.class_name, shard.split) for image in shard.images if image.source_id not in invalid)
     return counts
+
+
+def classes_without_images(manifest: Manifest, counts: Counter[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return for validation and test the classes that have no image there, in label order."""
+    return {split: [name for name in manifest.classes if not counts[name, split]] for split in (VALIDATION, TEST)}
 
 
 def draw_classes(out: Store, manifest: Manifest, counts: Counter[tuple[str, str]]) -> Image.Image:

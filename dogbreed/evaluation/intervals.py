@@ -20,7 +20,8 @@ def bootstrap_scores(labels: Labels, probabilities: Probabilities) -> dict[str, 
     """Return the interval of each score of `metrics.compute_metrics`, {} for fewer than two images.
 
     Percentile bootstrap with 1,000 resamples of the images and a fixed seed (Efron & Tibshirani 1993, chapter 13).
-    The model is fixed, so the variation between training seeds is not included.
+    The model is fixed, so the variation between training seeds is not included. macro_f1 of a resample is the mean over
+    the classes that it holds.
     """
     if len(labels) < 2:
         return {}

@@ -14,9 +14,10 @@ Probabilities = npt.NDArray[np.float32]
 
 
 def compute_metrics(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
-    """Return top1, top5, macro_f1 (fractions 0-1) and loss (mean negative log likelihood, nats).
+    """Return top1, top5, macro_f1 (fractions 0-1), loss and classes_without_images.
 
-    macro_f1 is the mean over all C classes, 0 for a class without images.
+    loss is the mean negative log likelihood in nats; classes_without_images is the number of classes that macro_f1
+    leaves out.
 
     Args:
         labels: int [N] in 0..C-1.
@@ -26,8 +27,19 @@ def compute_metrics(labels: Labels, probabilities: Probabilities) -> dict[str, f
         ValueError: no images, or see `validate`.
     """
     means = per_example(labels, probabilities).mean()
-    f1 = macro_f1(labels, probabilities.argmax(axis=1), probabilities.shape[1])
-    return {"top1": float(means["top1"]), "top5": float(means["top5"]), "macro_f1": f1, "loss": float(means["loss"])}
+    classes = probabilities.shape[1]
+    return {
+        "top1": float(means["top1"]),
+        "top5": float(means["top5"]),
+        "macro_f1": macro_f1(labels, probabilities.argmax(axis=1), classes),
+        "loss": float(means["loss"]),
+        "classes_without_images": float(len(classes_without_images(labels, classes))),
+    }
+
+
+def classes_without_images(labels: Labels, classes: int) -> Labels:
+    """Return the labels in 0..classes-1 that none of the images has, in ascending order."""
+    return np.flatnonzero(np.bincount(labels, minlength=classes) == 0)
 
 
 def per_example(labels: Labels, probabilities: Probabilities) -> pd.DataFrame:
@@ -46,18 +58,28 @@ def per_example(labels: Labels, probabilities: Probabilities) -> pd.DataFrame:
 
 
 def macro_f1(labels: Labels, predicted: Labels, classes: int) -> float:
-    """Return the mean F1 of all classes, 0 for a class that has neither examples nor predictions."""
+    """Return the mean F1 of the classes that have images.
+
+    A class without images is left out even if it is predicted, so that the mean is over the same classes for every
+    model; such a prediction lowers the recall of the true class. scikit-learn computes the same by
+    `f1_score(labels=unique(labels), average="macro")`, and `balanced_accuracy_score` has the same rule. The default
+    of `f1_score` also counts a class that is only predicted, as 0 (https://scikit-learn.org/stable/modules/generated/
+    sklearn.metrics.f1_score.html, parameter `labels`).
+    """
     hits = np.bincount(labels[labels == predicted], minlength=classes)
-    both = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
-    return float(np.mean(2 * hits / np.maximum(both, 1)))
+    images = np.bincount(labels, minlength=classes)
+    both = images + np.bincount(predicted, minlength=classes)
+    found = images > 0
+    return float(np.mean(2 * hits[found] / both[found]))
 
 
 def per_class(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> pd.DataFrame:
     """Return one row per class, in class order, of how well its images are recognised.
 
-    Columns: class (name), images (int), precision, recall, f1 (fractions 0-1; 0 if undefined), most_confused_with
-    (name of the class that its images are most often mistaken for, or ""), confused (int, how many of them).
-    Raises as `compute_metrics`.
+    Columns: class (name), images (int), precision, recall, f1 (fractions 0-1; precision is 0 for a class that is never
+    predicted), most_confused_with (name of the class that its images are most often mistaken for, or ""), confused
+    (int, how many of them). A class without images has NaN as precision, recall and f1, so that the means of these
+    columns are macro averages, see `macro_f1`. Raises as `compute_metrics`.
     """
     from sklearn.metrics import precision_recall_fscore_support  # importing it takes a second
 
@@ -67,6 +89,7 @@ def per_class(labels: Labels, probabilities: Probabilities, classes: Sequence[st
     precision, recall, f1, images = precision_recall_fscore_support(
         labels, predicted, labels=every_class, zero_division=0
     )
+    scores = np.where(images > 0, (precision, recall, f1), np.nan)
     mistakes = confusion_counts(labels, predicted, len(classes))
     np.fill_diagonal(mistakes, 0)
     confused = mistakes.max(axis=1)
@@ -74,7 +97,7 @@ def per_class(labels: Labels, probabilities: Probabilities, classes: Sequence[st
     mistaken_for = [
         names[other] if times else "" for other, times in zip(mistakes.argmax(axis=1), confused, strict=True)
     ]
-    columns = {"class": names, "images": images, "precision": precision, "recall": recall, "f1": f1}
+    columns = {"class": names, "images": images, **dict(zip(("precision", "recall", "f1"), scores, strict=True))}
     return pd.DataFrame({**columns, "most_confused_with": mistaken_for, "confused": confused})
 
 

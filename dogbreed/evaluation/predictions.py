@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dogbreed.data.class_names import breed_name
+from dogbreed.data.class_names import breed_name, describe_missing_classes
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.evaluation.intervals import proportion_interval
-from dogbreed.evaluation.metrics import Labels, Probabilities, confusion_counts
+from dogbreed.evaluation.metrics import Labels, Probabilities, classes_without_images, confusion_counts
 from dogbreed.evaluation.predict import predict
 
 Indices = npt.NDArray[np.int64]  # positions of examples in the order of the predictions
@@ -52,6 +52,11 @@ class Predictions:
     def display_names(self) -> list[str]:
         """The classes without WordNet ids and underscores."""
         return [breed_name(name) for name in self.classes]
+
+    def missing_classes(self, split: str) -> str:
+        """Return a sentence about the classes without images, "" if there are none; see `describe_missing_classes`."""
+        missing = [self.classes[label] for label in classes_without_images(self.labels, len(self.classes))]
+        return describe_missing_classes(missing, len(self.classes), split)
 
     def hardest(self, count: int) -> Indices:
         """Return the indices of the examples whose true class has the lowest probability, the lowest first."""

@@ -70,6 +70,7 @@ def render(
         lineage=lineage,
         figures={**figures, "learning_curves": curves},
         tiles=_score_tiles(result),
+        missing_classes=result.predictions.missing_classes(target.split),
         comparison_rows=_comparison_rows(result),
         data=_data_rows(target.manifest, target.split),
         recipe=_recipe_rows(lineage),
@@ -78,7 +79,7 @@ def render(
     )
 
 
-def note(result: EvalResult, lineage: TrainingLineage | None) -> str:
+def note(result: EvalResult, split: str, lineage: TrainingLineage | None) -> str:
     """Return the description of the run, Markdown."""
     scores = ", ".join(f"**{tile['title']} {tile['value']}** ({tile['range']})" for tile in _score_tiles(result)[:3])
     images = f"{len(result.predictions.labels):,} images of {len(result.predictions.classes)} classes"
@@ -86,6 +87,8 @@ def note(result: EvalResult, lineage: TrainingLineage | None) -> str:
     caveat = ""
     if weights != "none":
         caveat = f"\n\nThe initial weights ({weights}) may have been trained on some of these images."
+    if missing := result.predictions.missing_classes(split):
+        caveat += f"\n\n{missing}."
     return f"{scores} on {images}.{caveat}\n\nThe full report is the artifact `report.html`."
 
 
@@ -109,7 +112,8 @@ def _score_tiles(result: EvalResult) -> list[dict[str, str]]:
     tiles = []
     for name, title in SCORES.items():
         ends = [_format_score(name, end) for end in result.intervals.get(name, ())]
-        tiles.append({"title": title, "value": _format_score(name, result.scores[name]), "range": " to ".join(ends)})
+        interval = " to ".join(ends) or "no interval of one image"
+        tiles.append({"title": title, "value": _format_score(name, result.scores[name]), "range": interval})
     error = _format_percent(result.calibration_error)
     return [*tiles, {"title": "Calibration error", "value": error, "range": f"{calibration.BINS} bins"}]
 

@@ -9,10 +9,10 @@ import pandas as pd
 
 from dogbreed.core.errors import DogbreedError
 from dogbreed.core.storage import Store
-from dogbreed.data.duplicate_groups import DuplicateGroup, load_groups
+from dogbreed.data.duplicate_groups import DuplicateGroup
 from dogbreed.data.manifest import Manifest
 from dogbreed.data.plan import ShardPlan
-from dogbreed.data.preview import draw_classes, draw_duplicates, images_by_class
+from dogbreed.data.preview import classes_without_images, draw_classes, draw_duplicates
 from dogbreed.data.raw.census import Ignored
 from dogbreed.data.splits import SPLITS
 from dogbreed.evaluation.figures import bars
@@ -25,10 +25,18 @@ NUMBER = re.compile(r"-?\d[\d.]*(e[+-]?\d+)?")
 log = logging.getLogger(__name__)
 
 
-def log_dataset(plan: ShardPlan, manifest: Manifest, store: Store, images_per_second: float | None) -> None:
+def log_dataset(
+    plan: ShardPlan,
+    manifest: Manifest,
+    store: Store,
+    counts: Counter[tuple[str, str]],
+    images_per_second: float | None,
+) -> None:
     """Write the run of a complete dataset unless there is one; log a warning if MLflow is unavailable.
 
-    images_per_second: of this worker; None if it read no image.
+    Args:
+        counts: see `preview.images_by_class`.
+        images_per_second: of this worker; None if it read no image.
     """
     try:
         ping()
@@ -38,13 +46,13 @@ def log_dataset(plan: ShardPlan, manifest: Manifest, store: Store, images_per_se
         with runs.start_run("preprocess", manifest.config_id, manifest.config, tags) as run:
             runs.log_input(manifest, store, "preprocess")
             rate = {} if images_per_second is None else {"images_per_second": images_per_second}
-            run.log_metrics(0, {**manifest.metrics(), **rate})
+            missing = classes_without_images(manifest, counts)
+            empty = {f"classes_without_images_{split}": float(len(names)) for split, names in missing.items()}
+            run.log_metrics(0, {**manifest.metrics(), **empty, **rate})
             run.log_text("manifest.json", manifest.to_json().decode())
-            groups = load_groups(store, manifest.duplicates)
-            _log_tables(run, manifest, groups)
+            _log_tables(run, manifest, plan.duplicates)
             _log_ignored(run, plan.source.ignored)
-            # a plan made for a complete dataset knows no duplicates
-            _log_figures(run, plan.with_duplicates(groups), manifest, store)
+            _log_figures(run, plan, manifest, store, counts)
     except DogbreedError as error:
         log.warning("the dataset is complete, but its run in MLflow is not: %s", error)
 
@@ -74,8 +82,7 @@ def _log_ignored(run: Run, ignored: Ignored) -> None:
     run.log_text("tables/ignored.csv", pd.DataFrame(rows, columns=["reason", "files", "examples"]).to_csv(index=False))
 
 
-def _log_figures(run: Run, plan: ShardPlan, manifest: Manifest, store: Store) -> None:
-    counts = images_by_class(plan, manifest)
+def _log_figures(run: Run, plan: ShardPlan, manifest: Manifest, store: Store, counts: Counter[tuple[str, str]]) -> None:
     table = pd.DataFrame([[counts[name, split] for split in SPLITS] for name in manifest.classes], columns=SPLITS)
     table.insert(0, "class", manifest.classes)
     run.log_text("tables/images_by_class.csv", table.to_csv(index=False))

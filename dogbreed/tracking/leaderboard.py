@@ -13,6 +13,7 @@ import pandas as pd
 from dogbreed.core.errors import DataError, UsageError
 from dogbreed.core.storage import Store
 from dogbreed.evaluation.figures import accuracy_vs_cost
+from dogbreed.evaluation.figures.style import pluralize
 from dogbreed.evaluation.markdown import render
 from dogbreed.tracking import registry
 from dogbreed.tracking import runs as tracking
@@ -23,7 +24,7 @@ from dogbreed.training.recipes import RECIPES, recipe_for_weights
 
 COLUMNS = (
     "recipe", "command", "seed", "init_weights", "tta", "top1", "top1_ci95_low", "top1_ci95_high", "top5", "macro_f1",
-    "hours", "processor", "epochs", "model", "run",
+    "classes_without_images", "hours", "processor", "epochs", "model", "run",
 )  # fmt: skip
 NOT_SETTINGS = ("name", "seed", "policy", "weights")  # parameters that --set does not change
 
@@ -43,6 +44,10 @@ PAGE = """\
 {{- " " }}{% if row.hours == row.hours %}{{ "{:.2g}".format(row.hours) }} {{ row.processor }}{% endif %} |
 {{- " " }}{% if row.command %}`python -m jobs.train --data DATA {{ row.command }}`{% endif %} |
 {% endfor %}
+{% if missing %}
+
+Macro F1 leaves out {{ missing }} without {{ split }} images.
+{% endif %}
 """
 
 
@@ -129,7 +134,8 @@ def _tta(run: MlflowRun) -> str:
 def table(evaluated: Sequence[MlflowRun]) -> pd.DataFrame:
     """Return the columns of COLUMNS, one row per evaluation, the most accurate first.
 
-    top1 with its 95 % confidence interval, top5 and macro_f1 are fractions. hours are GPU hours if the training used
+    top1 with its 95 % confidence interval, top5 and macro_f1 are fractions; classes_without_images is the number of
+    classes that macro_f1 leaves out, the same for all rows. hours are GPU hours if the training used
     GPUs, otherwise CPU core hours; the training of initial weights is not included.
     """
     with translate():
@@ -140,7 +146,7 @@ def table(evaluated: Sequence[MlflowRun]) -> pd.DataFrame:
 
 def _row(run: MlflowRun, trained: MlflowRun | None) -> dict[str, Any]:
     split = run.data.tags[SPLIT]
-    names = ("top1", "top1_ci95_low", "top1_ci95_high", "top5", "macro_f1")
+    names = ("top1", "top1_ci95_low", "top1_ci95_high", "top5", "macro_f1", "classes_without_images")
     scores = {name: run.data.metrics.get(f"{split}_{name}") for name in names}
     known = {"tta": _tta(run), "model": run.data.params["model"], "run": run.info.run_id}
     if trained is None:  # a model from a folder
@@ -211,7 +217,9 @@ def markdown(board: pd.DataFrame, split: str) -> str:
     rows["low"] = rows["min_top1"].where(several, rows["low"])
     rows["high"] = rows["max_top1"].where(several, rows["high"])
     best_first = rows.reset_index().sort_values("top1", ascending=False, kind="stable")
-    return render(PAGE, split=split, rows=best_first.to_dict("records"))
+    empty = board["classes_without_images"].astype(float).max()  # NaN if no evaluation has counted them
+    missing = pluralize(int(empty), "class") if empty > 0 else ""
+    return render(PAGE, split=split, rows=best_first.to_dict("records"), missing=missing)
 
 
 def write(board: pd.DataFrame, text: str, split: str, out: Store) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import mlflow
 
+from dogbreed.evaluation.figures.style import pluralize
 from dogbreed.evaluation.markdown import render
 from dogbreed.tracking import registry, runs
 from dogbreed.tracking.mlflow_errors import warn_on_failure
@@ -37,7 +38,8 @@ Dataset `{{ digest }}`: {{ data }}.
 {% for row in rows %}
 | {{ row.split }}{% if row.tta != "none" %}, TTA {{ row.tta }}{% endif %} | `{{ row.dataset }}` |
 {{- " " }}{{ percent(row.top1) }} | {{ interval(row.low, row.high) }} | {{ percent(row.top5) }} |
-{{- " " }}{{ "{:.3f}".format(row.macro_f1) }} | `{{ row.run }}` |
+{{- " " }}{{ "{:.3f}".format(row.macro_f1) }}
+{%- if row.missing %} ({{ row.missing }} without images left out){% endif %} | `{{ row.run }}` |
 {% endfor %}
 
 The epoch was chosen on validation, so the validation scores are optimistic. A confidence interval covers the choice of
@@ -124,8 +126,11 @@ def _newest_rows(evaluated: Iterable[MlflowRun]) -> list[dict[str, Any]]:
 def _row(split: str, prefix: str, run: MlflowRun, tta: str = "none") -> dict[str, Any]:
     found = run.data.metrics
     scores = {score: found.get(f"{prefix}_{score}", float("nan")) for score in SCORES}
+    empty = int(found.get(f"{prefix}_classes_without_images", 0))
+    missing = pluralize(empty, "class") if empty else ""
     ends = {end: found.get(f"{prefix}_top1_ci95_{end}") for end in ("low", "high")}
-    return {"split": split, "tta": tta, "dataset": run.data.tags[DIGEST][:12], "run": run.info.run_id} | scores | ends
+    known = {"split": split, "tta": tta, "dataset": run.data.tags[DIGEST][:12], "run": run.info.run_id}
+    return {**known, **scores, **ends, "missing": missing}
 
 
 def _format_count(run: MlflowRun, metric: str) -> str:

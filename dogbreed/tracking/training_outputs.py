@@ -1,5 +1,6 @@
 """What a finished training logs beside its model: learning curves, tables, validation figures, scores of seeds."""
 
+import logging
 from collections.abc import Sequence
 
 import mlflow
@@ -7,12 +8,16 @@ import numpy as np
 import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from dogbreed.data.class_names import describe_missing_classes
+from dogbreed.data.splits import VALIDATION
 from dogbreed.evaluation import intervals, metrics
 from dogbreed.evaluation.figures import bars, confusion, curves
 from dogbreed.evaluation.figures.image_grids import sample_predictions
 from dogbreed.evaluation.predict import SplitPredictions
 from dogbreed.tracking.runs import MlflowRun, Run
 from dogbreed.training.trainer import TrainResult
+
+log = logging.getLogger(__name__)
 
 BEST = "best_val"  # prefix of the metrics of the best epoch's weights on validation
 BEST_TOP1 = f"{BEST}_top1"
@@ -35,6 +40,9 @@ def _log_validation(run: Run, validation: SplitPredictions, classes: Sequence[st
     low, high = intervals.mean_interval((probabilities.argmax(axis=1) == labels).astype(float))
     scores = {**metrics.compute_metrics(labels, probabilities), "top1_ci95_low": low, "top1_ci95_high": high}
     run.log_metrics(0, {f"{BEST}_{name}": value for name, value in scores.items()})
+    missing = [classes[label] for label in metrics.classes_without_images(labels, len(classes))]
+    if missing:
+        log.warning("%s", describe_missing_classes(missing, len(classes), VALIDATION))
     table = metrics.per_class(labels, probabilities, classes)
     run.log_text(f"tables/per_class_{BEST}.csv", table.to_csv(index=False))
     run.log_figure(f"confusion_matrix_{BEST}", confusion.confusion_matrix(labels, probabilities, classes))

@@ -64,6 +64,7 @@ class EvalSummary(TypedDict):
     top5: float
     macro_f1: float
     loss: float
+    classes_without_images: float  # those that macro_f1 leaves out
     ece: float
     promoted: NotRequired[bool]  # with --promote
     champion: NotRequired[int | None]
@@ -182,6 +183,8 @@ def open_comparison(
 def log_outputs(run: Run, target: EvalTarget, found: EvalResult, trained: TrainingLineage | None) -> None:
     """Log metrics, tables, figures, the description and the report to the active run."""
     split = target.split
+    if missing := found.predictions.missing_classes(split):
+        log.warning("%s", missing)
     scores = {f"{split}_{name}": value for name, value in found.to_metrics()}
     run.log_metrics(0, {**scores, "images_per_second": found.images_per_second})
     for name, table in found.to_tables().items():
@@ -191,7 +194,7 @@ def log_outputs(run: Run, target: EvalTarget, found: EvalResult, trained: Traini
         image = rasterize(figure)
         run.log_figure(f"{name}_{split}", image)
         data_uris[name] = report.to_data_uri(image)
-    runs.set_note(report.note(found, trained))
+    runs.set_note(report.note(found, split, trained))
     run.log_text("report.html", report.render(run.id, target, found, trained, data_uris))
 
 

@@ -1,5 +1,7 @@
 """jobs.preprocess: from a raw archive to a committed dataset and its MLflow run."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -8,8 +10,10 @@ from typing import TypedDict
 
 from dogbreed.core import resources
 from dogbreed.core.storage import Store
-from dogbreed.data import builder, maintenance
+from dogbreed.data import builder, maintenance, preview
+from dogbreed.data.class_names import describe_missing_classes
 from dogbreed.data.config import DatasetConfig
+from dogbreed.data.duplicate_groups import load_groups
 from dogbreed.data.duplicate_search import find_duplicates
 from dogbreed.data.duplicate_warnings import warn_of_duplicates
 from dogbreed.data.manifest import MANIFEST, Manifest, ManifestSummary
@@ -21,11 +25,14 @@ from dogbreed.tracking import dataset_run
 from dogbreed.workflows import preflight
 from dogbreed.workflows.sharded_build import BuildResult, IncompleteSummary, Worker, load_or_build
 
+log = logging.getLogger(__name__)
+
 
 class PreprocessSummary(ManifestSummary):
     """Summary of a complete dataset."""
 
     manifest: str  # URI
+    classes_without_images: dict[str, int]  # by split
     ignored: int  # files that are not used
     ignored_by_reason: dict[str, ReasonSummary]
 
@@ -59,21 +66,38 @@ def preprocess(job: PreprocessJob) -> PreprocessSummary | IncompleteSummary:
         result = _load_or_build(job, plan, pool)
         if result.manifest is None:
             return {"manifest": None, "out": job.out.uri}
-        dataset_run.log_dataset(plan, result.manifest, job.out, result.images_per_second)
+        groups = load_groups(job.out, result.manifest.duplicates)
+        plan = plan.with_duplicates(groups)  # a plan made for a complete dataset knows none
+        counts = preview.images_by_class(plan, result.manifest)
+        missing = _warn_of_missing_classes(result.manifest, counts)
+        dataset_run.log_dataset(plan, result.manifest, job.out, counts, result.images_per_second)
         if job.export:
             maintenance.to_image_folder(result.manifest, job.out, job.export, pool)
     ignored = plan.source.ignored
     return {
         "manifest": job.out.uri_of(MANIFEST),
         **result.manifest.summary(),
+        "classes_without_images": {split: len(names) for split, names in missing.items()},
         "ignored": len(ignored),
         "ignored_by_reason": ignored.summary(),
     }
 
 
+def _warn_of_missing_classes(manifest: Manifest, counts: Counter[tuple[str, str]]) -> dict[str, list[str]]:
+    """Log a warning for each split that lacks classes, and return these."""
+    missing = preview.classes_without_images(manifest, counts)
+    for split, names in missing.items():
+        if len(names) == len(manifest.classes):
+            log.warning("the dataset has no %s images; preprocess more images of each class", split)
+        elif names:
+            log.warning("%s", describe_missing_classes(names, len(manifest.classes), split))
+    return missing
+
+
 def dry_run(job: PreprocessJob) -> maintenance.Estimate:
     """Estimate what `preprocess` would write and take; writes nothing."""
     plan = _check_and_plan(job)
+    _warn_of_missing_classes(plan.empty_manifest, preview.images_by_class(plan, plan.empty_manifest))
     with _thread_pool(job) as pool:
         return maintenance.estimate(plan, pool)
 

@@ -31,9 +31,14 @@ def test_every_score_lies_in_its_interval_which_is_the_same_each_time() -> None:
     found = intervals.bootstrap_scores(labels, probabilities)
     assert found == intervals.bootstrap_scores(labels, probabilities)
     assert found.keys() == {"top1", "top5", "macro_f1", "loss"}
-    for name, score in compute_metrics(labels, probabilities).items():
-        low, high = found[name]
-        assert low < score < high
+    scores = compute_metrics(labels, probabilities)
+    for name, (low, high) in found.items():
+        assert low < scores[name] < high
+
+
+def test_a_perfect_model_has_a_macro_f1_of_one_in_every_resample() -> None:
+    perfect = np.eye(5, dtype=np.float32)[[0, 0, 1, 2]]  # classes 3 and 4 have no image, a resample may lack others
+    assert intervals.bootstrap_scores(np.array([0, 0, 1, 2]), perfect)["macro_f1"] == (1, 1)
 
 
 def test_one_image_has_no_intervals() -> None:

@@ -4,6 +4,7 @@ from math import log
 
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from dogbreed.data.class_names import breed_name
 from dogbreed.evaluation.metrics import compute_metrics, confusion_counts, per_class, validate
@@ -22,6 +23,7 @@ def test_scores_are_those_computed_by_hand() -> None:
             "top5": 1.0,
             "macro_f1": (2 / 3 + 2 / 3 + 1) / 3,
             "loss": -(log(0.7) + log(0.1) + log(0.5) + log(0.5)) / 4,
+            "classes_without_images": 0,
         },
         rel=1e-6,
     )
@@ -48,15 +50,37 @@ def test_a_certain_error_costs_a_finite_loss() -> None:
     assert loss == pytest.approx(-log(np.finfo(np.float32).eps), rel=1e-5)
 
 
-def test_macro_f1_counts_a_class_without_images_as_zero() -> None:
+def test_macro_f1_is_over_classes_with_images_and_has_the_number_of_others_beside_it() -> None:
     perfect = np.eye(4, dtype=np.float32)[[0, 1]]
-    assert compute_metrics(np.array([0, 1]), perfect)["macro_f1"] == 0.5
+    found = compute_metrics(np.array([0, 1]), perfect)
+    assert (found["macro_f1"], found["classes_without_images"]) == (1, 2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_macro_averages_are_those_of_scikit_learn_over_the_classes_with_images(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    labels, probabilities = random.integers(0, 4, 12), random.dirichlet(np.ones(8), 12).astype(np.float32)
+    predicted = probabilities.argmax(axis=1)
+    assert set(predicted) - set(labels)  # a class that is only predicted
+    f1 = f1_score(labels, predicted, labels=np.unique(labels), average="macro")
+    assert compute_metrics(labels, probabilities)["macro_f1"] == pytest.approx(f1)
+    table = per_class(labels, probabilities, [f"c{label}" for label in range(8)])
+    assert table["f1"].mean() == pytest.approx(f1)
+    with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
+        assert table["recall"].mean() == pytest.approx(balanced_accuracy_score(labels, predicted))
 
 
 def test_two_classes_score_like_any_other_number() -> None:
     found = compute_metrics(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]], dtype=np.float32))
     assert found == pytest.approx(
-        {"top1": 0.5, "top5": 1.0, "macro_f1": 1 / 3, "loss": -(log(0.75) + log(0.25)) / 2}, rel=1e-6
+        {
+            "top1": 0.5,
+            "top5": 1.0,
+            "macro_f1": 1 / 3,
+            "loss": -(log(0.75) + log(0.25)) / 2,
+            "classes_without_images": 0,
+        },
+        rel=1e-6,
     )
 
 
@@ -110,9 +134,11 @@ def test_the_class_most_confused_with_is_the_one_most_often_predicted_instead() 
     assert (table["most_confused_with"][0], table["confused"][0]) == ("pug", 2)
 
 
-def test_a_class_without_images_and_without_predictions_has_zeros() -> None:
-    table = per_class(np.array([0]), np.array([[1, 0, 0]], dtype=np.float32), CLASSES)
-    assert table.iloc[2].to_list() == ["pug", 0, 0.0, 0.0, 0.0, "", 0]
+def test_a_class_without_images_has_no_scores_whether_it_is_predicted_or_not() -> None:
+    table = per_class(np.array([0, 0]), np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32), CLASSES)
+    assert table["images"].to_list() == [2, 0, 0]
+    assert table[["precision", "recall", "f1"]].isna().all(axis=1).to_list() == [False, True, True]
+    assert (table["most_confused_with"][0], table["confused"][0]) == ("black-and-tan coonhound", 1)
 
 
 def test_confusion_counts_have_true_classes_in_rows() -> None:

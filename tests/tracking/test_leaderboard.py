@@ -132,3 +132,10 @@ def test_the_figure_has_a_point_with_its_interval_for_each_model_and_lists_them_
     listed = [text.get_text() for text in beside.texts]
     assert listed[0] == "1  75.0%  mobilenetv2-160, seed 0, TTA flip"
     assert listed[3] == "4  30.0%  simple-64, seed 0"
+
+
+def test_classes_without_images_are_named_below_the_table_and_in_the_csv(board: pd.DataFrame) -> None:
+    page = leaderboard.markdown(board.assign(classes_without_images=2.0), "test")
+    assert page.splitlines()[-1] == "Macro F1 leaves out 2 classes without test images."
+    assert "leaves out" not in leaderboard.markdown(board.assign(classes_without_images=0.0), "test")
+    assert "classes_without_images" in leaderboard.COLUMNS

@@ -61,6 +61,12 @@ def test_each_evaluation_adds_its_row_and_a_newer_one_replaces_it(dataset: Path)
     assert card(version) == card(version)
 
 
+def test_classes_without_images_stand_beside_the_macro_f1(dataset: Path) -> None:
+    version = register(dataset)
+    evaluate(version, "a" * 64, hits=20, classes_without_images=1)
+    assert "| 90.0% | 0.400 (1 class without images left out) |" in card(version)
+
+
 def test_pretrained_weights_are_named(dataset: Path) -> None:
     text = card(register(dataset, weights="imagenet"))
     assert "initialized with `imagenet`" in text

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import io
+import math
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -22,6 +23,7 @@ from dogbreed.data.manifest import Manifest, load_manifest
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
 from dogbreed.data.resize import ResizeSpec
 from dogbreed.evaluation import report
+from dogbreed.evaluation.predictions import Predictions
 from dogbreed.evaluation.result import EvalResult, EvalTarget, TrainingLineage, compare_crops
 from dogbreed.evaluation.result import evaluate as evaluate_target
 from dogbreed.evaluation.subsets import score_subsets
@@ -162,6 +164,39 @@ def test_a_folder_without_a_model_is_a_data_error(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     with pytest.raises(DataError, match="has no dogbreed model"):
         evaluate.evaluate(options(dataset, str(dataset)))
+
+
+class OneImage(EvalTarget):
+    """The first image of a split."""
+
+    def predict(self, *others: Any, **named: Any) -> Predictions:
+        found = super().predict(*others, **named)
+        names = ("labels", "probabilities", "source_ids", "boxes", "sizes")
+        return dataclasses.replace(found, **{name: getattr(found, name)[:1] for name in names})
+
+
+def test_one_image_has_scores_figures_and_a_report_that_name_the_classes_without_images(
+    model: keras.Model,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    target = OneImage(**vars(open_target(model, dataset)))
+    with runs.start_run("evaluate", "test", {}, {}) as run:
+        evaluate.log_outputs(run, target, evaluate_target(target), LINEAGE)
+    data = runs.get_run(run.id).data
+    assert data.metrics["test_classes_without_images"] == 3
+    assert data.metrics["test_macro_f1"] == data.metrics["test_top1"]
+    assert all(map(math.isfinite, data.metrics.values()))
+    assert len(mlflow.MlflowClient().list_artifacts(run.id, "figures")) == len(FIGURES)
+    page = " ".join(Page(mlflow.artifacts.load_text(f"runs:/{run.id}/report.html")).text.split())
+    assert "nan" not in page
+    assert "Top-1 0.0 % no interval of one image" in page or "Top-1 100.0 % no interval of one image" in page
+    sentence = "3 of 4 classes without test images, left out of macro averages: "
+    for text in (caplog.text, data.tags["mlflow.note.content"], page):
+        assert sentence in text
 
 
 def rendered(model: keras.Model, dataset: Path, found: EvalResult, lineage: TrainingLineage | None = LINEAGE) -> str:

@@ -1,5 +1,6 @@
 """jobs.preprocess below its command line: shares of workers, dry run, garbage."""
 
+import dataclasses
 import gc
 import logging
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from dogbreed.data.manifest import load_manifest
 from dogbreed.workflows.preprocess import PreprocessJob, collect_garbage, dry_run, preprocess
 from dogbreed.workflows.sharded_build import Worker
 from tests.support.encoded_images import encoded, upper_white
+from tests.support.other_data import write_tree
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +43,11 @@ def job(sketches: Path, out: Path, worker: Worker, export: Path | None = None) -
     )
 
 
+def job_of_tree(folder: Path) -> PreprocessJob:
+    config = DatasetConfig(size=32, split="stratified")
+    return dataclasses.replace(job(folder / "raw", folder / "out", Worker()), source="image-folder", config=config)
+
+
 def test_the_last_of_two_workers_has_the_summary_and_the_export(sketches: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = preprocess(job(sketches, out, Worker(0, 2), tmp_path / "early"))
@@ -48,10 +55,37 @@ def test_the_last_of_two_workers_has_the_summary_and_the_export(sketches: Path, 
     assert not (tmp_path / "early").exists()
     last = preprocess(job(sketches, out, Worker(1, 2), tmp_path / "images"))
     manifest = load_manifest(LocalStore(out))
-    assert last == {"manifest": f"{out}/manifest.json", **manifest.summary(), "ignored": 0, "ignored_by_reason": {}}
+    missing = {"validation": 0, "test": 0}
+    ignored = {"ignored": 0, "ignored_by_reason": {}}
+    expected = {"manifest": f"{out}/manifest.json", **manifest.summary(), "classes_without_images": missing, **ignored}
+    assert last == expected
     assert len(list((tmp_path / "images").rglob("*.jpg"))) == 48
     assert preprocess(job(sketches, out, Worker())) == last
     assert collect_garbage(LocalStore(out)) == {"out": str(out), "deleted": 0}
+
+
+def test_classes_without_validation_or_test_images_are_named_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts = {"akita": 8, "beagle": 8, "collie": 1, "dhole": 2}
+    write_tree(
+        LocalStore(tmp_path / "raw"), [f"{name}/{n}.jpg" for name, count in counts.items() for n in range(count)]
+    )
+    asked = job_of_tree(tmp_path)
+    dry_run(asked)
+    assert "2 of 4 classes without test images, left out of macro averages: collie, dhole" in caplog.text
+    for _ in ("new", "complete already"):
+        caplog.clear()
+        summary = preprocess(asked)
+        assert summary["classes_without_images"] == {"validation": 2, "test": 2}  # type: ignore[typeddict-item]
+        assert "2 of 4 classes without validation images, left out of macro averages: collie, dhole" in caplog.text
+
+
+def test_a_split_without_images_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_tree(LocalStore(tmp_path / "raw"), [f"{name}/{n}.jpg" for name in "ab" for n in range(2)])
+    preprocess(job_of_tree(tmp_path))
+    for split in ("validation", "test"):
+        assert f"the dataset has no {split} images" in caplog.text
 
 
 def test_a_dry_run_writes_nothing(sketches: Path, tmp_path: Path) -> None:

@@ -12,7 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from dogbreed.data.class_names import breed_name
-from dogbreed.evaluation.figures.style import BLUE, GREY, STYLE, VERMILLION, new_figure, pluralize, truncate
+from dogbreed.evaluation.figures.style import (
+    BLUE,
+    GREY,
+    STYLE,
+    VERMILLION,
+    count_classes,
+    new_figure,
+    pluralize,
+    truncate,
+)
 
 SPLIT_COLOURS = {"train": BLUE, "validation": GREY, "test": VERMILLION}
 CLASSES_PER_PANEL = 60
@@ -22,18 +31,18 @@ CLASSES_PER_PANEL = 60
 def recall_bars(table: pd.DataFrame) -> Figure:
     """Return one bar per class, sorted by recall, with the class it is most often mistaken for at its right.
 
-    A class without images has no recall: it comes last and is not part of the macro mean.
+    A class without images has no recall: it comes last, and the title counts it.
 
     Args:
         table: see `metrics.per_class`.
     """
-    table = table.assign(nonempty=table["images"] > 0)
-    table = table.sort_values(["nonempty", "recall", "class"], ascending=[False, False, True])
-    mean = table.loc[table["nonempty"], "recall"].mean()
+    table = table.sort_values(["recall", "class"], ascending=[False, True], na_position="last")
+    mean = table["recall"].mean()
+    empty = int((table["images"] == 0).sum())
     panels = max(1, ceil(len(table) / CLASSES_PER_PANEL))
     rows = max(1, ceil(len(table) / panels))
-    macro = f"macro mean {mean:.1%}" if table["nonempty"].any() else "no images"
-    title = f"Recall of {pluralize(len(table), 'class')}, {macro}"
+    macro = f"macro mean {mean:.1%}" if empty < len(table) else "no images"
+    title = f"Recall of {count_classes(len(table), empty)}, {macro}"
     figure = new_figure(8 * panels, 0.17 * rows + 1.6, title)
     axes = figure.subplots(1, panels, squeeze=False)[0]
     for panel, panel_axes in enumerate(axes):
@@ -122,7 +131,7 @@ def _stacked_bars(axes: Axes, table: pd.DataFrame, rows: int) -> None:
 
 
 def _recall_note(row: dict[Hashable, Any]) -> str:
-    if not row["nonempty"]:
+    if not row["images"]:
         return "no images"
     mistaken_for = f"  {truncate(row['most_confused_with'])} ×{row['confused']}" if row["confused"] else ""
     return f"{row['recall']:.0%}{mistaken_for}"

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from dogbreed.data.class_names import breed_name
-from dogbreed.evaluation.figures.style import GREY, STYLE, new_figure, pluralize, truncate
+from dogbreed.evaluation.figures.style import GREY, STYLE, count_classes, new_figure, pluralize, truncate
 from dogbreed.evaluation.metrics import Labels, Probabilities, confusion_counts, validate
 
 ANNOTATED_CLASSES = 20  # up to here a cell has room for its percentage
@@ -20,7 +20,7 @@ ANNOTATED_CLASSES = 20  # up to here a cell has room for its percentage
 def confusion_matrix(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> Figure:
     """Return the row-normalised confusion matrix, with classes that are confused with each other side by side.
 
-    A class without images is a grey row. Raises ValueError, see `validate`.
+    A class without images is a grey row, and the title counts it. Raises ValueError, see `validate`.
 
     Args:
         labels: int [N].
@@ -36,7 +36,8 @@ def confusion_matrix(labels: Labels, probabilities: Probabilities, classes: Sequ
     # 0.15 inch holds a 7 pt label; above 200 classes a figure of over 5000 px would cost too much memory.
     cell = 0.45 if len(classes) <= ANNOTATED_CLASSES else min(0.15, 30 / len(classes))
     side = max(cell * len(classes), 3) + 3
-    title = f"Confusion of {pluralize(len(classes), 'class')}: {pluralize(len(labels), 'image')}, {top1}"
+    empty = int(np.sum(images == 0)) if len(labels) else 0
+    title = f"Confusion of {count_classes(len(classes), empty)}: {pluralize(len(labels), 'image')}, {top1}"
     figure = new_figure(1.1 * side + 0.5, side, title)
     names = [truncate(breed_name(classes[index])) for index in order]
     _matrix(figure, rates[np.ix_(order, order)], names, fontsize=min(9, 0.65 * 72 * cell))

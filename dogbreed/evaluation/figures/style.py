@@ -41,6 +41,11 @@ def truncate(name: str, letters: int = 30) -> str:
     return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
+def count_classes(classes: int, empty: int) -> str:
+    """Return `4 classes`, or `4 classes (2 without images)`."""
+    return pluralize(classes, "class") + (f" ({empty:,} without images)" if empty else "")
+
+
 def pluralize(count: int, noun: str) -> str:
     """Return `3 images`, `1 image`, `0 classes`."""
     if count == 1:
