@@ -34,7 +34,10 @@ from jobs._cli import gpus_option, job, max_ignored_option, uri_option, worker_i
 @workers_option
 @gpus_option
 def main(**options: Any) -> Mapping[str, Any]:
-    """Predict the class of every image below --images, one output row per image. Idempotent."""
+    """Predict the class of every image below --images, one output row per image. Idempotent.
+
+    An image that cannot be used has a row with the reason. Exits with 65 if that is so for every image.
+    """
     from dogbreed.workflows import predict
 
     images, only = predict.open_images(options["images"])

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from dogbreed.core import canonical_json
 from dogbreed.core.canonical_json import sha256_hex
-from dogbreed.core.errors import DogbreedError, NotFound
+from dogbreed.core.errors import DataError, DogbreedError, NotFound, shorten_list
 from dogbreed.core.storage import ObjectInfo, Store
 from dogbreed.data import images
 from dogbreed.data.images import Pixels
@@ -170,6 +170,19 @@ def _versions() -> dict[str, str]:
 def counts(manifest: Manifest) -> RowCounts:
     """Return how many rows the predictions have."""
     return {"rows": manifest.splits[SPLIT].num_examples, "errors": len(manifest.quarantine)}
+
+
+def check_errors(manifest: Manifest, out: str) -> None:
+    """Log a warning that names images without a prediction; DataError if no image has one."""
+    errors, total = manifest.quarantine, manifest.splits[SPLIT].num_examples
+    if not errors:
+        return
+    shown = shorten_list([f"{entry.source_id}: {entry.reason}" for entry in errors])
+    if len(errors) == total:
+        raise DataError(
+            f"none of {total:,} images has a prediction ({shown}); the rows at {out} have the reasons; check --images"
+        )
+    log.warning("%d of %d images have no prediction (%s); their rows have the reason", len(errors), total, shown)
 
 
 def log_predictions(manifest: Manifest, params: dict[str, Any], images_per_second: float | None) -> None:

@@ -24,7 +24,7 @@ from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import Array, Object, Property
 
 from dogbreed.core.canonical_json import sha256_hex
-from dogbreed.core.errors import CorruptData, DataError
+from dogbreed.core.errors import CorruptData, DataError, shorten_list
 from dogbreed.data.class_names import breed_name, wordnet_id
 from dogbreed.data.images import InvalidImage, Pixels, decode_with_exif_orientation
 from dogbreed.data.manifest import FORMAT, classes_from_list, classes_to_list
@@ -161,7 +161,20 @@ def _error_row(reason: str) -> ResponseRow:
 
 def _load(model: Path, metadata: Path) -> tuple[keras.Model, ModelMetadata]:
     content = ModelMetadata.from_dict(json.loads(metadata.read_text()))
-    return keras.models.load_model(model, compile=False, safe_mode=True), content
+    network = keras.models.load_model(model, compile=False, safe_mode=True)
+    _check_metadata(network, content)
+    return network, content
+
+
+def _check_metadata(model: keras.Model, metadata: ModelMetadata) -> None:
+    """Raise CorruptData unless the metadata names a class for each output and the size of the input."""
+    classes, outputs = metadata.classes, model.output_shape[-1]
+    if outputs != len(classes):
+        raise CorruptData(
+            f"model.keras has {outputs} outputs, metadata.json names {len(classes)} classes: {shorten_list(classes)}"
+        )
+    if model.input_shape[1:3] != (metadata.size, metadata.size):
+        raise CorruptData(f"model.keras takes images of {model.input_shape[1:3]} px, metadata.json has {metadata.size}")
 
 
 def load(folder: Path) -> tuple[keras.Model, ModelMetadata]:

@@ -3,14 +3,14 @@
 import dataclasses
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
 from dogbreed.core import canonical_json
-from dogbreed.core.errors import DataError
+from dogbreed.core.errors import DataError, shorten_list
 from dogbreed.core.storage import Store, open_store, read_uri
 from dogbreed.data.duplicate_groups import load_groups
 from dogbreed.data.input_pipeline import InputPipeline
@@ -148,8 +148,9 @@ def check_classes_match(metadata: ModelMetadata, manifest: Manifest) -> None:
     """Raise DataError if model and dataset have different classes; log a warning if the dataset is another one."""
     if metadata.classes != manifest.classes:
         raise DataError(
-            f"the model has {len(metadata.classes)} classes, the dataset {len(manifest.classes)}, and they differ; "
-            "evaluate on a dataset with the same classes"
+            f"the classes of the model ({len(metadata.classes)}) and of the dataset ({len(manifest.classes)}) differ: "
+            f"{describe_difference(metadata.classes, 'the model', manifest.classes, 'the dataset')}; evaluate on a "
+            "dataset with the model's classes (jobs.preprocess --classes), or train on this one"
         )
     if metadata.dataset_digest != manifest.digest:
         log.warning(
@@ -157,6 +158,16 @@ def check_classes_match(metadata: ModelMetadata, manifest: Manifest) -> None:
             metadata.dataset_digest[:12],
             manifest.digest[:12],
         )
+
+
+def describe_difference(classes: Sequence[str], name: str, others: Sequence[str], other_name: str) -> str:
+    """Return how two lists of classes differ: how many are in one only, and the names of up to five of these."""
+    parts = [
+        f"{len(rest)} only in {where} ({shorten_list(rest)})"
+        for where, own, all_others in ((name, classes, others), (other_name, others, classes))
+        if (rest := [label for label in own if label not in set(all_others)])
+    ]
+    return " and ".join(parts) or "the same names in another order"
 
 
 def open_comparison(
@@ -176,7 +187,10 @@ def open_comparison(
     other_store = open_store(uri)
     other = load_manifest(other_store)
     if other.classes != manifest.classes:
-        raise DataError(f"--compare-with {uri} has other classes than --data; preprocess both with the same classes")
+        difference = describe_difference(other.classes, "it", manifest.classes, "--data")
+        raise DataError(
+            f"--compare-with {uri} has other classes than --data: {difference}; preprocess both with the same classes"
+        )
     return OtherCrop(uri, InputPipeline(other, other_store, view, batch_size, cache))
 
 

@@ -51,7 +51,11 @@ class PredictJob:
 
 
 def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
-    """Build this worker's rows; once all are there, write the manifest and the MLflow run."""
+    """Build this worker's rows; once all are there, write the manifest and the MLflow run.
+
+    Raises:
+        DataError: no image has a prediction; the rows, the manifest and the run are there and hold the reasons.
+    """
     preflight.before_job(job.images, job.out, gpus=job.gpus)
     model = registry.resolve(job.model)
     kind = job.kind or kind_from_ending(job.out.uri)
@@ -76,6 +80,7 @@ def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
         "format": kind,
     }
     batch_predict.log_predictions(result.manifest, params, result.images_per_second)
+    batch_predict.check_errors(result.manifest, job.out.uri)
     return {
         **batch_predict.counts(result.manifest),
         "ignored": len(plan.ignored),

@@ -221,6 +221,24 @@ def test_a_model_without_a_field_of_its_metadata_is_corrupt(folder: Path, tmp_pa
         classifier.load(tmp_path)
 
 
+@pytest.mark.parametrize("classes", [CLASSES[:4], (*CLASSES, "g")], ids=["fewer", "more"])
+def test_metadata_with_another_number_of_classes_than_outputs_is_named(
+    classes: tuple[str, ...], folder: Path, tmp_path: Path
+) -> None:
+    model, metadata = classifier.save(classifier.load(folder)[0], ModelMetadata(classes, 8, "squash", "-"), tmp_path)
+    found = rf"6 outputs, metadata\.json names {len(classes)} classes: n02085620-Chihuahua, "
+    with pytest.raises(CorruptData, match=found):
+        classifier.load(tmp_path)
+    with pytest.raises(CorruptData, match=found):  # when the model is served
+        Classifier().load_context(SimpleNamespace(artifacts={"model": model, "metadata": metadata}))
+
+
+def test_metadata_with_another_size_than_the_input_is_named(folder: Path, tmp_path: Path) -> None:
+    classifier.save(classifier.load(folder)[0], ModelMetadata(CLASSES, 16, "squash", "-"), tmp_path)
+    with pytest.raises(CorruptData, match=r"takes images of \(8, 8\) px, metadata\.json has 16"):
+        classifier.load(tmp_path)
+
+
 def test_the_fingerprint_of_a_model_depends_on_its_content(folder: Path, tmp_path: Path) -> None:
     before = classifier.fingerprint(folder)
     classifier.save(classifier.load(folder)[0], ModelMetadata(CLASSES, 8, "pad", "digest"), tmp_path)

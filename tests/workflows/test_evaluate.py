@@ -316,8 +316,14 @@ def test_a_model_of_other_classes_is_a_data_error_and_of_other_data_a_warning(
     dataset: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     manifest = load_manifest(LocalStore(dataset))
-    with pytest.raises(DataError, match="has 1 classes"):
+    only = r"1 only in the model \(a\) and 4 only in the dataset \(n9000000"
+    with pytest.raises(DataError, match=only):
         evaluate.check_classes_match(ModelMetadata(("a",), 32, "squash", manifest.digest), manifest)
+    with pytest.raises(DataError, match=r"\(4\) differ: the same names in another order"):
+        evaluate.check_classes_match(ModelMetadata(manifest.classes[::-1], 32, "squash", manifest.digest), manifest)
+    more = (*manifest.classes, *"abcdefg")
+    with pytest.raises(DataError, match=r"differ: 7 only in the model \(a, b, c, d, e and 2 more\); evaluate"):
+        evaluate.check_classes_match(ModelMetadata(more, 32, "squash", manifest.digest), manifest)
     evaluate.check_classes_match(ModelMetadata(manifest.classes, 32, "squash", manifest.digest), manifest)
     assert caplog.text == ""
     evaluate.check_classes_match(ModelMetadata(manifest.classes, 32, "squash", "other"), manifest)

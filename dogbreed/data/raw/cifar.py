@@ -65,7 +65,8 @@ class Cifar:
             raise NotFound(f"{self._where} does not exist; put the binary archive of {name} there") from error
         self.digest = sha256_hex(packed)
         self._files = self._unpack(packed)
-        classes = self._files[self._layout.names].decode("ascii", "replace").split()
+        self._require_different_files()
+        classes = self._class_names()
         self.images = [image for file, split in self._parts() for image in self._records(file, split, classes)]
 
     def _parts(self) -> Iterator[tuple[str, str]]:
@@ -79,7 +80,10 @@ class Cifar:
             with gzip.open(io.BytesIO(packed)) as plain:
                 tar = TarStream(plain)  # type: ignore[arg-type]
                 for member, content in read_files(tar, LIMIT, self._is_wanted, self._skip):
-                    files[PurePosixPath(member.name).name] = content
+                    name = PurePosixPath(member.name).name
+                    if name in files:
+                        raise CorruptData(f"{self._where} has two files {name}; fetch it again")
+                    files[name] = content
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise CorruptData(f"{self._where} is truncated or damaged ({error}); fetch it again") from error
         if missing := wanted - files.keys():
@@ -94,6 +98,33 @@ class Cifar:
 
     def _skip(self, name: str) -> None:
         self.ignored.add(name, NOT_A_FILE)
+
+    def _require_different_files(self) -> None:
+        """Raise CorruptData if two files hold the same images: each image would count twice."""
+        first: dict[bytes, str] = {}
+        for file, _ in self._parts():
+            other = first.setdefault(self._files[file], file)
+            if other != file:
+                raise CorruptData(f"{other} and {file} in {self._where} are equal; fetch it again")
+
+    def _class_names(self) -> list[str]:
+        """Return the lines of the file of names, a class each, in label order; CorruptData if one is empty or double.
+
+        Line ends may be those of Windows, and empty lines may follow: the published file of CIFAR-10 has one.
+        """
+        where = f"{self._layout.names} in {self._where}"
+        try:
+            names = [line.strip() for line in self._files[self._layout.names].decode("utf-8-sig").splitlines()]
+        except UnicodeDecodeError as error:
+            raise CorruptData(f"{where} is not UTF-8 ({error}); fetch the archive again") from error
+        while names and not names[-1]:
+            names.pop()
+        for line, name in enumerate(names, start=1):
+            if not name or name in names[: line - 1]:
+                raise CorruptData(
+                    f"line {line} of {where} is {name!r}, empty or a second time; fetch the archive again"
+                )
+        return names
 
     def _records(self, file: str, split: str, classes: list[str]) -> Iterator[SourceImage]:
         data, length = self._files[file], self._layout.labels + PIXELS

@@ -118,6 +118,61 @@ def test_a_wrong_binary_archive_is_damage(change: str, tmp_path: Path) -> None:
         open_source("cifar10", store)
 
 
+def edited(data: bytes, **files: bytes | None) -> bytes:
+    """Return the archive with other contents of files (names without ending); with None the file is there twice."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(data)) as old, tarfile.open(fileobj=buffer, mode="w:gz") as new:
+        for member in old:
+            stem = Path(member.name).name.partition(".")[0]
+            content = old.extractfile(member).read()  # type: ignore[union-attr]
+            for _ in range(2 if stem in files and files[stem] is None else 1):
+                content = files.get(stem) or content
+                member.size = len(content)
+                new.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+NAMES = "maple tree\r\nfähre\r\nclass2\r\nd\r\ne\r\nf\r\ng\r\nh\r\ni\r\nj k l\r\n\r\n  \r\n"
+
+
+def test_class_names_of_several_words_windows_line_ends_and_empty_last_lines_are_read(tmp_path: Path) -> None:
+    store, whole = LocalStore(tmp_path), cifar_archive("cifar10", 1)
+    store.put(LAYOUTS["cifar10"].archive, edited(whole, batches=b"\xef\xbb\xbf" + NAMES.encode()))
+    names = [photo.class_name for photo in open_source("cifar10", store).images[:10]]
+    assert names == ["maple tree", "fähre", "class2", *"defghi", "j k l"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (b"a\n\nb\nc\nd\ne\nf\ng\nh\ni\nj\n", "line 2 of batches.meta.txt .* is '', empty"),
+        (b"a\nb\na \nc\nd\ne\nf\ng\nh\ni\n", "line 3 of .* is 'a', .*a second time"),
+        (b"f\xe4hre\n" * 10, "is not UTF-8"),
+        (b"a\nb\n", "has label 9, 2 classes are named"),
+    ],
+)
+def test_class_names_that_would_move_labels_are_refused(names: bytes, message: str, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.put(LAYOUTS["cifar10"].archive, edited(cifar_archive("cifar10", 1), batches=names))
+    with pytest.raises(CorruptData, match=message):
+        open_source("cifar10", store)
+
+
+def test_a_batch_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    whole = cifar_archive("cifar10", 1)
+    with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
+        batch = tar.extractfile("published-folder/data_batch_2.bin").read()  # type: ignore[union-attr]
+    for change, message in (
+        ({"data_batch_4": batch}, "data_batch_2.bin and data_batch_4.bin in .* are equal"),
+        ({"test_batch": batch}, "data_batch_2.bin and test_batch.bin in .* are equal"),
+        ({"data_batch_3": None}, "has two files data_batch_3.bin"),
+    ):
+        folder = LocalStore(tmp_path / next(iter(change)))
+        folder.put(LAYOUTS["cifar10"].archive, edited(whole, **change))
+        with pytest.raises(CorruptData, match=message):
+            open_source("cifar10", folder)
+
+
 @pytest.mark.parametrize("part", range(1, 20))
 def test_a_truncated_binary_archive_is_damage(part: int, tmp_path: Path) -> None:
     whole = cifar_archive("cifar10", 1)
