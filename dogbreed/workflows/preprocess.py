@@ -84,13 +84,15 @@ def preprocess(job: PreprocessJob) -> PreprocessSummary | IncompleteSummary:
 
 
 def _warn_of_missing_classes(manifest: Manifest, counts: Counter[tuple[str, str]]) -> dict[str, list[str]]:
-    """Log a warning for each split that lacks classes, and return these."""
+    """Log a warning for each split that lacks classes, and return these; also if there is one class only."""
     missing = preview.classes_without_images(manifest, counts)
     for split, names in missing.items():
         if len(names) == len(manifest.classes):
             log.warning("the dataset has no %s images; preprocess more images of each class", split)
         elif names:
             log.warning("%s", describe_missing_classes(names, len(manifest.classes), split))
+    if len(manifest.classes) == 1:
+        log.warning("the dataset has one class only, jobs.train needs two or more: %s", manifest.classes[0])
     return missing
 
 

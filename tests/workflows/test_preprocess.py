@@ -81,6 +81,12 @@ def test_classes_without_validation_or_test_images_are_named_and_counted(
         assert "2 of 4 classes without validation images, left out of macro averages: collie, dhole" in caplog.text
 
 
+def test_one_class_only_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_tree(LocalStore(tmp_path / "raw"), [f"akita/{n}.jpg" for n in range(8)])
+    preprocess(job_of_tree(tmp_path))
+    assert "one class only, jobs.train needs two or more: akita" in caplog.text
+
+
 def test_a_split_without_images_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_tree(LocalStore(tmp_path / "raw"), [f"{name}/{n}.jpg" for name in "ab" for n in range(2)])
     preprocess(job_of_tree(tmp_path))

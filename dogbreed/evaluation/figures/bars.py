@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dogbreed.data.class_names import breed_name
 from dogbreed.evaluation.figures.style import (
@@ -126,6 +126,7 @@ def _stacked_bars(axes: Axes, table: pd.DataFrame, rows: int) -> None:
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.set_xlabel("images")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axes.grid(axis="x")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=9, frameon=False)
 

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dogbreed.evaluation.calibration import BINS, expected_calibration_error
 from dogbreed.evaluation.figures.style import BLUE, GREY, STYLE, VERMILLION, new_figure
@@ -25,6 +25,7 @@ def reliability_diagram(table: pd.DataFrame) -> Figure:
     _accuracy(above, found)
     below.bar(table["low"], table["images"], 1 / BINS, align="edge", color=GREY, edgecolor="white")
     below.set_ylabel("images", fontsize=12)
+    below.yaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     below.set_xlabel("confidence (probability of the predicted class)", fontsize=12)
     below.xaxis.set_major_formatter(PercentFormatter(1))
     below.set_xlim(0, 1)

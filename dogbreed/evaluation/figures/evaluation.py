@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from dogbreed.evaluation import grad_cam, metrics, predictions
 from dogbreed.evaluation.figures import bars, confusion, image_grids
 from dogbreed.evaluation.figures.calibration import reliability_diagram
+from dogbreed.evaluation.figures.style import pluralize
 from dogbreed.evaluation.predictions import Indices
 from dogbreed.evaluation.result import EvalResult, EvalTarget
 
@@ -32,7 +33,7 @@ def draw_figures(target: EvalTarget, result: EvalResult) -> Iterator[tuple[str, 
 
 def _hardest_images(target: EvalTarget, result: EvalResult) -> Figure:
     indices = result.predictions.hardest(GRID_IMAGES)
-    title = f"The {len(indices)} hardest of {len(result.predictions.labels):,} images"
+    title = f"The {len(indices)} hardest of {pluralize(len(result.predictions.labels), 'image')}"
     return _image_grid(target, result, indices, title)
 
 

@@ -22,6 +22,12 @@ def test_the_reliability_diagram_shows_the_error_and_which_way_it_goes() -> None
     assert calibration.reliability_diagram(shy).get_suptitle().endswith("underconfident by 45.0 points")
 
 
+def test_one_image_has_whole_numbers_on_the_axis_of_images() -> None:
+    table = reliability_table(np.array([0.6]), np.array([True]))
+    _, below = drawn(calibration.reliability_diagram(table)).axes
+    assert set(below.get_yticks()) <= {0, 1, 2}
+
+
 def test_box_bars_have_one_panel_per_measure_and_one_interval_per_bar() -> None:
     rows = [
         ("share", "below 10 %", 4, 0.5, 0.2, 0.8),
