@@ -6,7 +6,6 @@ import gc
 import json
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ import click
 
 from dogbreed.core import log, signals
 from dogbreed.core.errors import DogbreedError, EnvironmentUnsupported, RetryableError, ShutdownRequested
+from dogbreed.core.names import RULE, is_valid_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 TRANSIENT = {errno.EADDRINUSE, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EIO, errno.ESTALE}  # ESTALE: NFS
@@ -90,11 +90,16 @@ def job(name: str) -> Callable[[Callable[..., Mapping[str, object]]], Job]:
 SEED = click.IntRange(0, 2**32 - 1)  # the range of NumPy's generators
 
 
-def validate_job_key(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
-    """Validate a job key: it becomes part of tags, filters and object names."""
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise click.BadParameter(f"{name!r} must be 1 to 100 letters, digits, dots, dashes and underscores")
+def validate_name(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+    """Validate the name of a dataset, a registered model, an experiment's prefix or a job key."""
+    if name is not None and not is_valid_name(name):
+        raise click.BadParameter(f"{name!r} must be {RULE}")
     return name
+
+
+def name_option(flag: str, help: str, **attributes: Any) -> Callable[[F], F]:
+    """Return an option for a name that MLflow accepts."""
+    return click.option(flag, metavar="NAME", callback=validate_name, help=help, **attributes)
 
 
 gpus_option = click.option(

@@ -6,15 +6,19 @@ from typing import Any
 import click
 
 from dogbreed.data.config import TTA
-from jobs._cli import gpus_option, job, uri_option
+from jobs._cli import gpus_option, job, name_option, uri_option
 
 
 @job("evaluate")
 @click.option(
     "--model",
-    default="models:/dogbreed@candidate",
-    help="models:/dogbreed@ALIAS, models:/dogbreed/VERSION, runs:/RUN/model or a folder.",
+    help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN/model or a folder.  "
+    "[default: the candidate of --registered-model]",
 )
+@name_option(
+    "--registered-model", "Registered model whose cards and champion may change.  [default: the dataset's name]"
+)
+@name_option("--experiment-prefix", "MLflow's experiment is NAME/evaluate.  [default: the dataset's name]")
 @uri_option("--data", "Dataset made by jobs.preprocess", required=True)
 @click.option("--split", default="test", help="Split to evaluate: test, validation or train.")
 @uri_option(

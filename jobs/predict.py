@@ -5,18 +5,21 @@ from typing import Any
 
 import click
 
+from dogbreed.core.names import DEFAULT_NAME
 from dogbreed.core.storage import open_store
 from dogbreed.serving.row_writers import WRITERS
 from dogbreed.workflows.sharded_build import Worker
-from jobs._cli import gpus_option, job, max_ignored_option, uri_option, worker_index_option, workers_option
+from jobs._cli import gpus_option, job, max_ignored_option, name_option, uri_option, worker_index_option, workers_option
 
 
 @job("predict")
 @click.option(
     "--model",
-    default="models:/dogbreed@champion",
-    help="models:/dogbreed@ALIAS, models:/dogbreed/VERSION, runs:/RUN/model or a folder.",
+    help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN/model or a folder.  "
+    "[default: the champion of --registered-model]",
 )
+@name_option("--registered-model", "Registered model whose champion predicts without --model.", default=DEFAULT_NAME)
+@name_option("--experiment-prefix", "MLflow's experiment is NAME/predict.  [default: the name of the model's dataset]")
 @uri_option("--images", "An image, or where images are, at any depth", required=True)
 @uri_option("--out", "Where the prediction rows are written", required=True)
 @click.option(
@@ -38,16 +41,18 @@ def main(**options: Any) -> Mapping[str, Any]:
 
     An image that cannot be used has a row with the reason. Exits with 65 if that is so for every image.
     """
+    from dogbreed.tracking import promotion
     from dogbreed.workflows import predict
 
     images, only = predict.open_images(options["images"])
     return predict.predict(
         predict.PredictJob(
-            model=options["model"],
+            model=options["model"] or f"models:/{options['registered_model']}@{promotion.ALIAS}",
             images=images,
             only=only,
             max_ignored=options["max_ignored"],
             out=open_store(options["out"]),
+            experiment_prefix=options["experiment_prefix"],
             kind=options["kind"],
             shards=options["shards"],
             worker=Worker(options["worker_index"], options["workers"]),

@@ -8,13 +8,31 @@ from typing import Any
 import click
 
 from dogbreed.core.errors import UsageError
+from dogbreed.core.names import suggest_name
 from dogbreed.core.resources import no_gc
-from dogbreed.core.storage import open_store
-from dogbreed.data.config import CROPS, DUPLICATES, OBJECTS, RESAMPLES, RESIZE_MODES, SPLIT_MODES, DatasetConfig
+from dogbreed.core.storage import Store, open_store
+from dogbreed.data.config import (
+    CROPS,
+    DATASET_NAMES,
+    DUPLICATES,
+    OBJECTS,
+    RESAMPLES,
+    RESIZE_MODES,
+    SPLIT_MODES,
+    DatasetConfig,
+)
 from dogbreed.data.raw import SOURCES
 from dogbreed.data.raw.labels import LabelsOption
 from dogbreed.workflows.sharded_build import Worker
-from jobs._cli import field_option, job, max_ignored_option, uri_option, worker_index_option, workers_option
+from jobs._cli import (
+    field_option,
+    job,
+    max_ignored_option,
+    name_option,
+    uri_option,
+    worker_index_option,
+    workers_option,
+)
 
 
 @job("preprocess")
@@ -29,6 +47,12 @@ from jobs._cli import field_option, job, max_ignored_option, uri_option, worker_
     "--label-columns", metavar="FILE,LABEL", help="Columns of --labels.  [default: found by their usual names]"
 )
 @uri_option("--out", "Where the dataset is written", required=True)
+@name_option(
+    "--name",
+    "Name of the dataset, and of the experiments and the registered model of later jobs.  "
+    "[default: dogbreed, cifar10 or cifar100 as the source is; required for image-folder]",
+)
+@name_option("--experiment-prefix", "MLflow's experiment is NAME/preprocess.  [default: --name]")
 @field_option(DatasetConfig, "size", help="Shorter side of a crop in pixels; images are never enlarged.")
 @field_option(DatasetConfig, "crop", CROPS, help="Crop to the box now, never, or later inside tf.data (defer).")
 @field_option(DatasetConfig, "margin", help="Added on each side of a box, as a fraction of its width and height.")
@@ -63,11 +87,13 @@ def main(**options: Any) -> Mapping[str, Any]:
         from dogbreed.workflows import preprocess
     if options["gc"]:
         return preprocess.collect_garbage(out)
+    config = _dataset_config(options, raw)
     asked = preprocess.PreprocessJob(
         source=options["source"],
         raw=raw,
         out=out,
-        config=_dataset_config(options),
+        experiment_prefix=options["experiment_prefix"] or config.name,
+        config=config,
         labels=_labels_option(options["labels"], options["label_columns"]),
         max_quarantined=options["max_quarantined"],
         max_ignored=options["max_ignored"],
@@ -93,10 +119,18 @@ def _labels_option(file: str | None, columns: str | None) -> LabelsOption | None
     return LabelsOption(file, (names[0].strip(), names[1].strip()) if names else None) if file else None
 
 
-def _dataset_config(options: dict[str, Any]) -> DatasetConfig:
-    names = {field.name for field in dataclasses.fields(DatasetConfig)} - {"classes"}
+def _dataset_config(options: dict[str, Any], raw: Store) -> DatasetConfig:
+    names = {field.name for field in dataclasses.fields(DatasetConfig)} - {"classes", "name"}
     classes = tuple(name.strip() for name in options["classes"].split(",") if name.strip())
-    return DatasetConfig(classes=classes, **{name: options[name] for name in names})
+    return DatasetConfig(name=_dataset_name(options, raw), classes=classes, **{name: options[name] for name in names})
+
+
+def _dataset_name(options: dict[str, Any], raw: Store) -> str:
+    source = options["source"]
+    if options["name"] is None and source not in DATASET_NAMES:
+        suggestion = suggest_name(raw.uri.rstrip("/").rpartition("/")[2])
+        raise UsageError(f"--source {source} needs a name for the dataset, for example --name {suggestion}")
+    return options["name"] or DATASET_NAMES[source]
 
 
 if __name__ == "__main__":

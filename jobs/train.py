@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from jobs._cli import SEED, gpus_option, job, standalone_flag, uri_option, validate_job_key
+from jobs._cli import SEED, gpus_option, job, name_option, standalone_flag, uri_option, validate_name
 
 CLASSES = 120  # for which --list-models counts: the breeds of Stanford Dogs
 
@@ -21,7 +21,9 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
 @job("train")
 @uri_option("--data", "Dataset made by jobs.preprocess", required=True)
 @click.option("--recipe", required=True, help="Named recipe, for example simple-64 or larger-128.")
-@click.option("--name", callback=validate_job_key, help="Job key.  [default: hash of recipe, weights, data, seed]")
+@click.option("--name", callback=validate_name, help="Job key.  [default: hash of recipe, weights, data, seed]")
+@name_option("--registered-model", "Registered model that gets the version.  [default: the dataset's name]")
+@name_option("--experiment-prefix", "MLflow's experiment is NAME/train.  [default: the dataset's name]")
 @click.option("--epochs", type=int, help="Passes over the train images.  [default: the recipe's]")
 @click.option("--batch-size", type=int, help="Images per step.  [default: the recipe's]")
 @click.option(
@@ -96,6 +98,8 @@ def main(**options: Any) -> Mapping[str, object]:
     seeds, name = options["seeds"], options["name"]
     with train_job.prepare(
         data=options["data"],
+        registered_model=options["registered_model"],
+        experiment_prefix=options["experiment_prefix"],
         recipe=options["recipe"],
         initial_weights=options["weights"],
         settings=_settings(options),

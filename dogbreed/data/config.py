@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dogbreed.core.errors import UsageError
+from dogbreed.core.names import DEFAULT_NAME, require_valid_name
 
 CROPS = ("box", "none", "defer")
 OBJECTS = ("largest", "first", "each")
@@ -12,6 +13,12 @@ DUPLICATES = ("separate", "keep", "drop")
 RESAMPLES = ("lanczos", "area")
 RESIZE_MODES = ("keep-aspect", "squash")
 TTA = ("none", "flip")  # kinds of test-time augmentation
+DATASET_NAMES = {  # by source; images of one's own have none
+    "stanford-dogs": DEFAULT_NAME,
+    "synthetic": DEFAULT_NAME,
+    "cifar10": "cifar10",
+    "cifar100": "cifar100",
+}
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,13 @@ class DatasetConfig:
     classes: tuple[str, ...] = ()  # all when empty
     per_class: int | None = None  # at most so many images of each class in train and in test
     shards: int | None = None  # about so many in all; None: 512 images each
+    name: str = DEFAULT_NAME  # of the dataset; has its own key in the manifest
 
     def __post_init__(self) -> None:
+        try:
+            require_valid_name(self.name)
+        except ValueError as error:
+            raise UsageError(f"dataset name {error}") from error
         choices = (
             (self.crop, CROPS),
             (self.objects, OBJECTS),
@@ -54,7 +66,7 @@ class DatasetConfig:
                 raise UsageError(f"{name} {count} is below 1")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the manifest's `config`.
+        """Return the manifest's `config`: all fields but the name.
 
         A field that is added later is left out while it has its default, so that digests of older datasets stay.
         """

@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 from dogbreed.core import canonical_json
 from dogbreed.core.canonical_json import dumps_with_digest, loads_verified, short_id
 from dogbreed.core.errors import CorruptData, DataError, ManifestNotFound, NotFound, UsageError
+from dogbreed.core.names import require_valid_name
 from dogbreed.core.storage import Store
 from dogbreed.data.class_names import wordnet_id
 from dogbreed.data.duplicate_groups import DuplicatesFile
@@ -86,6 +87,7 @@ class Split:
 class ManifestSummary(TypedDict):
     """The part of a job's summary that describes a dataset; counts are of images."""
 
+    name: str
     digest: str
     written: int
     quarantined: int
@@ -95,9 +97,10 @@ class ManifestSummary(TypedDict):
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that determines the dataset's bytes, and nothing else."""
+    """The dataset's name and everything that determines its bytes, and nothing else."""
 
     format: int | str
+    name: str  # of the dataset; of predictions: of the model's dataset
     config: dict[str, Any]
     source_digest: str  # of the raw images
     versions: dict[str, str]  # of decoder and resizer
@@ -111,6 +114,7 @@ class Manifest:
         """Return the content of manifest.json without its digest."""
         return {
             "format": self.format,
+            "name": self.name,
             "config": self.config,
             "source_digest": self.source_digest,
             "versions": self.versions,
@@ -132,19 +136,24 @@ class Manifest:
 
     @property
     def config_id(self) -> str:
-        """Id of configuration and source, known before any image is read."""
-        return config_id(self.format, self.config, self.source_digest, self.versions)
+        """Id of name, configuration and source, known before any image is read."""
+        return config_id(self.format, self.name, self.config, self.source_digest, self.versions)
 
     def summary(self) -> ManifestSummary:
         """Return the part of a job's summary that describes the dataset."""
         splits = {name: self.splits[name].num_images for name in SPLITS if name in self.splits}
         return {
+            "name": self.name,
             "digest": self.digest,
             "written": sum(splits.values()),
             "quarantined": len(self.quarantine),
             "excluded": sum(self.excluded.values()),
             "splits": splits,
         }
+
+    def params(self) -> dict[str, Any]:
+        """Return name and configuration, for the parameters of a run."""
+        return {"name": self.name, **self.config}
 
     def metrics(self) -> dict[str, float]:
         """Return counts and bytes by name, for the metrics of a run."""
@@ -177,6 +186,7 @@ class Manifest:
         content = loads_verified(data)
         return cls(
             format=content["format"],
+            name=require_valid_name(content["name"]),
             config=content["config"],
             source_digest=content["source_digest"],
             versions=content["versions"],
@@ -198,9 +208,11 @@ def classes_from_list(entries: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(entry["name"] for entry in entries)
 
 
-def config_id(format: int | str, config: dict[str, Any], source_digest: str, versions: dict[str, str]) -> str:
-    """Return 16 hexadecimal digits that name one configuration over one source."""
-    return short_id([format, config, source_digest, versions])
+def config_id(
+    format: int | str, name: str, config: dict[str, Any], source_digest: str, versions: dict[str, str]
+) -> str:
+    """Return 16 hexadecimal digits that identify one configuration over one source, under one name."""
+    return short_id([format, name, config, source_digest, versions])
 
 
 def load_manifest(store: Store, format: int | str = FORMAT) -> Manifest:

@@ -96,6 +96,7 @@ def _plan_selected(
     splits, groups = _assign_splits(config, kept, groups)
     empty_manifest = Manifest(
         format=FORMAT,
+        name=config.name,
         config=config.to_dict(),
         source_digest=source.digest,
         versions=images.versions(),

@@ -229,9 +229,10 @@ def load_if_complete(plan: WorkPlan[ImageT], out: Store) -> Manifest | None:
     except ManifestNotFound:
         return None
     if manifest.config_id != plan.config_id:
+        named = "" if manifest.name == plan.empty_manifest.name else f" under the name {manifest.name}"
         raise DataError(
-            f"{out.uri} holds the result of other options, or of images that have been added, removed or changed since "
-            f"(configuration {manifest.config_id}, requested {plan.config_id}); choose another --out"
+            f"{out.uri} holds the result of other options{named}, or of images that have been added, removed or "
+            f"changed since (configuration {manifest.config_id}, requested {plan.config_id}); choose another --out"
         )
     keys = {shard.key for split in manifest.splits.values() for shard in split.shards}
     missing = keys.difference(out.list("shards/"))

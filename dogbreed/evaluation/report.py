@@ -147,6 +147,7 @@ def _data_rows(manifest: Manifest, split: str) -> Rows:
         ("excluded", excluded or "none"),
         ("quarantined", f"{len(manifest.quarantine):,} images that could not be used"),
         ("duplicates", _count_duplicates(manifest)),
+        ("name", manifest.name),
         ("digest", manifest.digest),
     ]
 

@@ -113,6 +113,7 @@ def plan_rows(
     keys = [info.key for info in listing]
     empty_manifest = Manifest(
         format=FORMAT,
+        name=metadata.dataset_name,
         config={"model_sha256": model_sha256, "format": kind, "images_per_shard": images_per_shard},
         source_digest=canonical_json.digest(listing),
         versions=_versions(),
@@ -185,16 +186,18 @@ def check_errors(manifest: Manifest, out: str) -> None:
     log.warning("%d of %d images have no prediction (%s); their rows have the reason", len(errors), total, shown)
 
 
-def log_predictions(manifest: Manifest, params: dict[str, Any], images_per_second: float | None) -> None:
+def log_predictions(prefix: str, manifest: Manifest, params: dict[str, Any], images_per_second: float | None) -> None:
     """Write the MLflow run of complete predictions unless there is one; log a warning if MLflow is unavailable.
 
-    images_per_second: of this worker; None if it read no image.
+    Args:
+        prefix: of the experiment.
+        images_per_second: of this worker; None if it read no image.
     """
     try:
         ping()
-        if runs.finished_run("predict", CONFIG_ID, manifest.config_id):
+        if runs.finished_run(prefix, "predict", CONFIG_ID, manifest.config_id):
             return
-        with runs.start_run("predict", manifest.config_id, params, {CONFIG_ID: manifest.config_id}) as run:
+        with runs.start_run(prefix, "predict", manifest.config_id, params, {CONFIG_ID: manifest.config_id}) as run:
             rate = {} if images_per_second is None else {"images_per_second": images_per_second}
             total = counts(manifest)
             run.log_metrics(0, {"rows": float(total["rows"]), "errors": float(total["errors"]), **rate})

@@ -25,6 +25,7 @@ from mlflow.types.schema import Array, Object, Property
 
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import CorruptData, DataError, shorten_list
+from dogbreed.core.names import require_valid_name
 from dogbreed.data.class_names import breed_name, wordnet_id
 from dogbreed.data.images import InvalidImage, Pixels, decode_with_exif_orientation
 from dogbreed.data.manifest import FORMAT, classes_from_list, classes_to_list
@@ -69,6 +70,7 @@ class ModelMetadata:
     classes: tuple[str, ...]
     size: int  # side of the square input, pixels
     resize_mode: str
+    dataset_name: str
     dataset_digest: str
 
     @property
@@ -83,14 +85,15 @@ class ModelMetadata:
             "classes": classes_to_list(self.classes),
             "size": self.size,
             "resize_mode": self.resize_mode,
+            "dataset_name": self.dataset_name,
             "dataset_digest": self.dataset_digest,
         }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "ModelMetadata":
-        """Return the metadata of a `to_dict`; KeyError or TypeError for anything else."""
-        classes = classes_from_list(content["classes"])
-        return cls(classes, content["size"], content["resize_mode"], content["dataset_digest"])
+        """Return the metadata of a `to_dict`; KeyError, TypeError or ValueError for anything else."""
+        classes, name = classes_from_list(content["classes"]), require_valid_name(content["dataset_name"])
+        return cls(classes, content["size"], content["resize_mode"], name, content["dataset_digest"])
 
 
 class Classifier(mlflow.pyfunc.PythonModel):

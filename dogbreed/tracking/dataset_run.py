@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def log_dataset(
+    prefix: str,
     plan: ShardPlan,
     manifest: Manifest,
     store: Store,
@@ -35,15 +36,16 @@ def log_dataset(
     """Write the run of a complete dataset unless there is one; log a warning if MLflow is unavailable.
 
     Args:
+        prefix: of the experiment.
         counts: see `preview.images_by_class`.
         images_per_second: of this worker; None if it read no image.
     """
     try:
         ping()
-        if runs.finished_run("preprocess", CONFIG_ID, manifest.config_id):
+        if runs.finished_run(prefix, "preprocess", CONFIG_ID, manifest.config_id):
             return
         tags = {CONFIG_ID: manifest.config_id}
-        with runs.start_run("preprocess", manifest.config_id, manifest.config, tags) as run:
+        with runs.start_run(prefix, "preprocess", manifest.config_id, manifest.params(), tags) as run:
             runs.log_input(manifest, store, "preprocess")
             rate = {} if images_per_second is None else {"images_per_second": images_per_second}
             missing = classes_without_images(manifest, counts)

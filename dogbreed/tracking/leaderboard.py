@@ -18,7 +18,6 @@ from dogbreed.evaluation.markdown import render
 from dogbreed.tracking import registry
 from dogbreed.tracking import runs as tracking
 from dogbreed.tracking.mlflow_errors import ABSENT, ping, translate
-from dogbreed.tracking.registry import MODEL
 from dogbreed.tracking.runs import DIGEST, SPLIT, TRAINING_RUN, MlflowRun
 from dogbreed.training.recipes import RECIPES, recipe_for_weights
 
@@ -51,10 +50,11 @@ Macro F1 leaves out {{ missing }} without {{ split }} images.
 """
 
 
-def evaluations(split: str, digest: str | None, run_ids: Sequence[str]) -> list[MlflowRun]:
+def evaluations(prefix: str, split: str, digest: str | None, run_ids: Sequence[str]) -> list[MlflowRun]:
     """Return the newest finished evaluation of each model and TTA on a split, or of the given runs; on one dataset.
 
     Args:
+        prefix: of the experiment that is searched, not used with `run_ids`.
         digest: of the dataset, None for that of the runs.
 
     Raises:
@@ -63,34 +63,34 @@ def evaluations(split: str, digest: str | None, run_ids: Sequence[str]) -> list[
     """
     ping(write=False)
     with translate():
-        found = [tracking.get_run(run_id) for run_id in run_ids] if run_ids else _search(split, digest)
+        found = [tracking.get_run(run_id) for run_id in run_ids] if run_ids else _search(prefix, split, digest)
     if not found:
         raise UsageError(
-            f"no finished evaluation on {split}{f' of {digest[:12]}' if digest else ''}; run jobs.evaluate"
+            f"no finished evaluation on {split}{f' of {digest[:12]}' if digest else ''} in experiment "
+            f"{prefix}/evaluate; run jobs.evaluate, or name another --experiment-prefix"
         )
     _check_split(found, split)
     _check_one_dataset(found, digest)
     return _newest_per_model(found)
 
 
-def _search(split: str, digest: str | None) -> list[MlflowRun]:
-    """Return all finished evaluations on a split, the newest first."""
+def _search(prefix: str, split: str, digest: str | None) -> list[MlflowRun]:
+    """Return all finished evaluations on a split, the newest first; none where there is no such experiment."""
     query = f"tags.`{SPLIT}` = '{split}' and attributes.status = 'FINISHED'"
     if digest:
         query += f" and tags.`{DIGEST}` = '{digest}'"
-    found = mlflow.search_runs(
-        experiment_ids=[tracking.experiment("evaluate")], filter_string=query, output_format="list"
-    )
+    found = mlflow.search_runs(experiment_names=[f"{prefix}/evaluate"], filter_string=query, output_format="list")
     return [run for run in found if not _is_replaced(run)]
 
 
 def _is_replaced(run: MlflowRun) -> bool:
     """Return whether the name of the evaluated model belongs to another model now, and log a warning if it does."""
-    number = registry.version_number(run.data.params["model"])
-    if number is None:
+    version = registry.parse_version(run.data.params["model"])
+    if version is None:
         return False
+    name, number = version
     try:
-        present = mlflow.MlflowClient().get_model_version(MODEL, str(number)).run_id
+        present = mlflow.MlflowClient().get_model_version(name, str(number)).run_id
     except mlflow.exceptions.MlflowException as error:
         if error.error_code in ABSENT:
             return False

@@ -145,4 +145,6 @@ def require_model(uri: str) -> Iterator[None]:
         code, number = getattr(error, "error_code", None), getattr(error, "errno", None)
         if (isinstance(error, ERRORS) and code not in ABSENT) or number not in (None, ENOENT, ENOTDIR):
             raise
-        raise UsageError(f"no model at {uri} ({error}); train one with jobs.train or name another") from error
+        raise UsageError(
+            f"no model at {uri} ({error}); train one with jobs.train or name another (--registered-model)"
+        ) from error

@@ -1,5 +1,6 @@
 """The model card of a registered version: details, data, metrics and limitations, from its runs in MLflow."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,12 +10,13 @@ from dogbreed.evaluation.figures.style import pluralize
 from dogbreed.evaluation.markdown import render
 from dogbreed.tracking import registry, runs
 from dogbreed.tracking.mlflow_errors import warn_on_failure
-from dogbreed.tracking.registry import MODEL
 from dogbreed.tracking.runs import DIGEST, SPLIT, MlflowRun
 
 FILE = "model_card.md"
 SCORES = ("top1", "top5", "macro_f1")
 RANDOM = "none"  # initial weights of a training without --weights
+
+log = logging.getLogger(__name__)
 
 # Mitchell et al. 2019, arXiv:1810.03993: model details, data, metrics, limitations, licence.
 TEMPLATE = """# {{ model }}, version {{ version }}: image classifier
@@ -67,39 +69,47 @@ images keep their licence. The code is under the Apache License 2.0.
 """
 
 
-def describe(model: str) -> None:
-    """Write the card of models:/dogbreed/VERSION to the registry and to its run; a failure is a warning.
+def describe(model: str, registered_model: str, prefix: str) -> None:
+    """Write the card of models:/NAME/VERSION to the registry and to its run; a failure is a warning.
 
     Idempotent: a later call adds the scores of later evaluations. Other URIs have no card.
+
+    Args:
+        registered_model: the only one whose cards are written: those of others belong to other datasets.
+        prefix: of the experiment with the evaluations.
     """
-    number = registry.version_number(model)
-    if number is None:
+    version_of = registry.parse_version(model)
+    if version_of is None:
+        return
+    name, number = version_of
+    if name != registered_model:
+        log.info("%s is no version of %s: its model card stays as it is", model, registered_model)
         return
     with warn_on_failure("the model card"):
         client = mlflow.MlflowClient()
-        version = client.get_model_version(MODEL, str(number))
+        version = client.get_model_version(name, str(number))
         trained = client.get_run(str(version.run_id))
-        card = render_card(number, trained, evaluations(model, str(version.run_id)))
-        client.update_model_version(MODEL, str(number), card)
+        card = render_card(name, number, trained, evaluations(prefix, model, str(version.run_id)))
+        client.update_model_version(name, str(number), card)
         client.log_text(trained.info.run_id, card, FILE)
 
 
-def evaluations(model: str, training_run: str) -> list[MlflowRun]:
+def evaluations(prefix: str, model: str, training_run: str) -> list[MlflowRun]:
     """Return the finished evaluations of a model from that training, the newest first."""
     finished = f"params.model = '{model}' and attributes.status = 'FINISHED'"
     finished += f" and tags.`{runs.TRAINING_RUN}` = '{training_run}'"
     return mlflow.search_runs(
-        experiment_ids=[runs.experiment("evaluate")], filter_string=finished, output_format="list"
+        experiment_ids=[runs.experiment(prefix, "evaluate")], filter_string=finished, output_format="list"
     )
 
 
-def render_card(version: int, trained: MlflowRun, evaluated: Iterable[MlflowRun]) -> str:
+def render_card(name: str, version: int, trained: MlflowRun, evaluated: Iterable[MlflowRun]) -> str:
     """Return the card in Markdown."""
     params = trained.data.params
     data = {name.removeprefix("data."): value for name, value in params.items() if name.startswith("data.")}
     return render(
         TEMPLATE,
-        model=MODEL,
+        model=name,
         version=version,
         params=params,
         pretrained=params.get("weights", RANDOM) != RANDOM,

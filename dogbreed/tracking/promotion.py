@@ -13,7 +13,6 @@ from mlflow.exceptions import MlflowException
 from dogbreed.core.errors import CorruptData, DataError, UsageError
 from dogbreed.tracking import registry, runs
 from dogbreed.tracking.mlflow_errors import ABSENT, translate
-from dogbreed.tracking.registry import MODEL
 from dogbreed.tracking.runs import DIGEST, MlflowRun
 
 ALIAS = "champion"
@@ -45,10 +44,13 @@ class EvalScore:
         return f"{self.top1:.2%} (95 % CI {self.low:.2%} to {self.high:.2%})"
 
 
-def check_promotable(model: str, split: str) -> None:
-    """Raise UsageError unless the model is a registered version and the split is test."""
-    if not re.match(rf"models:/{MODEL}[/@]", model):
-        raise UsageError(f"--promote needs a registered version such as models:/{MODEL}/7, not {model}")
+def check_promotable(model: str, registered_model: str, split: str) -> None:
+    """Raise UsageError unless the model is a version of the registered model and the split is test."""
+    if not re.match(rf"models:/{re.escape(registered_model)}[/@]", model):
+        raise UsageError(
+            f"--promote moves the champion of {registered_model} and needs one of its versions, such as "
+            f"models:/{registered_model}/7, not {model}; --registered-model NAME names another one"
+        )
     if split != SPLIT:
         raise UsageError(f"--promote compares on the test split; leave out --split {split}")
 
@@ -59,7 +61,7 @@ def record_failure(model: str) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        _write_reason(_version(registry.resolve(model)), None, f"not promoted: {error}")
+        _write_reason(*_version(registry.resolve(model)), None, f"not promoted: {error}")
         raise
 
 
@@ -74,28 +76,29 @@ def promote(run_id: str, evaluate_again: Callable[[], float], force: bool) -> Pr
         CorruptData: the new copy cannot be loaded or has another top-1; it is not promoted, not even by force.
     """
     run = runs.get_run(run_id)
-    challenger, present = _version(run.data.params["model"]), champion()
+    name, challenger = _version(run.data.params["model"])
+    present = champion(name)
     if challenger == present:
-        return {"promoted": True, "champion": present, "reason": _read_reason(challenger)}
+        return {"promoted": True, "champion": present, "reason": _read_reason(name, challenger)}
     better, reason = _compare(run, present, force)
     if better:
         try:
             _check_reproducible(run, evaluate_again)
         except DataError as error:
-            _write_reason(challenger, run_id, f"not promoted: {error}")
+            _write_reason(name, challenger, run_id, f"not promoted: {error}")
             raise
         with translate():
-            mlflow.MlflowClient().set_registered_model_alias(MODEL, ALIAS, str(challenger))
+            mlflow.MlflowClient().set_registered_model_alias(name, ALIAS, str(challenger))
         present = challenger
-    _write_reason(challenger, run_id, reason)
+    _write_reason(name, challenger, run_id, reason)
     return {"promoted": better, "champion": present, "reason": reason}
 
 
-def champion() -> int | None:
-    """Return the version that is champion, None if there is none."""
+def champion(name: str) -> int | None:
+    """Return the version that is champion of a registered model, None if there is none."""
     with translate():
         try:
-            return int(mlflow.MlflowClient().get_model_version_by_alias(MODEL, ALIAS).version)
+            return int(mlflow.MlflowClient().get_model_version_by_alias(name, ALIAS).version)
         except MlflowException as error:
             if error.error_code in ABSENT:
                 return None
@@ -114,15 +117,16 @@ def decide(challenger: EvalScore, present: EvalScore) -> tuple[bool, str]:
 
 def _compare(run: MlflowRun, present: int | None, force: bool) -> tuple[bool, str]:
     challenger = _score_of(run)
+    name, _ = _version(run.data.params["model"])
     if present is None:
         return True, f"promoted: version {challenger.version} has top-1 {challenger}; there was no champion"
-    other = _same_evaluation(run, present)
+    other = _same_evaluation(run, registry.version_uri(name, present))
     if other is not None:
         better, reason = decide(challenger, _score_of(other))
     else:
         reason = (
             f"not promoted: champion {present} has not been evaluated with the same options on dataset "
-            f"{run.data.tags[DIGEST][:12]}; run jobs.evaluate --model {registry.version_uri(present)} on it first"
+            f"{run.data.tags[DIGEST][:12]}; run jobs.evaluate --model {registry.version_uri(name, present)} on it first"
         )
         better = False
     if force and not better:
@@ -135,22 +139,23 @@ def _score_of(run: MlflowRun) -> EvalScore:
     if f"{SPLIT}_top1_ci95_low" not in scores:
         raise DataError("a test split of one image has no confidence interval to compare; preprocess more images")
     top1, low, high = (scores[f"{SPLIT}_top1{end}"] for end in ("", "_ci95_low", "_ci95_high"))
-    return EvalScore(_version(run.data.params["model"]), top1, low, high)
+    return EvalScore(_version(run.data.params["model"])[1], top1, low, high)
 
 
-def _same_evaluation(run: MlflowRun, version: int) -> MlflowRun | None:
-    """Return the newest evaluation of another version on the same images, None if there is none with intervals.
+def _same_evaluation(run: MlflowRun, model: str) -> MlflowRun | None:
+    """Return the newest evaluation of another model on the same images, None if there is none with intervals.
 
     An evaluation of a deleted version that had the same number does not count: its model came from another training.
     """
+    name, number = _version(model)
     with translate():
-        trained = mlflow.MlflowClient().get_model_version(MODEL, str(version)).run_id
+        trained = mlflow.MlflowClient().get_model_version(name, str(number)).run_id
     wanted = {
         f"tags.`{runs.TRAINING_RUN}`": trained,
         f"tags.`{DIGEST}`": run.data.tags[DIGEST],
         f"tags.`{runs.SPLIT}`": SPLIT,
         "params.tta": run.data.params["tta"],
-        "params.model": registry.version_uri(version),
+        "params.model": model,
         "attributes.status": "FINISHED",
     }
     with translate():
@@ -172,24 +177,24 @@ def _check_reproducible(run: MlflowRun, evaluate_again: Callable[[], float]) -> 
         )
 
 
-def _write_reason(version: int, run_id: str | None, reason: str) -> None:
+def _write_reason(name: str, version: int, run_id: str | None, reason: str) -> None:
     log.info("%s", reason)
     client = mlflow.MlflowClient()
     with translate():
-        client.set_model_version_tag(MODEL, str(version), REASON, reason)
+        client.set_model_version_tag(name, str(version), REASON, reason)
         if run_id:
             client.set_tag(run_id, REASON, reason)
 
 
-def _read_reason(version: int) -> str:
+def _read_reason(name: str, version: int) -> str:
     with translate():
-        found = mlflow.MlflowClient().get_model_version(MODEL, str(version))
+        found = mlflow.MlflowClient().get_model_version(name, str(version))
     return str(found.tags.get(REASON, "the alias was set by hand"))
 
 
-def _version(uri: str) -> int:
-    """Return 7 for models:/dogbreed/7; DataError for any other model."""
-    version = registry.version_number(uri)
+def _version(uri: str) -> tuple[str, int]:
+    """Return NAME and VERSION of models:/NAME/VERSION; DataError for any other model."""
+    version = registry.parse_version(uri)
     if version is None:
-        raise DataError(f"{uri} is not a version of {MODEL}; register the model with jobs.train")
+        raise DataError(f"{uri} is not a registered version; register the model with jobs.train")
     return version

@@ -12,14 +12,15 @@ from mlflow.entities.model_registry import ModelVersion
 from dogbreed.core.errors import RetryableError
 from dogbreed.tracking.mlflow_errors import ping, require_model, translate
 
-MODEL = "dogbreed"  # the registered model
+REGISTERED_MODEL = "dogbreed.registered_model"  # tag of a run: the name under which its model is registered
 CANDIDATE = "candidate"  # alias of the version that was trained last
 
 
-def register(log_model: Callable[[], str]) -> int:
+def register(name: str, log_model: Callable[[], str]) -> int:
     """Log the model to the active run and register it, unless an earlier attempt has; return its version.
 
     Args:
+        name: of the registered model.
         log_model: logs the model to the active run and returns the id of the logged model.
 
     Raises:
@@ -27,19 +28,20 @@ def register(log_model: Callable[[], str]) -> int:
     """
     try:
         run = cast(mlflow.ActiveRun, mlflow.active_run()).info
-        version = _version_of(run.run_id)
+        version = _version_of(name, run.run_id)
         if version is None:
             model_id = _logged_model(run) or log_model()
-            version = mlflow.register_model(f"models:/{model_id}", MODEL)
-        mlflow.set_tags({"dogbreed.model_uri": version.source, "dogbreed.model_version": version.version})
+            version = mlflow.register_model(f"models:/{model_id}", name)
+        tags = {"dogbreed.model_uri": version.source, "dogbreed.model_version": version.version}
+        mlflow.set_tags({**tags, REGISTERED_MODEL: name})
     except Exception as error:  # an artifact store may raise anything, and hours of training are behind this model
         raise RetryableError(f"MLflow did not accept the model: {error}") from error
     return int(version.version)
 
 
-def _version_of(run_id: str) -> ModelVersion | None:
+def _version_of(name: str, run_id: str) -> ModelVersion | None:
     """Return the registered version whose model was logged by a run."""
-    found = mlflow.MlflowClient().search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
+    found = mlflow.MlflowClient().search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
     return found[0] if found else None
 
 
@@ -55,21 +57,21 @@ def _logged_model(run: mlflow.entities.RunInfo) -> str | None:
     return complete
 
 
-def set_candidate_alias(version: int) -> None:
+def set_candidate_alias(name: str, version: int) -> None:
     """Point the alias `candidate` at a version of the registered model."""
     with translate():
-        mlflow.MlflowClient().set_registered_model_alias(MODEL, CANDIDATE, str(version))
+        mlflow.MlflowClient().set_registered_model_alias(name, CANDIDATE, str(version))
 
 
-def version_uri(version: int) -> str:
-    """Return `models:/dogbreed/VERSION`."""
-    return f"models:/{MODEL}/{version}"
+def version_uri(name: str, version: int) -> str:
+    """Return `models:/NAME/VERSION`."""
+    return f"models:/{name}/{version}"
 
 
-def version_number(uri: str) -> int | None:
-    """Return 7 for `models:/dogbreed/7`, None for any other URI."""
-    match = re.fullmatch(rf"models:/{MODEL}/(\d+)", uri)
-    return int(match[1]) if match else None
+def parse_version(uri: str) -> tuple[str, int] | None:
+    """Return NAME and VERSION of `models:/NAME/VERSION`, None for any other URI."""
+    match = re.fullmatch(r"models:/([^/@]+)/(\d+)", uri)
+    return (match[1], int(match[2])) if match else None
 
 
 def is_tracked(uri: str) -> bool:

@@ -46,6 +46,7 @@ class Timeouts:
 class Description:
     """Job key, parameters and tags of a training's run."""
 
+    experiment_prefix: str
     key: str  # job key
     fingerprint: str  # hash of recipe, weights, dataset and seed
     name: str
@@ -204,7 +205,7 @@ class ResumableRun(Run):
 
     def _find_or_create(self) -> None:
         """Find the finished run of this job or the one to continue, or create one."""
-        known, experiment = self._description, tracking.experiment("train")
+        known, experiment = self._description, tracking.experiment(self._description.experiment_prefix, "train")
         runs = mlflow.search_runs(
             experiment_ids=[experiment], filter_string=f"tags.`{JOB_KEY}` = '{known.key}'", output_format="list"
         )

@@ -79,8 +79,8 @@ class Run:
 
 
 @contextmanager
-def start_run(job: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
-    """Open a run in the experiment of `job`; it ends as FINISHED, FAILED or, after a signal, KILLED.
+def start_run(prefix: str, job: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
+    """Open a run in the experiment `<prefix>/<job>`; it ends as FINISHED, FAILED or, after a signal, KILLED.
 
     Raises:
         ServiceUnavailable: MLflow does not respond at the start.
@@ -88,7 +88,9 @@ def start_run(job: str, name: str, params: Mapping[str, Any], tags: Mapping[str,
     """
     ping()
     with translate():
-        created = mlflow.MlflowClient().create_run(experiment(job), run_name=name, tags=resolve_tags(dict(tags)))
+        created = mlflow.MlflowClient().create_run(
+            experiment(prefix, job), run_name=name, tags=resolve_tags(dict(tags))
+        )
         run = Run(created.info.run_id)
         # by its id and nested: neither MLFLOW_RUN_ID nor an active run of this process takes its place
         mlflow.start_run(run_id=run.id, nested=True)
@@ -104,13 +106,13 @@ def start_run(job: str, name: str, params: Mapping[str, Any], tags: Mapping[str,
         mlflow.end_run("FINISHED")
 
 
-def experiment(job: str) -> str:
-    """Return the id of `dogbreed/<job>`; with a SQLite file, artifacts are stored in the database's folder."""
-    name, uri = f"dogbreed/{job}", mlflow.get_tracking_uri()
+def experiment(prefix: str, job: str) -> str:
+    """Return the id of `<prefix>/<job>`; with a SQLite file, artifacts are stored in the database's folder."""
+    name, uri = f"{prefix}/{job}", mlflow.get_tracking_uri()
     found = mlflow.get_experiment_by_name(name)
     if found:
         return str(found.experiment_id)
-    beside = Path(uri.removeprefix("sqlite:///")).absolute().parent / "artifacts" / job
+    beside = Path(uri.removeprefix("sqlite:///")).absolute().parent / "artifacts" / prefix / job
     try:
         return str(mlflow.create_experiment(name, beside.as_uri() if uri.startswith("sqlite:///") else None))
     except MlflowException as error:
@@ -134,11 +136,11 @@ def set_note(text: str) -> None:
     mlflow.set_tag(MLFLOW_RUN_NOTE, text)
 
 
-def finished_run(job: str, tag: str, value: str) -> MlflowRun | None:
-    """Return the newest finished run of `job` with that tag, None if there is none."""
+def finished_run(prefix: str, job: str, tag: str, value: str) -> MlflowRun | None:
+    """Return the newest finished run of `<prefix>/<job>` with that tag, None if there is none."""
     with translate():
         runs = mlflow.search_runs(
-            experiment_ids=[experiment(job)],
+            experiment_ids=[experiment(prefix, job)],
             filter_string=f"tags.`{tag}` = '{value}' and attributes.status = 'FINISHED'",
             max_results=1,
             output_format="list",
@@ -146,9 +148,9 @@ def finished_run(job: str, tag: str, value: str) -> MlflowRun | None:
     return runs[0] if runs else None
 
 
-def finished_training(key: str, fingerprint: str) -> MlflowRun | None:
+def finished_training(prefix: str, key: str, fingerprint: str) -> MlflowRun | None:
     """Return the finished run of job `key`, None if there is none; DataError as in `check_same_job`."""
-    done = finished_run("train", JOB_KEY, key)
+    done = finished_run(prefix, "train", JOB_KEY, key)
     if done:
         check_same_job(done, fingerprint)
     return done
@@ -186,12 +188,12 @@ def _dataset(manifest: Manifest, store: Store) -> MetaDataset:
         warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
         source = resolve_dataset_source(store.uri if "://" in store.uri else Path(store.uri).absolute().as_uri())
     digest = manifest.digest[:DIGEST_LENGTH]
-    return MetaDataset(source, name="dogbreed", digest=digest)  # type: ignore[abstract]  # upstream annotates it so
+    return MetaDataset(source, name=manifest.name, digest=digest)  # type: ignore[abstract]  # upstream annotates it so
 
 
-def check_round_trip() -> str:
+def check_round_trip(prefix: str) -> str:
     """Write a run with a metric and an artifact, read both back and delete the run; DataError if they differ."""
-    with start_run("preflight", "preflight", {}, {}) as run:
+    with start_run(prefix, "preflight", "preflight", {}, {}) as run:
         run.log_metrics(0, {"probe": 1.0})
         mlflow.log_text("dogbreed", "probe.txt")
     with translate():

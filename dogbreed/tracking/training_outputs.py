@@ -14,6 +14,7 @@ from dogbreed.evaluation import intervals, metrics
 from dogbreed.evaluation.figures import bars, confusion, curves
 from dogbreed.evaluation.figures.image_grids import sample_predictions
 from dogbreed.evaluation.predict import SplitPredictions
+from dogbreed.tracking.registry import REGISTERED_MODEL
 from dogbreed.tracking.runs import MlflowRun, Run
 from dogbreed.training.trainer import TrainResult
 
@@ -66,6 +67,7 @@ def log_seeds(run: Run, children: Sequence[MlflowRun]) -> None:
         {
             "dogbreed.model_uri": best.data.tags["dogbreed.model_uri"],
             "dogbreed.model_version": best.data.tags["dogbreed.model_version"],
+            REGISTERED_MODEL: best.data.tags[REGISTERED_MODEL],
             "dogbreed.model_versions": ",".join(child.data.tags["dogbreed.model_version"] for child in children),
             "dogbreed.child_runs": ",".join(child.info.run_id for child in children),
         }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
+from dogbreed.core.names import DEFAULT_NAME
 from dogbreed.core.storage import open_store
 from dogbreed.data.manifest import load_manifest
 from dogbreed.tracking import leaderboard
@@ -27,7 +28,9 @@ class Comparison:
     summary: CompareSummary
 
 
-def compare(out: str, data: str | None, split: str, run_ids: Sequence[str]) -> Comparison:
+def compare(
+    out: str, data: str | None, split: str, run_ids: Sequence[str], experiment_prefix: str | None
+) -> Comparison:
     """Write leaderboard.md, leaderboard.csv and leaderboard.png to `out`, replacing earlier ones.
 
     Args:
@@ -35,14 +38,17 @@ def compare(out: str, data: str | None, split: str, run_ids: Sequence[str]) -> C
         data: URI of the dataset, None if all evaluations are on the same one.
         split: of the evaluations.
         run_ids: of the evaluations to compare, none for all.
+        experiment_prefix: None: the name of the dataset, or DEFAULT_NAME without `data`.
 
     Raises:
         DataError: the evaluations are on different data.
     """
     store = open_store(out)
     preflight.before_job(store, tracked=False)
-    digest = load_manifest(open_store(data)).digest if data else None
-    board = leaderboard.table(leaderboard.evaluations(split, digest, run_ids))
+    manifest = load_manifest(open_store(data)) if data else None
+    prefix = experiment_prefix or (manifest.name if manifest else DEFAULT_NAME)
+    digest = manifest.digest if manifest else None
+    board = leaderboard.table(leaderboard.evaluations(prefix, split, digest, run_ids))
     text = leaderboard.markdown(board, split)
     leaderboard.write(board, text, split, store)
     best = board.iloc[0]

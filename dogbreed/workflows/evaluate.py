@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 class EvalOptions:
     """Options of jobs.evaluate."""
 
-    model: str  # URI
+    model: str | None  # URI; None: the candidate of the registered model
+    registered_model: str | None  # None: the dataset's name
+    experiment_prefix: str | None  # None: the dataset's name
     data: str  # URI of the dataset
     split: str
     tta: str
@@ -52,6 +54,18 @@ class EvalOptions:
     def scored_options(self) -> dict[str, Any]:
         """Return the options that change the metrics, beside model, dataset, split and pretraining list."""
         return {name: getattr(self, name) for name in ("tta", "compare_with", "imagenet_baseline")}
+
+
+@dataclass(frozen=True)
+class EvalJob:
+    """An evaluation with its dataset, and with that dataset's name where the options give none."""
+
+    options: EvalOptions
+    store: Store
+    manifest: Manifest
+    model: str  # URI
+    registered_model: str
+    experiment_prefix: str
 
 
 class EvalSummary(TypedDict):
@@ -73,56 +87,66 @@ class EvalSummary(TypedDict):
 
 def evaluate(options: EvalOptions) -> EvalSummary:
     """Evaluate a model, or find the run that has, and update its model card."""
-    summary = _evaluate_once(options)
-    model_card.describe(summary["model"])
+    job = open_job(options)
+    summary = _evaluate_once(job)
+    model_card.describe(summary["model"], job.registered_model, job.experiment_prefix)
     return summary
 
 
 def evaluate_and_promote(options: EvalOptions, force: bool) -> EvalSummary:
     """Evaluate a registered version on test and make it champion if it is better, see `promotion.promote`."""
-    promotion.check_promotable(options.model, options.split)
-    with promotion.record_failure(options.model):
-        summary = _evaluate_once(options)
-    again = partial(evaluate_again, summary["model"], open_store(options.data), options.batch_size, options.tta)
+    job = open_job(options)
+    promotion.check_promotable(job.model, job.registered_model, options.split)
+    with promotion.record_failure(job.model):
+        summary = _evaluate_once(job)
+    again = partial(evaluate_again, summary["model"], job.store, options.batch_size, options.tta)
     outcome = promotion.promote(summary["run_id"], again, force)
-    model_card.describe(summary["model"])
+    model_card.describe(summary["model"], job.registered_model, job.experiment_prefix)
     return {**summary, **outcome}
 
 
-def _evaluate_once(options: EvalOptions) -> EvalSummary:
+def open_job(options: EvalOptions) -> EvalJob:
+    """Check what the evaluation needs and open its dataset."""
     store = open_store(options.data)
     preflight.before_job(store, gpus=options.gpus, tracked=False)
     manifest = load_manifest(store)
+    registered_model = options.registered_model or manifest.name
+    return EvalJob(
+        options,
+        store,
+        manifest,
+        options.model or f"models:/{registered_model}@{registry.CANDIDATE}",
+        registered_model,
+        options.experiment_prefix or manifest.name,
+    )
+
+
+def _evaluate_once(job: EvalJob) -> EvalSummary:
+    options, manifest = job.options, job.manifest
     manifest.require_nonempty(options.split)
     listed = parse_image_list(read_uri(options.pretraining_list)) if options.pretraining_list else frozenset[str]()
     ping()
-    model_uri = registry.resolve(options.model)
+    model_uri = registry.resolve(job.model)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch:
         folder = registry.download(model_uri, Path(scratch) / "model")
         model = {"model": model_uri, "model_sha256": classifier.fingerprint(folder)}
         key = evaluation_key(model, manifest, options.split, options.scored_options(), listed)
-        done = runs.finished_run("evaluate", runs.EVALUATION, key)
+        done = runs.finished_run(job.experiment_prefix, "evaluate", runs.EVALUATION, key)
         if done and not options.restart:
             log.info("already evaluated in run %s; use --restart to evaluate again", done.info.run_id)
             return _summarize(done, manifest)
-        run_id = _evaluate_and_log(options, model, folder, manifest, store, listed, key)
+        run_id = _evaluate_and_log(job, model, folder, listed, key)
     return _summarize(runs.get_run(run_id), manifest)
 
 
 def _evaluate_and_log(
-    options: EvalOptions,
-    identity: Mapping[str, str],
-    folder: Path,
-    manifest: Manifest,
-    store: Store,
-    pretraining_list: frozenset[str],
-    key: str,
+    job: EvalJob, identity: Mapping[str, str], folder: Path, pretraining_list: frozenset[str], key: str
 ) -> str:
     """Evaluate the model that was downloaded to `folder` in a new run and return the run's id.
 
     identity: of the model, see `evaluation_key`.
     """
-    scratch = folder.parent
+    options, manifest, store, scratch = job.options, job.manifest, job.store, folder.parent
     model, metadata = classifier.load(folder)
     check_classes_match(metadata, manifest)
     reading = (metadata.view, options.batch_size, scratch / "cache")
@@ -135,9 +159,10 @@ def _evaluate_and_log(
             model.name, metadata.size, metadata.classes, options.imagenet_baseline, scratch
         )
     params = {**identity, "split": options.split, **options.scored_options()}
-    params |= {"model_dataset": metadata.dataset_digest, "data": manifest.config}
+    params |= {"model_dataset": metadata.dataset_digest, "data": manifest.params()}
     tags = {runs.SPLIT: options.split, runs.EVALUATION: key, **lineage.tags(folder)}
-    with runs.start_run("evaluate", f"{model.name}-{options.split}", params, tags) as run:
+    run_name = f"{model.name}-{options.split}"
+    with runs.start_run(job.experiment_prefix, "evaluate", run_name, params, tags) as run:
         runs.log_input(manifest, store, options.split)
         found = result.evaluate(target, pretraining_list, baseline, other_crop)
         log_outputs(run, target, found, lineage.load(folder, scratch))

@@ -43,6 +43,7 @@ class PredictJob:
     only: str | None  # the key of the one image that is wanted; None: all
     max_ignored: float  # fraction of all image files
     out: Store
+    experiment_prefix: str | None  # None: the name of the model's dataset
     kind: str | None  # one of WRITERS; None: by the ending of `out`
     shards: int | None  # approximate number of row files
     worker: Worker
@@ -79,7 +80,8 @@ def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
         "out": job.out.uri,
         "format": kind,
     }
-    batch_predict.log_predictions(result.manifest, params, result.images_per_second)
+    prefix = job.experiment_prefix or plan.metadata.dataset_name
+    batch_predict.log_predictions(prefix, result.manifest, params, result.images_per_second)
     batch_predict.check_errors(result.manifest, job.out.uri)
     return {
         **batch_predict.counts(result.manifest),

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from dogbreed.core.errors import DataError, DogbreedError, EnvironmentUnsupported
 from dogbreed.core.resources import GIB, check_scratch, container_gpu_count, memory_limit
@@ -27,20 +28,21 @@ class CheckResult:
     error: DogbreedError | None = None
 
 
-def check_all(store_uri: str, gpus: int | None, memory: float) -> list[CheckResult]:
+def check_all(store_uri: str, gpus: int | None, memory: float, experiment_prefix: str) -> list[CheckResult]:
     """Run the full preflight, ordered so that an earlier failure explains later ones.
 
     Args:
         store_uri: a prefix that the jobs will write to.
         gpus: how many TensorFlow must see, None for those of the container.
         memory: GiB that the jobs will need.
+        experiment_prefix: of the experiment of the run that is written to MLflow and deleted.
     """
     store = open_store(store_uri)
     return run_checks(
         {
             "clock": lambda: check_clock(store),
             "store": lambda: check_store(store),
-            "mlflow": runs.check_round_trip,
+            "mlflow": partial(runs.check_round_trip, experiment_prefix),
             "scratch": lambda: check_scratch(SCRATCH),
             "memory": lambda: check_memory(memory),
             "gpu": lambda: check_gpus(gpus),

@@ -51,6 +51,7 @@ class PreprocessJob:
     source: str  # one of dogbreed.data.raw.SOURCES
     raw: Store
     out: Store
+    experiment_prefix: str
     config: DatasetConfig
     labels: LabelsOption | None  # tables that name the classes of an image folder
     max_quarantined: float  # fraction of all images
@@ -70,7 +71,8 @@ def preprocess(job: PreprocessJob) -> PreprocessSummary | IncompleteSummary:
         plan = plan.with_duplicates(groups)  # a plan made for a complete dataset knows none
         counts = preview.images_by_class(plan, result.manifest)
         missing = _warn_of_missing_classes(result.manifest, counts)
-        dataset_run.log_dataset(plan, result.manifest, job.out, counts, result.images_per_second)
+        rate = result.images_per_second
+        dataset_run.log_dataset(job.experiment_prefix, plan, result.manifest, job.out, counts, rate)
         if job.export:
             maintenance.to_image_folder(result.manifest, job.out, job.export, pool)
     ignored = plan.source.ignored

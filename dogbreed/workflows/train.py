@@ -42,6 +42,7 @@ class TrainSummary(TypedDict):
 
     run_id: str
     model_uri: str
+    registered_model: str
     model_version: int
     val_top1: float
     epochs: int
@@ -63,6 +64,7 @@ def train(job: TrainJob, seed: int, name: str | None, candidate: bool = True) ->
         candidate: point the alias `candidate` at the model.
 
     Raises:
+        DataError: the job key is finished, and its model is registered under another name.
         RetryableError: another process trains under the same job key, a worker was lost, or MLflow is unavailable at
             the end.
     """
@@ -98,12 +100,24 @@ def train(job: TrainJob, seed: int, name: str | None, candidate: bool = True) ->
                 hashes = {"weights_sha256": trained.weights_sha256, "optimizer_sha256": trained.optimizer_sha256}
         if is_chief:
             session.checkpoints.delete_all()  # all is in MLflow
-    summary = _summarize(done or _require_finished(key, fingerprint), hashes)
+    summary = _summarize(done or _require_finished(job.experiment_prefix, key, fingerprint), hashes)
+    _check_registered(summary, job.registered_model, key)
     if is_chief:
-        model_card.describe(registry.version_uri(summary["model_version"]))
+        version = job.registered_model, summary["model_version"]
+        model_card.describe(registry.version_uri(*version), job.registered_model, job.experiment_prefix)
         if candidate:  # also if it was done already: another training may have moved the alias
-            registry.set_candidate_alias(summary["model_version"])
+            registry.set_candidate_alias(*version)
     return summary
+
+
+def _check_registered(summary: TrainSummary, registered_model: str, key: str) -> None:
+    """Raise DataError if the model of a finished job is registered under another name than now requested."""
+    if summary["registered_model"] != registered_model:
+        raise DataError(
+            f"job {key} is finished and its model is version {summary['model_version']} of "
+            f"{summary['registered_model']}, not of {registered_model}; use --registered-model "
+            f"{summary['registered_model']}, or --restart to train again"
+        )
 
 
 @dataclass(frozen=True)
@@ -124,7 +138,7 @@ def _open_session(job: TrainJob, seed: int, key: str, fingerprint: str) -> Itera
         done = None
         # a chief that is done, or was refused because the key names another training, never joins
         with warn_on_failure("the query for a finished run", reraise=(DataError,)):
-            done = None if job.restart else runs.finished_training(key, fingerprint)
+            done = None if job.restart else runs.finished_training(job.experiment_prefix, key, fingerprint)
         yield _Session(CheckpointManager(store, fingerprint, 0), done)
         return
     run = ResumableRun(_describe(job, seed, fingerprint, key))
@@ -156,11 +170,15 @@ def _log_and_register(
     """Register the model, log the outputs, and return the finished run."""
     recipe, manifest = job.recipe, job.manifest
     validation, example = predict(trained.model, pipeline, VALIDATION), pipeline.first_jpeg()
-    metadata = classifier.ModelMetadata(manifest.classes, recipe.size, recipe.resize_mode, manifest.digest)
+    metadata = classifier.ModelMetadata(
+        manifest.classes, recipe.size, recipe.resize_mode, manifest.name, manifest.digest
+    )
 
     def log_outputs(run: Run) -> None:
         # first: a figure may be lost, the model may not
-        registry.register(lambda: str(classifier.log_model(trained.model, metadata, example).model_id))
+        registry.register(
+            job.registered_model, lambda: str(classifier.log_model(trained.model, metadata, example).model_id)
+        )
         training_outputs.log_training(run, trained, validation, manifest.classes)
 
     try:
@@ -173,11 +191,12 @@ def _describe(job: TrainJob, seed: int, fingerprint: str, key: str) -> Descripti
     """Return what the run has from its start."""
     recipe, distribution = job.recipe, job.distribution
     params = {**recipe.to_dict(), "policy": resolve_precision(recipe.precision), "seed": seed}
-    params |= {"data": job.manifest.config, "strategy": distribution.name, "workers": distribution.num_processes}
+    params |= {"data": job.manifest.params(), "strategy": distribution.name, "workers": distribution.num_processes}
     tags = {runs.DIGEST: job.manifest.digest}
     if job.init_weights:
         tags["dogbreed.init_weights_sha256"] = job.init_weights.sha256
     return Description(
+        experiment_prefix=job.experiment_prefix,
         key=key,
         fingerprint=fingerprint,
         name=f"{recipe.name}-{key[:8]}",
@@ -188,8 +207,8 @@ def _describe(job: TrainJob, seed: int, fingerprint: str, key: str) -> Descripti
     )
 
 
-def _require_finished(key: str, fingerprint: str) -> MlflowRun:
-    done = runs.finished_training(key, fingerprint)
+def _require_finished(prefix: str, key: str, fingerprint: str) -> MlflowRun:
+    done = runs.finished_training(prefix, key, fingerprint)
     if done is None:
         raise RetryableError(f"worker 0 is done, but MLflow has no finished run of job {key}; run the same again")
     return done
@@ -201,6 +220,7 @@ def _summarize(run: MlflowRun, hashes: dict[str, str]) -> TrainSummary:
     return {
         "run_id": run.info.run_id,
         "model_uri": tags["model_uri"],
+        "registered_model": tags["registered_model"],
         "model_version": int(tags["model_version"]),
         "val_top1": metrics[training_outputs.BEST_TOP1],
         "epochs": int(metrics["epochs"]),

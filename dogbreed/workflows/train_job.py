@@ -32,6 +32,8 @@ class TrainJob:
     init_weights: Weights | None  # None: random
     manifest: Manifest
     store: Store  # of the dataset
+    registered_model: str
+    experiment_prefix: str
     scratch: Path
     checkpoints: str  # URI
     interval: CheckpointInterval
@@ -56,6 +58,8 @@ class TrainJob:
 def prepare(
     *,
     data: str,
+    registered_model: str | None,
+    experiment_prefix: str | None,
     recipe: str,
     initial_weights: str | None,
     settings: Sequence[str],
@@ -72,6 +76,7 @@ def prepare(
 
     Args:
         data, checkpoints: URIs.
+        registered_model, experiment_prefix: None for the dataset's name.
         recipe: name of a recipe; `settings` are KEY=VALUE overrides of its fields.
         initial_weights: as --weights, None for the recipe's.
         one_seed: whether the job will train one seed only.
@@ -89,7 +94,18 @@ def prepare(
         scratch = Path(folder)
         init_weights = resolve_weights(chosen, scratch)
         yield TrainJob(
-            chosen, init_weights, manifest, store, scratch, checkpoints, interval, log_every, restart, distribution
+            recipe=chosen,
+            init_weights=init_weights,
+            manifest=manifest,
+            store=store,
+            registered_model=registered_model or manifest.name,
+            experiment_prefix=experiment_prefix or manifest.name,
+            scratch=scratch,
+            checkpoints=checkpoints,
+            interval=interval,
+            log_every=log_every,
+            restart=restart,
+            distribution=distribution,
         )
 
 

@@ -22,6 +22,7 @@ class SeedsSummary(TypedDict):
     run_id: str
     child_runs: list[str]
     model_uri: str
+    registered_model: str
     model_version: int
     versions: list[int]
     mean_val_top1: float
@@ -38,17 +39,18 @@ def train_seeds(job: TrainJob, seeds: Sequence[int], name: str | None) -> SeedsS
         keras.utils.clear_session()  # the previous model is in MLflow
         children.append(train.train(job, seed, f"{name}-{seed}" if name else None, candidate=False))
     configure(f"train {key}")
-    done = runs.finished_training(key, fingerprint)
+    done = runs.finished_training(job.experiment_prefix, key, fingerprint)
     if done and not job.restart:
         log.info("already trained in run %s; use --restart to train again", done.info.run_id)
     else:
         tags = {runs.JOB_KEY: key, runs.JOB_FINGERPRINT: fingerprint}
-        params = {**job.recipe.to_dict(), "seeds": list(seeds), "data": job.manifest.config}
-        with runs.start_run("train", f"{job.recipe.name}-{len(seeds)}-seeds", params, tags) as run:
+        params = {**job.recipe.to_dict(), "seeds": list(seeds), "data": job.manifest.params()}
+        run_name = f"{job.recipe.name}-{len(seeds)}-seeds"
+        with runs.start_run(job.experiment_prefix, "train", run_name, params, tags) as run:
             training_outputs.log_seeds(run, [runs.get_run(child["run_id"]) for child in children])
         done = runs.get_run(run.id)
     summary = _summarize_seeds(done)
-    registry.set_candidate_alias(summary["model_version"])
+    registry.set_candidate_alias(summary["registered_model"], summary["model_version"])
     return summary
 
 
@@ -58,6 +60,7 @@ def _summarize_seeds(run: MlflowRun) -> SeedsSummary:
         "run_id": run.info.run_id,
         "child_runs": tags["dogbreed.child_runs"].split(","),
         "model_uri": tags["dogbreed.model_uri"],
+        "registered_model": tags[registry.REGISTERED_MODEL],
         "model_version": int(tags["dogbreed.model_version"]),
         "versions": [int(version) for version in tags["dogbreed.model_versions"].split(",")],
         "mean_val_top1": metrics["mean_val_top1"],

@@ -28,6 +28,7 @@ from tests.support.duplicates import near
 SHARD = Shard("shards/ab.tfrecord", "ab", 10, 3)
 MANIFEST_OF_TWO = Manifest(
     format=FORMAT,
+    name="dogs",
     config={"size": 32, "crop": "box"},
     source_digest="source",
     versions={"pillow": "12"},
@@ -62,6 +63,7 @@ def test_a_part_survives_its_file() -> None:
 
 OTHER_CONTENT = {
     "format": FORMAT + 1,
+    "name": "cats",
     "source_digest": "other",
     "config": {"size": 33, "crop": "box"},
     "versions": {"pillow": "13"},
@@ -71,7 +73,7 @@ OTHER_CONTENT = {
     "excluded": {},
     "duplicates": None,
 }
-ASKED_FOR = ("format", "source_digest", "config", "versions")  # known before any photo is read
+ASKED_FOR = ("format", "name", "source_digest", "config", "versions")  # known before any photo is read
 
 
 def test_the_digest_follows_every_content() -> None:
@@ -81,7 +83,7 @@ def test_the_digest_follows_every_content() -> None:
 
 
 def test_the_configuration_is_what_was_asked_for_and_known_before_the_photos() -> None:
-    known = config_id(FORMAT, {"crop": "box", "size": 32}, "source", {"pillow": "12"})
+    known = config_id(FORMAT, "dogs", {"crop": "box", "size": 32}, "source", {"pillow": "12"})
     assert len(known) == 16
     ids = {"": known}
     for name, value in OTHER_CONTENT.items():
@@ -139,3 +141,10 @@ def test_a_manifest_of_another_format_contradicts_and_says_what_to_do(tmp_path: 
         load_manifest(LocalStore(tmp_path))
     assert not isinstance(error.value, CorruptData), "a whole file of another version"
     assert error.value.exit_code == 65
+
+
+@pytest.mark.parametrize("name", ["../../x", "", "a/b", 7, None])
+def test_a_manifest_whose_name_would_leave_a_folder_is_corrupt(name: object, tmp_path: Path) -> None:
+    LocalStore(tmp_path).put("manifest.json", replace(MANIFEST_OF_TWO, name=name).to_json())
+    with pytest.raises(CorruptData):
+        load_manifest(LocalStore(tmp_path))

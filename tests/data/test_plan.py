@@ -25,6 +25,7 @@ OTHER_OPTIONS: dict[str, Any] = {
     "classes": ("Inkpot_terrier",),
     "per_class": 3,
     "shards": 9,
+    "name": "my-dogs",
 }
 
 

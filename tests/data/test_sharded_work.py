@@ -27,6 +27,7 @@ from tests.support.memory_source import NoiseSource
 
 EMPTY = Manifest(
     format=3,
+    name="dogs",
     config={},
     source_digest="source",
     versions={},

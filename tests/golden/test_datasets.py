@@ -98,7 +98,7 @@ def test_hashes(raw: LocalStore, photos: LocalStore) -> None:
     found = {
         "manifest, digest": MANIFEST.digest,
         "manifest, configuration": MANIFEST.config_id,
-        "configuration": config_id(3, options, "0" * 64, {"pillow": "12.0.0"}),
+        "configuration": config_id(3, "dogbreed", options, "0" * 64, {"pillow": "12.0.0"}),
         "plan, default options": plan_dataset(FixedSource(), DatasetConfig()).config_id,
         "plan, some options": plan_dataset(FixedSource(), some).config_id,
         "rank of a/1": hash_order("a/1"),

@@ -22,7 +22,7 @@ from tests.support.golden.images import BLOCKS
 from tests.support.golden.literals import assert_json, assert_text, read_literal
 
 CLASSES = ("n02085620-Chihuahua", "n02086240-Shih-Tzu", "n02088466-black-and-tan_coonhound", "my_own", "e", "f")
-METADATA = ModelMetadata(CLASSES, 8, "squash", "0" * 64)
+METADATA = ModelMetadata(CLASSES, 8, "squash", "dogbreed", "0" * 64)
 PHOTOS = {"a/blocks.png": BLOCKS, "a/broken.jpg": b"no photo", "b.jpeg": BLOCKS}
 
 

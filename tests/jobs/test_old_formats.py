@@ -25,7 +25,9 @@ def place(sketches: Path, tmp_path: Path) -> Path:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "1.jpg").write_bytes(encoded(flat(0)))
     classifier.save(
-        small_model(), classifier.ModelMetadata(("a", "b", "c", "d"), SIZE, "squash", "digest"), tmp_path / "model"
+        small_model(),
+        classifier.ModelMetadata(("a", "b", "c", "d"), SIZE, "squash", "dogbreed", "digest"),
+        tmp_path / "model",
     )
     return tmp_path
 

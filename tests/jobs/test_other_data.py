@@ -35,7 +35,7 @@ def test_other_data_go_the_same_way(source: str, write: Any, images: int, recipe
     write(LocalStore(Path(raw)))
 
     job = partial(warm_job, MLFLOW_TRACKING_URI=tracking)
-    made = job("preprocess", "--source", source, "--raw", raw, "--out", data, "--size", "32")
+    made = job("preprocess", "--source", source, "--name", "own", "--raw", raw, "--out", data, "--size", "32")
     assert made["written"] == images
     settings = ("--batch-size", "16", "--epochs", "12", "--set", "patience=12", "--set", "size=32")
     trained = job("train", "--data", data, "--recipe", recipe, *settings)

@@ -140,6 +140,7 @@ def test_the_jobs_meet_at_the_same_places(manifests: Manifests, overlay: str) ->
     raw, data = settings["DOGBREED_FETCH_RAW"], settings["DOGBREED_PREPROCESS_OUT"]
     assert settings["DOGBREED_PREPROCESS_RAW"] == settings["DOGBREED_PREFLIGHT_STORE"] == raw
     assert settings["DOGBREED_TRAIN_DATA"] == settings["DOGBREED_EVALUATE_DATA"] == data
+    assert settings["DOGBREED_PREPROCESS_NAME"] == settings["DOGBREED_PREDICT_REGISTERED_MODEL"]
     assert settings["DOGBREED_FETCH_SOURCE"] == settings["DOGBREED_PREPROCESS_SOURCE"] == raw.rpartition("/")[2]
     assert data.endswith(f"-{settings['DOGBREED_PREPROCESS_SIZE']}")
     from dogbreed.training.recipes import get_recipe

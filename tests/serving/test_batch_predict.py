@@ -43,7 +43,7 @@ Predict = Callable[..., Manifest | None]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    classifier.save(small_model(), classifier.ModelMetadata(CLASSES, SIZE, "squash", "digest"), folder)
+    classifier.save(small_model(), classifier.ModelMetadata(CLASSES, SIZE, "squash", "dogbreed", "digest"), folder)
     return folder
 
 
@@ -160,7 +160,7 @@ def test_other_photos_another_model_or_kind_need_another_place(
         predict(out, "csv")
     other = small_model()
     other.set_weights([weights + 1 for weights in other.get_weights()])
-    classifier.save(other, classifier.ModelMetadata(CLASSES, SIZE, "squash", "digest"), tmp_path / "other")
+    classifier.save(other, classifier.ModelMetadata(CLASSES, SIZE, "squash", "dogbreed", "digest"), tmp_path / "other")
     asked = batch_predict.plan_predictions(photos, tmp_path / "other", "jsonl", 2)
     with pytest.raises(DataError, match="choose another --out"):
         load_if_complete(asked, out)
@@ -236,8 +236,8 @@ def test_mlflow_has_one_run_with_rows_errors_and_rate(
     manifest = predict(LocalStore(tmp_path / "out"))
     assert manifest is not None
     for rate in (20.0, None):
-        batch_predict.log_predictions(manifest, {"model": "models:/dogbreed/1"}, rate)
-    (run,) = mlflow.MlflowClient().search_runs([runs.experiment("predict")])
+        batch_predict.log_predictions("dogbreed", manifest, {"model": "models:/dogbreed/1"}, rate)
+    (run,) = mlflow.MlflowClient().search_runs([runs.experiment("dogbreed", "predict")])
     assert run.data.metrics == {"rows": 5, "errors": 1, "images_per_second": 20}
     assert run.data.params == {"model": "models:/dogbreed/1"}
     assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/tables/errors.csv") == (
@@ -251,7 +251,7 @@ def test_mlflow_being_away_is_a_warning(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     manifest = predict(LocalStore(tmp_path / "out"))
     assert manifest is not None
-    batch_predict.log_predictions(manifest, {}, None)
+    batch_predict.log_predictions("dogbreed", manifest, {}, None)
     assert "the predictions are complete, but their run in MLflow is not" in caplog.text
 
 

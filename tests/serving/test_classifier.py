@@ -45,7 +45,7 @@ def brightness() -> keras.Model:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model."""
     folder = tmp_path_factory.mktemp("model")
-    classifier.save(brightness(), ModelMetadata(CLASSES, 8, "squash", "digest"), folder)
+    classifier.save(brightness(), ModelMetadata(CLASSES, 8, "squash", "dogbreed", "digest"), folder)
     return folder
 
 
@@ -181,7 +181,7 @@ def test_a_batch_of_any_length_gives_the_rows_of_its_images(predict: Callable[..
 def test_probabilities_that_are_not_finite_are_an_error_in_every_row() -> None:
     model = brightness()
     model.set_weights([weights * np.nan for weights in model.get_weights()])
-    card = ModelMetadata(CLASSES, 8, "squash", "digest")
+    card = ModelMetadata(CLASSES, 8, "squash", "dogbreed", "digest")
     (row,) = classifier.predict_rows(model, card, [classifier.preprocess(GOOD, card.view)])
     assert (row["class"], row["error"]) == (None, "the model's probabilities are not finite")
 
@@ -241,7 +241,7 @@ def test_metadata_with_another_size_than_the_input_is_named(folder: Path, tmp_pa
 
 def test_the_fingerprint_of_a_model_depends_on_its_content(folder: Path, tmp_path: Path) -> None:
     before = classifier.fingerprint(folder)
-    classifier.save(classifier.load(folder)[0], ModelMetadata(CLASSES, 8, "pad", "digest"), tmp_path)
+    classifier.save(classifier.load(folder)[0], ModelMetadata(CLASSES, 8, "pad", "dogbreed", "digest"), tmp_path)
     assert len(before) == 64
     assert classifier.fingerprint(tmp_path) != before
 

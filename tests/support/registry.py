@@ -36,9 +36,9 @@ def register(dataset: Path, network: keras.Model | None = None, hours: float = 0
     Without a network the version has a run but no files, which take seconds.
     """
     manifest = load_manifest(LocalStore(dataset))
-    metadata = classifier.ModelMetadata(manifest.classes, SIZE, "squash", manifest.digest)
-    described = runs.flatten_params({**TRAINED, **params, "data": manifest.config})
-    with runs.start_run("train", "tiny", described, {DIGEST: manifest.digest}) as run:
+    metadata = classifier.ModelMetadata(manifest.classes, SIZE, "squash", "dogbreed", manifest.digest)
+    described = runs.flatten_params({**TRAINED, **params, "data": manifest.params()})
+    with runs.start_run("dogbreed", "train", "tiny", described, {DIGEST: manifest.digest}) as run:
         scores = {
             "best_val_top1": 0.5,
             "best_val_top1_ci95_low": 0.25,
@@ -47,7 +47,9 @@ def register(dataset: Path, network: keras.Model | None = None, hours: float = 0
         }
         run.log_metrics(0, {**scores, "best_val_macro_f1": 0.4, "epochs": 12.0, "best_epoch": 9.0, "cpu_hours": hours})
         if network:
-            return registry.register(lambda: str(classifier.log_model(network, metadata, encoded(flat(0))).model_id))
+            return registry.register(
+                "dogbreed", lambda: str(classifier.log_model(network, metadata, encoded(flat(0))).model_id)
+            )
         with contextlib.suppress(MlflowException):  # it is there
             mlflow.MlflowClient().create_registered_model("dogbreed")
         return int(mlflow.MlflowClient().create_model_version("dogbreed", "nowhere", run.id).version)
@@ -67,7 +69,7 @@ def evaluate(version: int, digest: str, hits: int, photos: int = 100, tta: str =
     params = {"model": f"models:/dogbreed/{version}", "tta": tta, "split": "test"}
     trained = mlflow.MlflowClient().get_model_version("dogbreed", str(version)).run_id
     tags = {DIGEST: digest, "dogbreed.split": "test", "dogbreed.training_run": trained}
-    with runs.start_run("evaluate", "tiny-test", params, tags) as run:
+    with runs.start_run("dogbreed", "evaluate", "tiny-test", params, tags) as run:
         run.log_metrics(0, {f"test_{name}": value for name, value in found.items()})
     return run.id
 

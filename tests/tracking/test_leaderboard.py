@@ -47,7 +47,7 @@ def database(runs: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def board() -> pd.DataFrame:
-    return leaderboard.table(leaderboard.evaluations("test", A, ()))
+    return leaderboard.table(leaderboard.evaluations("dogbreed", "test", A, ()))
 
 
 def test_the_newest_evaluation_of_each_model_counts_and_the_best_comes_first(
@@ -67,7 +67,7 @@ def test_another_model_than_the_recipes_is_named(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     evaluate(register(dataset, name="mobilenetv2-160", model="mobilenet-0.25"), A, hits=50)
-    board = leaderboard.table(leaderboard.evaluations("test", A, ()))
+    board = leaderboard.table(leaderboard.evaluations("dogbreed", "test", A, ()))
     assert board["recipe"].tolist() == ["mobilenetv2-160 (mobilenet-0.25)"]
 
 
@@ -88,29 +88,31 @@ def test_a_page_shows_mean_and_range_of_seeds_and_commands_that_repeat_each_row(
 
 def test_runs_on_different_data_are_refused(runs: dict[str, str]) -> None:
     with pytest.raises(DataError, match=r"dataset a{12} \(5\), b{12} \(1\): .* cannot be compared"):
-        leaderboard.evaluations("test", None, ())
+        leaderboard.evaluations("dogbreed", "test", None, ())
     with pytest.raises(DataError, match="cannot be compared"):
-        leaderboard.evaluations("test", None, [runs["first"], runs["elsewhere"]])
+        leaderboard.evaluations("dogbreed", "test", None, [runs["first"], runs["elsewhere"]])
     with pytest.raises(DataError, match=r"a{12}, found evaluations on dataset b{12} \(1\)"):
-        leaderboard.evaluations("test", A, [runs["elsewhere"]])
+        leaderboard.evaluations("dogbreed", "test", A, [runs["elsewhere"]])
 
 
 def test_a_run_that_is_not_an_evaluation_on_that_split_is_refused(runs: dict[str, str]) -> None:
     for split, run in (("validation", runs["first"]), ("test", runs["training"])):
         with pytest.raises(DataError, match=f"run {run} is not an evaluation on {split}"):
-            leaderboard.evaluations(split, None, [run])
+            leaderboard.evaluations("dogbreed", split, None, [run])
 
 
 def test_chosen_runs_are_compared_with_one_another_only(runs: dict[str, str]) -> None:
-    chosen = leaderboard.evaluations("test", None, [runs["short"], runs["first"]])
+    chosen = leaderboard.evaluations("dogbreed", "test", None, [runs["short"], runs["first"]])
     assert leaderboard.table(chosen)["run"].tolist() == [runs["first"], runs["short"]]
 
 
 def test_nothing_to_compare_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match=r"no finished evaluation on validation; run jobs\.evaluate"):
-        leaderboard.evaluations("validation", None, ())
+    with pytest.raises(
+        UsageError, match=r"no finished evaluation on validation in experiment dogbreed/evaluate; run jobs\.evaluate"
+    ):
+        leaderboard.evaluations("dogbreed", "validation", None, ())
     with pytest.raises(UsageError, match=r"no finished evaluation on test of c{12}"):
-        leaderboard.evaluations("test", "c" * 64, ())
+        leaderboard.evaluations("dogbreed", "test", "c" * 64, ())
 
 
 def test_the_files_are_replaced_each_time(board: pd.DataFrame, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def card(version: int) -> str:
     """Describe a version and return the card that its page and its run then have."""
-    model_card.describe(f"models:/dogbreed/{version}")
+    model_card.describe(f"models:/dogbreed/{version}", "dogbreed", "dogbreed")
     client = mlflow.MlflowClient()
     found = client.get_model_version("dogbreed", str(version))
     run = client.get_run(str(found.run_id))
@@ -32,7 +32,7 @@ def test_a_card_has_data_scores_with_intervals_limitations_and_licence(dataset: 
     version = register(dataset)
     before = card(version)
     assert "# dogbreed, version 1" in before
-    assert f"`{manifest.digest}`: crop box, margin 0.1" in before
+    assert f"`{manifest.digest}`: name dogbreed, crop box, margin 0.1" in before
     assert "split official" in before
     assert f"| validation | `{manifest.digest[:12]}` | 50.0% | 25.0% to 75.0% | 100.0% | 0.400 |" in before
     assert "| test |" not in before
@@ -75,10 +75,18 @@ def test_pretrained_weights_are_named(dataset: Path) -> None:
 
 def test_other_models_than_registered_versions_have_no_card(caplog: pytest.LogCaptureFixture) -> None:
     for model in ("runs:/1/model", "folder"):
-        model_card.describe(model)
+        model_card.describe(model, "dogbreed", "dogbreed")
     assert caplog.text == ""
 
 
+def test_the_card_of_another_registered_model_stays_as_it_is(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    version, client = register(dataset), mlflow.MlflowClient()
+    with caplog.at_level("INFO"):
+        model_card.describe(f"models:/dogbreed/{version}", "cats", "cats")
+    assert f"models:/dogbreed/{version} is no version of cats" in caplog.text
+    assert not client.get_model_version("dogbreed", str(version)).description
+
+
 def test_a_card_that_mlflow_refuses_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    model_card.describe("models:/dogbreed/7")
+    model_card.describe("models:/dogbreed/7", "dogbreed", "dogbreed")
     assert "MLflow did not accept the model card" in caplog.text

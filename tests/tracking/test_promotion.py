@@ -25,10 +25,10 @@ def template(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("registry") / "mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
-        assert champion() is None
+        assert champion("dogbreed") is None
         versions = register(dataset), register(dataset, tiny(1))
         promote(evaluate(versions[0], "A", hits=50), returns(0.5), force=False)
-        assert (champion(), versions) == (1, (1, CHALLENGER))
+        assert (champion("dogbreed"), versions) == (1, (1, CHALLENGER))
     return path
 
 
@@ -75,14 +75,14 @@ def test_the_alias_moves_to_a_better_model_on_the_same_images_and_the_reason_is_
     digest, hits, force, moves, reason = TABLE[case]
     run_id = evaluate(CHALLENGER, digest, hits)
     summary = promote(run_id, returns(hits / 100) if moves else never, force)
-    assert champion() == summary["champion"] == (CHALLENGER if moves else 1)
+    assert champion("dogbreed") == summary["champion"] == (CHALLENGER if moves else 1)
     assert summary["promoted"] is moves
     recorded = tag(CHALLENGER, REASON)
     assert recorded == summary["reason"] == runs.get_run(run_id).data.tags[REASON]
     assert re.match(reason, str(recorded)), recorded
     again = promote(run_id, never, force)
     assert again == summary
-    assert champion() == summary["champion"]
+    assert champion("dogbreed") == summary["champion"]
 
 
 def test_mirror_images_are_compared_with_mirror_images() -> None:
@@ -94,18 +94,20 @@ def test_mirror_images_are_compared_with_mirror_images() -> None:
 
 def test_a_test_split_of_one_image_is_no_reason_to_promote() -> None:
     params = {"model": f"models:/dogbreed/{CHALLENGER}", "tta": "none", "split": "test"}
-    with runs.start_run("evaluate", "tiny-test", params, {runs.DIGEST: "A", "dogbreed.split": "test"}) as run:
+    with runs.start_run(
+        "dogbreed", "evaluate", "tiny-test", params, {runs.DIGEST: "A", "dogbreed.split": "test"}
+    ) as run:
         run.log_metrics(0, {"test_top1": 1.0})  # without an interval
     with pytest.raises(DataError, match="interval"):
         promote(run.id, never, force=False)
-    assert champion() == 1
+    assert champion("dogbreed") == 1
 
 
 @pytest.mark.parametrize("force", [False, True])
 def test_a_model_with_another_score_when_it_is_loaded_again_never_becomes_champion(force: bool) -> None:
     with pytest.raises(CorruptData, match=r"had top-1 90.00% and has 25.00% when it is loaded again"):
         promote(evaluate(CHALLENGER, "A", hits=90), returns(0.25), force)
-    assert champion() == 1
+    assert champion("dogbreed") == 1
     assert str(tag(CHALLENGER, REASON)).startswith("not promoted: the model of run ")
 
 
@@ -132,7 +134,7 @@ def test_a_model_whose_file_is_damaged_never_becomes_champion(
     file_of_challenger.write_bytes(file_of_challenger.read_bytes()[:1000])
     with pytest.raises(CorruptData, match="cannot be loaded"):
         promote(run_id, lambda: evaluate_again(uri, store, 64, tta="none"), force)
-    assert champion() == 1
+    assert champion("dogbreed") == 1
     assert str(tag(CHALLENGER, REASON)).startswith("not promoted: the model at ")
     assert runs.get_run(run_id).data.tags[REASON] == tag(CHALLENGER, REASON)
 
@@ -142,7 +144,7 @@ def test_a_model_that_cannot_even_be_evaluated_has_the_reason_recorded(file_of_c
     file_of_challenger.write_bytes(b"")
     with pytest.raises(CorruptData), promotion.record_failure(uri):
         evaluate_again(uri, LocalStore(dataset), 64, tta="none")
-    assert champion() == 1
+    assert champion("dogbreed") == 1
     assert str(tag(CHALLENGER, REASON)).startswith("not promoted: the model at ")
 
 
@@ -154,12 +156,13 @@ def test_the_interval_decides() -> None:
 @pytest.mark.parametrize(
     ("model", "split", "message"),
     [
-        ("runs:/1/model", "test", "needs a registered version"),
-        ("folder", "test", "needs a registered version"),
-        ("models:/other/1", "test", "needs a registered version"),
+        ("runs:/1/model", "test", "needs one of its versions"),
+        ("folder", "test", "needs one of its versions"),
+        ("models:/other/1", "test", "moves the champion of dogbreed"),
+        ("models:/dogbreed-2/1", "test", "moves the champion of dogbreed"),
         ("models:/dogbreed@candidate", "validation", "compares on the test split"),
     ],
 )
 def test_only_registered_versions_on_test_can_be_promoted(model: str, split: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        promotion.check_promotable(model, split)
+        promotion.check_promotable(model, "dogbreed", split)

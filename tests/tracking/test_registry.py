@@ -32,23 +32,25 @@ def model() -> keras.Model:
 @pytest.fixture
 def metadata(dataset: Path) -> ModelMetadata:
     manifest = load_manifest(LocalStore(dataset))
-    return ModelMetadata(manifest.classes, 32, "squash", manifest.digest)
+    return ModelMetadata(manifest.classes, 32, "squash", "dogbreed", manifest.digest)
 
 
 @pytest.fixture
 def register(model: keras.Model, metadata: ModelMetadata) -> Callable[[], int]:
     """Register a tiny model in the active run."""
-    return lambda: registry.register(lambda: str(classifier.log_model(model, metadata, encoded(flat(0))).model_id))
+    return lambda: registry.register(
+        "dogbreed", lambda: str(classifier.log_model(model, metadata, encoded(flat(0))).model_id)
+    )
 
 
 def test_an_alias_is_resolved_to_its_version_whose_download_is_the_model(
     register: Callable[[], int], model: keras.Model, metadata: ModelMetadata, tmp_path: Path
 ) -> None:
-    with runs.start_run("train", "test", {}, {}) as run:
-        registry.set_candidate_alias(register())
+    with runs.start_run("dogbreed", "train", "test", {}, {}) as run:
+        registry.set_candidate_alias("dogbreed", register())
     assert runs.get_run(run.id).data.tags["dogbreed.model_version"] == "1"
     uri = registry.resolve("models:/dogbreed@candidate")
-    assert (uri, registry.version_number(uri)) == (registry.version_uri(1), 1)
+    assert (uri, registry.parse_version(uri)) == ("models:/dogbreed/1", ("dogbreed", 1))
     loaded, found = classifier.load(registry.download(uri, tmp_path / "model"))
     assert found == metadata
     assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True))
@@ -59,7 +61,7 @@ def test_a_model_that_mlflow_refuses_is_retryable(register: Callable[[], int], m
         raise MlflowException("away")
 
     monkeypatch.setattr(mlflow.pyfunc, "log_model", away)
-    with runs.start_run("train", "test", {}, {}), pytest.raises(RetryableError, match="away"):
+    with runs.start_run("dogbreed", "train", "test", {}, {}), pytest.raises(RetryableError, match="away"):
         register()
 
 
@@ -71,7 +73,7 @@ def test_registering_again_after_any_interruption_gives_one_version(
     def interrupt(*_: object, **__: object) -> None:
         raise MlflowException("interrupted")
 
-    with runs.start_run("train", "test", {}, {}) as run:
+    with runs.start_run("dogbreed", "train", "test", {}, {}) as run:
         for target, method in (
             (mlflow.MlflowClient, "finalize_logged_model"),
             (mlflow, "register_model"),
@@ -83,12 +85,12 @@ def test_registering_again_after_any_interruption_gives_one_version(
                     register()
         assert (register(), register()) == (1, 1)
     (version,) = client.search_model_versions("name = 'dogbreed'")
-    (logged,) = client.search_logged_models([runs.experiment("train")])
+    (logged,) = client.search_logged_models([runs.experiment("dogbreed", "train")])
     assert version.run_id == run.id
     assert version.source == f"models:/{logged.model_id}"
 
 
-@pytest.mark.parametrize("uri", ["runs:/1/model", "models:/other/1", "models:/dogbreed@champion", "folder"])
-def test_other_uris_have_no_version_number(uri: str) -> None:
-    assert registry.version_number(uri) is None
+@pytest.mark.parametrize("uri", ["runs:/1/model", "models:/other/new", "models:/dogbreed@champion", "folder"])
+def test_other_uris_name_no_version(uri: str) -> None:
+    assert registry.parse_version(uri) is None
     assert registry.is_tracked(uri) is (uri != "folder")

@@ -24,7 +24,9 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 PATIENT = Timeouts(start=60.0, retry_every=0.1, terminate=60.0)  # the tables are created by the first request
 DATA = DatasetInput(Dataset("dogs", "digest", "local", "{}"), [InputTag("mlflow.data.context", "training")])
-JOB = Description("key", "content", "simple-key", {f"p{n}": n for n in range(120)}, {"tag": "x"}, DATA, fresh=False)
+JOB = Description(
+    "dogbreed", "key", "content", "simple-key", {f"p{n}": n for n in range(120)}, {"tag": "x"}, DATA, fresh=False
+)
 
 
 def train(

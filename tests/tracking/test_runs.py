@@ -30,7 +30,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def open_run(**tags: str) -> mlflow.entities.Run:
-    with runs.start_run("train", "test", {"a": {"b": 1}}, tags) as run:
+    with runs.start_run("dogbreed", "train", "test", {"a": {"b": 1}}, tags) as run:
         pass
     return runs.get_run(run.id)
 
@@ -42,7 +42,7 @@ def test_the_status_of_a_run_follows_from_its_error() -> None:
     for status, error in ends.items():
         run_id = ""
         try:
-            with runs.start_run("train", "test", {}, {}) as run:
+            with runs.start_run("dogbreed", "train", "test", {}, {}) as run:
                 run_id = run.id
                 if error:
                     raise error
@@ -54,7 +54,7 @@ def test_the_status_of_a_run_follows_from_its_error() -> None:
 def test_parameters_are_flat_and_artifacts_are_stored_beside_the_database(tmp_path: Path) -> None:
     run = open_run()
     assert run.data.params == {"a.b": "1"}
-    assert run.info.artifact_uri.startswith((tmp_path / "artifacts" / "train").as_uri())
+    assert run.info.artifact_uri.startswith((tmp_path / "artifacts" / "dogbreed" / "train").as_uri())
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_run_of_its_own_is_written_whatever_run_is_active_or_named(monkeypatch
 
 
 def test_metrics_that_were_refused_are_sent_with_the_next_ones(away: list[bool]) -> None:
-    with runs.start_run("train", "test", {}, {}) as run:
+    with runs.start_run("dogbreed", "train", "test", {}, {}) as run:
         for step in range(1, 1500):
             run.log_metrics(step, {"loss": step / 2})
         away.clear()
@@ -102,7 +102,7 @@ def test_metrics_that_were_refused_are_sent_with_the_next_ones(away: list[bool])
 def test_a_run_whose_metrics_were_never_accepted_is_failed() -> None:
     with (
         pytest.raises(RetryableError, match="again"),
-        runs.start_run("train", "test", {}, {}) as run,
+        runs.start_run("dogbreed", "train", "test", {}, {}) as run,
     ):
         run.log_metrics(1, {"loss": 1.0})
     assert runs.get_run(run.id).info.status == "FAILED"
@@ -115,20 +115,20 @@ def test_an_artifact_that_is_refused_is_a_warning(
         raise MlflowException("away")
 
     monkeypatch.setattr(mlflow, "log_text", away)
-    with runs.start_run("train", "test", {}, {}) as run:
+    with runs.start_run("dogbreed", "train", "test", {}, {}) as run:
         run.log_text("tables/x.csv", "x")
     assert runs.get_run(run.id).info.status == "FINISHED"
     assert "MLflow did not accept tables/x.csv: away" in caplog.text
 
 
 def test_a_finished_job_of_that_name_must_have_been_the_same_job() -> None:
-    assert runs.finished_training("mine", "content") is None
+    assert runs.finished_training("dogbreed", "mine", "content") is None
     run = open_run(**{runs.JOB_KEY: "mine", runs.JOB_FINGERPRINT: "content"})
-    done = runs.finished_training("mine", "content")
+    done = runs.finished_training("dogbreed", "mine", "content")
     assert done is not None
     assert done.info.run_id == run.info.run_id
     with pytest.raises(DataError, match="choose another --name"):
-        runs.finished_training("mine", "other")
+        runs.finished_training("dogbreed", "mine", "other")
 
 
 def test_an_experiment_that_another_job_makes_meanwhile_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_a_lost_server_is_retryable(dying: str, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(RetryableError, match=f"MLflow at {dying}"):
         open_run()
     with pytest.raises(RetryableError):
-        runs.finished_training("mine", "content")
+        runs.finished_training("dogbreed", "mine", "content")
     with pytest.raises(RetryableError):
         registry.resolve("models:/dogbreed@candidate")
     with pytest.raises(RetryableError):
@@ -220,5 +220,5 @@ def test_a_server_that_never_responded_is_unavailable(monkeypatch: pytest.Monkey
 
 
 def test_the_round_trip_of_the_preflight_deletes_its_run() -> None:
-    assert runs.check_round_trip().endswith("run, metric, artifact")
+    assert runs.check_round_trip("dogbreed").endswith("run, metric, artifact")
     assert mlflow.search_runs(search_all_experiments=True, output_format="list") == []

@@ -85,7 +85,7 @@ def test_the_run_has_scores_with_intervals_baselines_and_subsets_tables_figures_
     model: keras.Model, dataset: Path, found: EvalResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    with runs.start_run("evaluate", "test", {}, {}) as run:
+    with runs.start_run("dogbreed", "evaluate", "test", {}, {}) as run:
         evaluate.log_outputs(run, open_target(model, dataset), found, LINEAGE)
     logged = runs.get_run(run.id).data.metrics
     assert logged["test_top1_ci95_low"] <= logged["test_top1"] <= logged["test_top1_ci95_high"]
@@ -318,13 +318,15 @@ def test_a_model_of_other_classes_is_a_data_error_and_of_other_data_a_warning(
     manifest = load_manifest(LocalStore(dataset))
     only = r"1 only in the model \(a\) and 4 only in the dataset \(n9000000"
     with pytest.raises(DataError, match=only):
-        evaluate.check_classes_match(ModelMetadata(("a",), 32, "squash", manifest.digest), manifest)
+        evaluate.check_classes_match(ModelMetadata(("a",), 32, "squash", "dogbreed", manifest.digest), manifest)
     with pytest.raises(DataError, match=r"\(4\) differ: the same names in another order"):
-        evaluate.check_classes_match(ModelMetadata(manifest.classes[::-1], 32, "squash", manifest.digest), manifest)
+        evaluate.check_classes_match(
+            ModelMetadata(manifest.classes[::-1], 32, "squash", "dogbreed", manifest.digest), manifest
+        )
     more = (*manifest.classes, *"abcdefg")
     with pytest.raises(DataError, match=r"differ: 7 only in the model \(a, b, c, d, e and 2 more\); evaluate"):
-        evaluate.check_classes_match(ModelMetadata(more, 32, "squash", manifest.digest), manifest)
-    evaluate.check_classes_match(ModelMetadata(manifest.classes, 32, "squash", manifest.digest), manifest)
+        evaluate.check_classes_match(ModelMetadata(more, 32, "squash", "dogbreed", manifest.digest), manifest)
+    evaluate.check_classes_match(ModelMetadata(manifest.classes, 32, "squash", "dogbreed", manifest.digest), manifest)
     assert caplog.text == ""
-    evaluate.check_classes_match(ModelMetadata(manifest.classes, 32, "squash", "other"), manifest)
+    evaluate.check_classes_match(ModelMetadata(manifest.classes, 32, "squash", "dogbreed", "other"), manifest)
     assert "trained on dataset other, this is" in caplog.text

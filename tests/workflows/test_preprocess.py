@@ -34,6 +34,7 @@ def job(sketches: Path, out: Path, worker: Worker, export: Path | None = None) -
         source="synthetic",
         raw=LocalStore(sketches),
         out=LocalStore(out),
+        experiment_prefix="dogbreed",
         config=DatasetConfig(size=32, shards=4),
         labels=None,
         max_quarantined=0.0,

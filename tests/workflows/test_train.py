@@ -1,14 +1,12 @@
 """Several seeds of which one fails, and a worker beside its chief: real MLflow, a fake trainer."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 import pytest
 
 from dogbreed.core.errors import DataError, EnvironmentUnsupported
@@ -22,10 +20,9 @@ from dogbreed.training.checkpointer import CheckpointInterval
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.recipe import apply_overrides
 from dogbreed.training.recipes import get_recipe
-from dogbreed.training.trainer import TrainResult
 from dogbreed.workflows import train, train_seeds
 from dogbreed.workflows.train_job import TrainJob
-from tests.support.registry import tiny
+from tests.support.fake_trainer import Trainer
 
 AWAY = "http://127.0.0.1:9"
 
@@ -47,32 +44,6 @@ def database(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> st
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setattr(train, "ResumableRun", partial(ResumableRun, timeouts=Timeouts(start=60.0)))
     return uri
-
-
-class Trainer:
-    """A fake of trainer.train: records the seeds and returns an untrained model."""
-
-    def __init__(self) -> None:
-        self.seeds: list[int] = []
-        self.failing: set[int] = set()
-        self.meanwhile: Callable[[], object] = lambda: None
-
-    def train(self, recipe: Any, manifest: Any, pipeline: Any, seed: int, **others: Any) -> TrainResult:
-        self.seeds.append(seed)
-        hashes = f"weights {len(self.seeds)}", f"optimizer {len(self.seeds)}"
-        self.meanwhile()
-        if seed in self.failing:
-            raise DataError(f"seed {seed} diverged")
-        epoch = {"epoch": 1.0, "loss": 1.0, "val_loss": 1.0, "top1": 0.5, "val_top1": 0.5}
-        usage = {"train_seconds": 1.0, "peak_rss_mb": 100.0}
-        return TrainResult(tiny(), (epoch,), usage, 0, *hashes)
-
-    def predict(self, *_: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return four labels, probabilities and images; as many are correct as the last seed's number."""
-        probabilities = np.eye(4, dtype=np.float32)[np.roll(np.arange(4), 1)]
-        right = self.seeds[-1]
-        probabilities[:right] = np.eye(4, dtype=np.float32)[:right]
-        return np.arange(4), probabilities, np.zeros((4, 32, 32, 3), np.uint8)
 
 
 @pytest.fixture
@@ -99,6 +70,8 @@ def job(dataset: Path, tmp_path: Path) -> TrainJob:
         init_weights=None,
         manifest=load_manifest(store),
         store=store,
+        registered_model="dogbreed",
+        experiment_prefix="dogbreed",
         scratch=tmp_path,
         checkpoints=str(tmp_path / "checkpoints"),
         interval=CheckpointInterval.from_text("1h"),

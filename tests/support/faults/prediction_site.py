@@ -27,7 +27,9 @@ class PredictionSite(FolderSite):
     def __init__(self, work: Path, photos: int, shards: int) -> None:
         self.photos, self.shards = photos, shards
         classes = tuple(f"n9000000{number}-breed_{number}" for number in range(CLASSES))
-        classifier.save(small_model(), classifier.ModelMetadata(classes, SIZE, "squash", "digest"), work / "model")
+        classifier.save(
+            small_model(), classifier.ModelMetadata(classes, SIZE, "squash", "dogbreed", "digest"), work / "model"
+        )
         super().__init__(work)
 
     def inputs(self) -> dict[str, bytes]:

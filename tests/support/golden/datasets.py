@@ -21,6 +21,7 @@ def shard(digit: str, records: int) -> Shard:
 
 MANIFEST = Manifest(
     format=3,
+    name="two-breeds",
     config=DatasetConfig(classes=("chihuahua", "pug"), shards=4).to_dict(),
     source_digest="5" * 64,
     versions=VERSIONS,
