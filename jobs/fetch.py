@@ -1,12 +1,11 @@
 """Bring the raw archives to a folder or bucket (download, copy or generate), check and index them."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
 
-from dogbreed.core.storage import open_store
+from dogbreed.core.storage import expand_home, open_store
 from dogbreed.data.raw import DOWNLOADABLE
 from dogbreed.data.synthetic.archives import SyntheticConfig
 from jobs._cli import field_option, job, uri_option
@@ -27,7 +26,7 @@ from jobs._cli import field_option, job, uri_option
     envvar="DOGBREED_FETCH_FROM",
     help="Where they come from: http(s)://, a folder or s3://bucket/prefix.  [default: the publisher]",
 )
-@click.option("--scratch", type=click.Path(path_type=Path), help="Directory for partial downloads.  [default: in /tmp]")
+@click.option("--scratch", type=click.Path(), help="Directory for partial downloads.  [default: in /tmp]")
 @click.option(
     "--allow-other-checksums", is_flag=True, help="Accept archives other than the published ones and record that."
 )
@@ -49,7 +48,8 @@ def main(**options: Any) -> Mapping[str, Any]:
     if options["source"] == "synthetic":
         config = SyntheticConfig(options["classes"], options["per_class"], options["seed"])
         return fetch.synthesize_archives(raw, config)
-    return fetch.fetch_archives(raw, options["origin"], options["scratch"], options["allow_other_checksums"])
+    scratch = expand_home(options["scratch"]) if options["scratch"] else None
+    return fetch.fetch_archives(raw, options["origin"], scratch, options["allow_other_checksums"])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import TypedDict
 import psutil
 
 from dogbreed.core.log import progress
-from dogbreed.core.storage import Store
+from dogbreed.core.storage import Store, escape_name
 from dogbreed.data.builder import make_examples
 from dogbreed.data.examples import read_shard, write_shard
 from dogbreed.data.manifest import Manifest, load_manifest
@@ -81,6 +81,8 @@ def collect_garbage(store: Store) -> list[str]:
 def to_image_folder(manifest: Manifest, store: Store, target: Store, pool: ThreadPoolExecutor) -> int:
     """Write every example as `<split>/<class>/<source id>.jpg` and return their number. Idempotent.
 
+    Each of the three is one name (`escape_name`): different examples never share a file, and none leaves the folder.
+
     Raises:
         DataError: a file of that name with other content exists.
     """
@@ -88,6 +90,6 @@ def to_image_folder(manifest: Manifest, store: Store, target: Store, pool: Threa
     shards = [(name, shard) for name, split in manifest.splits.items() for shard in split.shards]
     for name, shard in progress(shards, "export", len(shards), unit="shard"):
         examples = list(read_shard(read_verified(store, shard)))
-        keys = [f"{name}/{e.class_name}/{e.source_id.replace('/', '_')}.jpg" for e in examples]
+        keys = ["/".join(map(escape_name, (name, e.class_name, f"{e.source_id}.jpg"))) for e in examples]
         written += len(list(pool.map(lambda key, example: target.commit(key, example.encoded), keys, examples)))
     return written

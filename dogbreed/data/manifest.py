@@ -13,7 +13,7 @@ from dogbreed.core import canonical_json
 from dogbreed.core.canonical_json import dumps_with_digest, loads_verified, short_id
 from dogbreed.core.errors import CorruptData, DataError, ManifestNotFound, NotFound, UsageError
 from dogbreed.core.names import require_valid_name
-from dogbreed.core.storage import Store
+from dogbreed.core.storage import Store, key_problem
 from dogbreed.data.class_names import wordnet_id
 from dogbreed.data.duplicate_groups import DuplicatesFile
 from dogbreed.data.splits import SPLITS
@@ -37,7 +37,8 @@ class Shard:
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> "Shard":
-        """Return what `to_dict` was made of."""
+        """Return what `to_dict` was made of; ValueError for a key that could leave its folder."""
+        _require_names("shard", [entry["key"]])
         return cls(entry["key"], entry["sha256"], entry["bytes"], entry["num_examples"])
 
 
@@ -184,18 +185,28 @@ class Manifest:
     def from_json(cls, data: bytes) -> "Manifest":
         """Return what `to_json` was made of; ValueError for anything else."""
         content = loads_verified(data)
+        classes = classes_from_list(content["classes"])
+        _require_names("class", classes)
+        _require_names("split", content["splits"])
         return cls(
             format=content["format"],
             name=require_valid_name(content["name"]),
             config=content["config"],
             source_digest=content["source_digest"],
             versions=content["versions"],
-            classes=classes_from_list(content["classes"]),
+            classes=classes,
             splits={name: Split.from_dict(split) for name, split in content["splits"].items()},
             quarantine=tuple(map(QuarantinedImage.from_dict, content["quarantine"])),
             excluded=content["excluded"],
             duplicates=content["duplicates"] and DuplicatesFile.from_dict(content["duplicates"]),
         )
+
+
+def _require_names(kind: str, names: Iterable[str]) -> None:
+    """Raise ValueError for a name that could leave a folder once it is part of a path."""
+    for name in names:
+        if problem := key_problem(name):
+            raise ValueError(f"the {kind} {name!r} {problem}")
 
 
 def classes_to_list(classes: Iterable[str]) -> list[dict[str, str | None]]:

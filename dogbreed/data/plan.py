@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 
 from dogbreed.core.errors import DataError, UsageError
+from dogbreed.core.storage import key_problem
 from dogbreed.data import images
 from dogbreed.data.class_names import breed_name
 from dogbreed.data.config import DatasetConfig
@@ -93,6 +94,8 @@ def _plan_selected(
     usable = [image for image in kept if image.invalid_reason is None]
     if not usable:
         raise DataError(f"none of the source's {len(source.images)} images can be used; check --raw")
+    classes = tuple(sorted({image.class_name for image in kept}))
+    _check_class_names(classes)
     splits, groups = _assign_splits(config, kept, groups)
     empty_manifest = Manifest(
         format=FORMAT,
@@ -100,7 +103,7 @@ def _plan_selected(
         config=config.to_dict(),
         source_digest=source.digest,
         versions=images.versions(),
-        classes=tuple(sorted({image.class_name for image in kept})),
+        classes=classes,
         splits={name: Split(0, ()) for name in SPLITS},
         quarantine=tuple(QuarantinedImage(i.source_id, i.invalid_reason) for i in kept if i.invalid_reason),
         excluded={reason: count for reason, count in excluded.items() if count},
@@ -121,6 +124,12 @@ def _assign_splits(
     splits = assign_splits(candidates, config.split, config.seed, units)
     check_sizes(splits, without, groups)
     return splits, tuple(replace(g, divided=g.chain in divided) for g in groups)
+
+
+def _check_class_names(classes: Sequence[str]) -> None:
+    for name in classes:
+        if problem := key_problem(name):
+            raise DataError(f"the class {name!r} {problem}; rename its folder or correct its label")
 
 
 def _shards(

@@ -49,9 +49,10 @@ def cache_shards(store: Store, shards: Sequence[Shard], cache: Path, limit: int 
 
 def _cache_shard(store: Store, shard: Shard, cache: Path) -> Path:
     own = store.local_path(shard.key)
-    path = own or cache / f"{shard.sha256}.tfrecord"
+    name = f"{shard.sha256}.tfrecord"
+    path = own or cache / name
     if own is None and not path.exists():
-        LocalStore(cache).commit(path.name, read_verified(store, shard))
+        LocalStore(cache).commit(name, read_verified(store, shard))
     else:
         _verify(str(path), shard, path.read_bytes() if path.is_file() else b"")
     return path

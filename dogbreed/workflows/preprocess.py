@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from dogbreed.core import resources
+from dogbreed.core.errors import DataError, NotFound
 from dogbreed.core.storage import Store
 from dogbreed.data import builder, maintenance, preview
 from dogbreed.data.class_names import describe_missing_classes
@@ -18,7 +19,7 @@ from dogbreed.data.duplicate_search import find_duplicates
 from dogbreed.data.duplicate_warnings import warn_of_duplicates
 from dogbreed.data.manifest import MANIFEST, Manifest, ManifestSummary
 from dogbreed.data.plan import ShardPlan, check_source, plan_dataset
-from dogbreed.data.raw import open_source
+from dogbreed.data.raw import DOWNLOADABLE, Source, open_source
 from dogbreed.data.raw.census import ReasonSummary, check_ignored
 from dogbreed.data.raw.labels import LabelsOption
 from dogbreed.tracking import dataset_run
@@ -115,10 +116,22 @@ def collect_garbage(out: Store) -> GarbageSummary:
 def _check_and_plan(job: PreprocessJob) -> ShardPlan:
     with resources.no_gc():
         preflight.before_job(job.raw, job.out)
-        source = open_source(job.source, job.raw, job.labels)
+        source = _open_source(job)
         check_ignored(source.ignored, len(source.images), job.max_ignored, job.raw.uri)
         check_source(source, job.config)
         return plan_dataset(source, job.config)
+
+
+def _open_source(job: PreprocessJob) -> Source:
+    """Open the source; where its prefix is no folder at all, the error says that instead of what is missing in it."""
+    try:
+        return open_source(job.source, job.raw, job.labels)
+    except DataError as error:
+        problem = job.raw.prefix_problem()
+        if problem is None:
+            raise
+        fetched = " and ".join(DOWNLOADABLE)
+        raise NotFound(f"{problem}; check --raw (jobs.fetch brings the archives of {fetched})") from error
 
 
 def _thread_pool(job: PreprocessJob) -> AbstractContextManager[ThreadPoolExecutor]:

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,16 @@ import pytest
 from dogbreed.core.errors import DataError, ManifestNotFound
 from dogbreed.core.storage import LocalStore, Store
 from dogbreed.data import builder
+from dogbreed.data.boxes import Box
 from dogbreed.data.config import DatasetConfig
+from dogbreed.data.examples import Example, write_shard
 from dogbreed.data.maintenance import collect_garbage, estimate, to_image_folder
-from dogbreed.data.manifest import Manifest, load_manifest
+from dogbreed.data.manifest import FORMAT, Manifest, Split, load_manifest
 from dogbreed.data.plan import plan_dataset
 from dogbreed.data.raw import open_source
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
-from tests.support.memory_source import complete, read_examples
+from dogbreed.data.shard_files import commit_shard
+from tests.support.memory_source import NOISE, complete, read_examples
 
 Preprocess = Callable[..., Manifest | None]
 
@@ -42,6 +46,25 @@ def test_a_dataset_is_exported_as_folders_that_are_a_source_again(
     store.put(before[0], b"other")
     with pytest.raises(DataError, match="other content"):
         to_image_folder(manifest, LocalStore(dataset), store, pool)
+
+
+def test_no_export_leaves_its_folder_and_none_shares_a_file(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    """The names in the shards are what a hostile dataset says; the manifest of the same shards is in order."""
+    names = [("a", "x/y"), ("a", "x_y"), ("a", "../../../x"), ("../../../x", "1"), ("..", "1"), ("", ".1"), ("/", "1")]
+    examples = [
+        Example(source_id, "1.jpg", NOISE, 60, 80, 0, class_name, (), 60, 80, Box(0, 0, 80, 60))
+        for class_name, source_id in names
+    ]
+    store, target = LocalStore(tmp_path / "dataset"), LocalStore(tmp_path / "a" / "b" / "export")
+    shard = commit_shard(store, write_shard(examples[:5] + examples[6:]), 6)
+    manifest = Manifest(FORMAT, {}, "", {}, ("a",), {"train": Split(6, (shard,))}, (), {}, ())
+    assert to_image_folder(manifest, store, target, pool) == 6
+    assert len(list(target.list())) == 6
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "dataset"]
+    assert sorted(target.list("train/a/")) == ["train/a/%2E.%2F..%2F..%2Fx.jpg", "train/a/x%2Fy.jpg", "train/a/x_y.jpg"]
+    nameless = commit_shard(store, write_shard(examples[5:6]), 1)
+    with pytest.raises(DataError, match="is empty"):
+        to_image_folder(replace(manifest, splits={"train": Split(1, (nameless,))}), store, target, pool)
 
 
 def test_an_estimate_is_near_the_result_and_writes_nothing(

@@ -134,6 +134,21 @@ def test_a_damaged_manifest_is_damaged_data(tmp_path: Path, data: bytes) -> None
     assert error.value.exit_code == 65
 
 
+@pytest.mark.parametrize("name", ["../../x", "/etc/x", "a\\b", "a\0b", ""])
+@pytest.mark.parametrize("place", ["class", "split", "shard"])
+def test_a_manifest_with_a_name_that_could_leave_a_folder_is_refused(tmp_path: Path, place: str, name: str) -> None:
+    split = MANIFEST_OF_TWO.splits["train"]
+    hostile = {
+        "class": replace(MANIFEST_OF_TWO, classes=("n1-A", name)),
+        "split": replace(MANIFEST_OF_TWO, splits={name: split}),
+        "shard": replace(MANIFEST_OF_TWO, splits={"train": replace(split, shards=(replace(SHARD, key=name),))}),
+    }[place]
+    (tmp_path / MANIFEST).write_bytes(hostile.to_json())
+    with pytest.raises(CorruptData, match=f"the {place}") as error:
+        load_manifest(LocalStore(tmp_path))
+    assert error.value.exit_code == 65
+
+
 @pytest.mark.parametrize("other", [FORMAT - 1, FORMAT + 1, "predictions 1"], ids=["older", "newer", "rows"])
 def test_a_manifest_of_another_format_contradicts_and_says_what_to_do(tmp_path: Path, other: int | str) -> None:
     (tmp_path / MANIFEST).write_bytes(json.dumps({"format": other, "fields": "that are not known here"}).encode())

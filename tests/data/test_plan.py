@@ -1,7 +1,7 @@
 """The plan of a dataset: a function of source and configuration alone."""
 
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -62,6 +62,13 @@ def test_a_source_without_one_usable_image_is_refused() -> None:
         plan_dataset(
             NoiseSource([source_image("n00000001-Red", 0, "train", invalid_reason="no annotation")]), DatasetConfig()
         )
+
+
+@pytest.mark.parametrize("name", ["../../../x", "/x", "a\\b", ".."])
+def test_a_class_whose_name_could_leave_a_folder_is_refused(name: str) -> None:
+    images = [source_image("n00000001-Red", 0, None), replace(source_image("b", 1, None), class_name=name)]
+    with pytest.raises(DataError, match="rename its folder"):
+        plan_dataset(NoiseSource(images), DatasetConfig(split="stratified"))
 
 
 def test_per_class_keeps_so_many_of_each_class_in_train_and_in_test() -> None:

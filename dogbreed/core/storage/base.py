@@ -72,6 +72,10 @@ class Store(ABC):
     def delete(self, key: str) -> None:
         """Remove the object; no error when it is not there."""
 
+    def prefix_problem(self) -> str | None:
+        """Return why the prefix holds nothing: there is no such folder, or it is a file or object itself; else None."""
+        return None
+
     def server_time(self) -> datetime | None:
         """Return the server's time in UTC, None where objects are files."""
         return None

@@ -11,8 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from dogbreed.core.errors import AlreadyExists, NotFound, PermissionDenied
+from dogbreed.core.errors import AlreadyExists, DataError, NotFound, PermissionDenied
 from dogbreed.core.storage.base import STREAM_BLOCK, ObjectInfo, Store
+from dogbreed.core.storage.keys import key_problem
+from dogbreed.core.storage.uris import to_name
 from dogbreed.core.storage.walk import walk_with_links
 
 TEMPORARY = ".dogbreed-"  # how the name of a file that is not yet an object begins
@@ -22,7 +24,7 @@ class LocalStore(Store):
     """Objects as plain files below a folder."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(str(root))
+        super().__init__(to_name(root))
         self.root = root
 
     def read(self, key: str) -> bytes:
@@ -59,7 +61,7 @@ class LocalStore(Store):
 
         Where the prefix is a mount of its own or its parent is not writable, the file is written inside.
         """
-        target = self.root / key
+        target = self._target(key)
         target.parent.mkdir(parents=True, exist_ok=True)
         outside = self.root.absolute().parent
         if outside.stat().st_dev == self.root.stat().st_dev and os.access(outside, os.W_OK):
@@ -69,6 +71,12 @@ class LocalStore(Store):
                 if error.errno != errno.EXDEV:  # two mounts of one disk
                     raise
         return self._link_from(self.root, target, content)
+
+    def _target(self, key: str) -> Path:
+        """Return the path that is written or deleted for `key`; DataError for one that could leave the folder."""
+        if problem := key_problem(key):
+            raise DataError(f"the key {key!r} {problem}; nothing is written at {self.uri}")
+        return self.root / key
 
     def _link_from(self, scratch: Path, target: Path, content: BinaryIO) -> None:
         content.seek(0)
@@ -81,6 +89,11 @@ class LocalStore(Store):
                 _link(temporary.name, target)
             except FileExistsError as error:
                 raise AlreadyExists(f"{target} exists") from error
+
+    def prefix_problem(self) -> str | None:
+        if self.root.is_dir():
+            return None
+        return f"{self.uri} is a file, not a folder" if self.root.exists() else f"{self.uri} does not exist"
 
     def list(self, prefix: str = "") -> Iterator[str]:
         for found in self.list_objects(prefix):
@@ -107,10 +120,11 @@ class LocalStore(Store):
         return path.stat().st_size if path.is_file() else None
 
     def delete(self, key: str) -> None:
-        (self.root / key).unlink(missing_ok=True)
+        target = self._target(key)
+        target.unlink(missing_ok=True)
         with suppress(OSError):  # it holds other objects, or is not there
             if "/" in key:
-                (self.root / key).parent.rmdir()
+                target.parent.rmdir()
 
 
 def _raise_unless_absent(error: OSError) -> None:

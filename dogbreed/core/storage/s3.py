@@ -133,6 +133,11 @@ class S3Store(Store):
         with self._translate_errors(key):
             self.client.delete_object(Bucket=self.bucket, Key=self._key(key))
 
+    def prefix_problem(self) -> str | None:
+        parent, _, name = self.uri.rpartition("/")
+        is_object = self.prefix and next(self.list(), None) is None and S3Store(parent).size(name) is not None
+        return f"{self.uri} is an object, not a prefix" if is_object else None
+
     def server_time(self) -> datetime | None:
         try:
             with self._translate_errors(""):
