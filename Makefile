@@ -3,7 +3,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 DEMO ?= demo
-DEMO_TRACKING := sqlite:///$(abspath $(DEMO))/mlflow.db
+DEMO_TRACKING := sqlite:///$(if $(filter /%,$(DEMO)),,$(CURDIR)/)$(DEMO)/mlflow.db
 LOCK := docker/requirements-dev.lock
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate --no-header --quiet $(UPGRADE)
 
@@ -20,8 +20,13 @@ setup: .venv/ready  ## create .venv with the locked dependencies of jobs and tes
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(LOCK)
 	touch $@
 
+# paths go to the shell as variables: a folder may have any characters in its name
+demo ui clean: export DEMO := $(DEMO)
+demo: export MLFLOW_TRACKING_URI := $(DEMO_TRACKING)
+ui: export MLFLOW_TRACKING_URI := $(or $(MLFLOW_TRACKING_URI),$(DEMO_TRACKING))
+
 demo: setup  ## fetch, preprocess, train and evaluate on a synthetic dataset (about two minutes)
-	DEMO=$(DEMO) MLFLOW_TRACKING_URI=$(DEMO_TRACKING) BIN=$(BIN) jobs/demo.sh
+	BIN=$(BIN) jobs/demo.sh
 
 test: setup  ## run the tests (about eight minutes on two cores)
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder  # files with few tests take longest
@@ -98,8 +103,7 @@ bench: setup  ## benchmark against other tools: preprocessing, input, store, mem
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.precision
 
 ui: setup  ## start the MLflow UI for MLFLOW_TRACKING_URI, by default the demo's, at http://localhost:5000
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --port 5000 \
-		--backend-store-uri $(or $(MLFLOW_TRACKING_URI),$(DEMO_TRACKING))
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --port 5000 --backend-store-uri "$$MLFLOW_TRACKING_URI"
 
 lock:  ## update the lock files from pyproject.toml (needs uv; UPGRADE=--upgrade for newer versions)
 	$(COMPILE) pyproject.toml --group dev -o $(LOCK)
@@ -109,4 +113,4 @@ lock:  ## update the lock files from pyproject.toml (needs uv; UPGRADE=--upgrade
 	$(COMPILE) --group cudnn --no-deps -o docker/requirements-cudnn.lock
 
 clean:  ## remove .venv, demo and caches
-	rm -rf .venv .venv-checkov $(DEMO) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-checkov "$$DEMO" build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,7 +3,6 @@
 import atexit
 import errno
 import gc
-import json
 import logging
 import os
 import sys
@@ -15,6 +14,7 @@ import click
 from dogbreed.core import log, signals
 from dogbreed.core.errors import DogbreedError, EnvironmentUnsupported, RetryableError, ShutdownRequested
 from dogbreed.core.names import RULE, is_valid_name
+from jobs import OVERRIDDEN, _environment, _streams
 
 F = TypeVar("F", bound=Callable[..., Any])
 TRANSIENT = {errno.EADDRINUSE, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EIO, errno.ESTALE}  # ESTALE: NFS
@@ -60,18 +60,22 @@ class Job(click.Command):
         """Run the job and print the summary as one JSON object, the last line of stdout."""
         log.configure(str(self.name))
         signals.install_handlers()
+        logger = logging.getLogger(str(self.name))
+        for message in (*OVERRIDDEN, *_environment.unknown_variables(os.environ)):
+            logger.warning("%s", message)
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         for name in FOREIGN_RUN:
             if os.environ.pop(name, ""):
                 logging.getLogger(str(self.name)).warning("ignored %s: a job writes runs of its own", name)
         try:
-            summary = super().invoke(ctx)
+            _streams.print_summary(super().invoke(ctx))
         except (DogbreedError, ShutdownRequested, OSError) as error:
             known = _from_os(error) if isinstance(error, OSError) else error
-            logging.getLogger(str(self.name)).error("%s", known)
+            logger.error("%s", known)
             sys.exit(known.exit_code)
-        click.echo(json.dumps(summary))
+        finally:
+            _streams.discard_unwritten()
 
 
 def _from_os(error: OSError) -> DogbreedError:

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -27,6 +28,31 @@ def test_there_are_commands_of_every_job() -> None:
         "jobs.train",
         "jobs.evaluate",
     }
+
+
+def test_make_demo_and_make_ui_run_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "a b'ä#$(x)"
+    (folder / "jobs").mkdir(parents=True)
+    (folder / "docker").mkdir()
+    (folder / "docker" / "requirements-dev.lock").touch()
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "ready").touch()
+    shutil.copy(ROOT / "Makefile", folder)
+    shutil.copy(ROOT / "jobs" / "demo.sh", folder / "jobs")
+    for program in ("python", "mlflow"):
+        (folder / ".venv" / "bin" / program).write_text(
+            '#!/bin/sh\nprintf "%s|" "$MLFLOW_TRACKING_URI" "$@" >> calls\n'
+        )
+        (folder / ".venv" / "bin" / program).chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    for demo, where in (("demo", f"{folder}/demo"), ("my demo", f"{folder}/my demo"), ("/tmp/x y", "/tmp/x y")):
+        for target in ("demo", "ui"):
+            command = ["make", "--silent", target, f"DEMO={demo}"]
+            subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
+        calls = (folder / "calls").read_text()
+        (folder / "calls").unlink()
+        assert calls.count(f"sqlite:///{where}/mlflow.db|") == 6, "four jobs; the server as a variable and as an option"
+        assert f"jobs.fetch|--source|synthetic|--raw|{demo}/raw|" in calls
 
 
 @cache

@@ -58,11 +58,11 @@ class EnvironmentUnsupported(DogbreedError):
 
 
 class ShutdownRequested(BaseException):
-    """SIGTERM or Ctrl-C was received. Like KeyboardInterrupt no Exception, so that libraries do not catch it."""
+    """SIGTERM, SIGHUP or Ctrl-C came. Like KeyboardInterrupt no Exception, so that libraries do not catch it."""
 
     def __init__(self, text: str = "stopped", exit_code: int = 143) -> None:
         super().__init__(text)
-        self.exit_code = exit_code  # 128 and the signal's number
+        self.exit_code = exit_code  # 128 and the number of SIGTERM or SIGINT
 
 
 class NotFound(DataError):

@@ -25,8 +25,16 @@ PROBE = b"\0" * (1 << 20)  # one block of any file system is smaller
 
 
 def memory_limit() -> int:
-    """Return the bytes that this process may use: the machine's memory or a cgroup's lower limit (v1 and v2)."""
+    """Return the bytes that this process may use: the machine's memory, or less.
+
+    A cgroup (v1 and v2) and RLIMIT_AS (`ulimit -v`) limit it; the latter counts address space, of which libraries
+    reserve more than they use.
+    """
     limits = [psutil.virtual_memory().total]
+    address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if address_space != resource.RLIM_INFINITY:
+        used = psutil.Process().memory_info()
+        limits.append(max(0, address_space - (used.vms - used.rss)))
     for path in _limit_files(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")):
         if path.is_file() and (text := path.read_text().strip()).isdigit():  # "max" is none
             limits.append(int(text))

@@ -1,4 +1,4 @@
-"""Graceful shutdown: SIGTERM and Ctrl-C raise ShutdownRequested at once or, inside `deferred`, at a safe point."""
+"""Graceful shutdown: SIGTERM, SIGHUP, Ctrl-C raise ShutdownRequested at once or, inside `deferred`, at a safe point."""
 
 import signal
 from collections.abc import Iterator
@@ -7,27 +7,36 @@ from types import FrameType
 
 from dogbreed.core.errors import ShutdownRequested
 
-_NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+_SIGNALS = {  # name and exit code; a terminal that is closed is a reason to stop like any other
+    signal.SIGTERM: ("SIGTERM", 143),
+    signal.SIGHUP: ("SIGHUP", 143),
+    signal.SIGINT: ("Ctrl-C", 130),
+}
 _received: list[int] = []  # numbers of the signals so far
 _deferring: list[None] = []  # one entry for each `deferred` block that is active
 
 
 def install_handlers() -> None:
-    """Install handlers for SIGTERM and SIGINT; call this before TensorFlow is imported, which takes seconds."""
+    """Install handlers for SIGTERM, SIGHUP and SIGINT; call this before TensorFlow is imported, which takes seconds.
+
+    SIGHUP stays ignored if it is: under nohup.
+    """
     _received.clear()
-    for number in _NAMES:
-        signal.signal(number, _on_signal)
+    for number in _SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _on_signal)
 
 
 def reinstall_handlers() -> None:
     """Install the handlers again: TensorFlow replaces the one of SIGTERM when it connects to other workers."""
-    for number in _NAMES:
+    for number in _SIGNALS:
         if signal.getsignal(number) is _on_signal:  # in Python's view, which TensorFlow does not change
             signal.signal(number, _on_signal)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the shutdown has begun
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C ends the process at once
     _received.append(number)
     if not _deferring:
@@ -37,8 +46,8 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 def raise_if_requested() -> None:
     """Raise ShutdownRequested if a signal was received; also again, where a library has caught the first exception."""
     if _received:
-        name = _NAMES[signal.Signals(_received[0])]
-        raise ShutdownRequested(f"stopped by {name}; run the same command again to continue", 128 + _received[0])
+        name, exit_code = _SIGNALS[signal.Signals(_received[0])]
+        raise ShutdownRequested(f"stopped by {name}; run the same command again to continue", exit_code)
 
 
 @contextmanager

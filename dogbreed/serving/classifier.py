@@ -5,6 +5,7 @@ MLflow loads it from this file (models from code, no pickle).
 
 import base64
 import json
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever a server's environment says: Keras reads it when it is imported
 
 import keras
 import mlflow

@@ -16,6 +16,15 @@ def test_the_limit_is_what_this_process_may_use() -> None:
     assert 0 < resources.memory_limit() <= psutil.virtual_memory().total
 
 
+def test_a_limit_of_address_space_counts_without_what_is_only_reserved() -> None:
+    code = (
+        "import resource; from dogbreed.core import resources; resource.setrlimit(resource.RLIMIT_AS, (1 << 31, -1));"
+        "print(resources.memory_limit())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 1 << 30 < int(done.stdout) < 1 << 31
+
+
 def test_limits_are_looked_for_in_every_group_around_a_process(tmp_path: Path) -> None:
     groups = tmp_path / "cgroup"
     groups.write_text("9:memory:/a/b\n8:cpu,cpuacct:/a\n0::/c/d\n")

@@ -14,7 +14,7 @@ from dogbreed.core.errors import ShutdownRequested
 
 @pytest.fixture(autouse=True)
 def listening() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     signals.install_handlers()
     yield
     signals.install_handlers()  # forgets what was asked
@@ -22,7 +22,10 @@ def listening() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize(("number", "word", "code"), [(signal.SIGTERM, "SIGTERM", 143), (signal.SIGINT, "Ctrl-C", 130)])
+@pytest.mark.parametrize(
+    ("number", "word", "code"),
+    [(signal.SIGTERM, "SIGTERM", 143), (signal.SIGHUP, "SIGHUP", 143), (signal.SIGINT, "Ctrl-C", 130)],
+)
 def test_a_signal_stops_at_once_and_gives_the_usual_exit_code(number: int, word: str, code: int) -> None:
     with pytest.raises(ShutdownRequested, match=word) as stopped:
         os.kill(os.getpid(), number)
@@ -62,6 +65,19 @@ def test_a_stop_that_a_library_swallowed_is_raised_again() -> None:
 def test_an_error_in_a_held_block_is_not_replaced() -> None:
     with pytest.raises(ZeroDivisionError):
         asked_in_a_held_block(lambda: print(1 / 0))
+
+
+def test_a_hangup_that_was_ignored_at_the_start_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals.install_handlers()
+    os.kill(os.getpid(), signal.SIGHUP)
+    signals.raise_if_requested()
+
+
+def test_after_a_signal_a_hangup_changes_nothing() -> None:
+    with pytest.raises(ShutdownRequested):
+        os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGHUP)
 
 
 def test_a_second_sigterm_changes_nothing_and_a_second_ctrl_c_interrupts() -> None:

@@ -41,7 +41,7 @@ def test_exported_photos(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     manifest = dataclasses.replace(MANIFEST, splits={"train": Split(2, (found,))})
     assert to_image_folder(manifest, store, target, pool) == 2
     assert sorted(target.list()) == [
-        "train/b/b_2.jpg",
-        "train/n02085620-Chihuahua/n02085620-Chihuahua_n02085620_1#1.jpg",
+        "train/b/b%2F2.jpg",
+        "train/n02085620-Chihuahua/n02085620-Chihuahua%2Fn02085620_1#1.jpg",
     ]
-    assert target.read("train/n02085620-Chihuahua/n02085620-Chihuahua_n02085620_1#1.jpg") == EXAMPLE.encoded
+    assert target.read("train/n02085620-Chihuahua/n02085620-Chihuahua%2Fn02085620_1#1.jpg") == EXAMPLE.encoded

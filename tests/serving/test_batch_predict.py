@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +37,8 @@ PHOTOS = {
     "c.jpg": encoded(flat(100)),
 }
 CLASSES = ("n02085620-Chihuahua", "n02086240-Shih-Tzu", "my_own", "d")
+
+ROOT = Path(__file__).parents[2]
 
 Rows = list[dict[str, Any]]
 Predict = Callable[..., Manifest | None]
@@ -87,6 +91,40 @@ READERS: dict[str, Callable[[bytes], Rows]] = {
 def rows_of(out: Store, kind: str) -> Rows:
     shards = load_manifest(out, batch_predict.FORMAT).splits["images"].shards
     return [row for shard in shards for row in READERS[kind](out.read(shard.key))]
+
+
+NOBODY = """
+import pwd, runpy, sys
+
+def unknown(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+pwd.getpwuid = unknown
+sys.argv = ["predict", *sys.argv[1:]]
+runpy.run_module("jobs.predict", run_name="__main__")
+"""
+
+
+def test_the_job_predicts_the_same_for_a_user_without_home_and_with_another_backend_of_keras(
+    predict: Predict, photos: LocalStore, model: Path, tmp_path: Path
+) -> None:
+    predict(LocalStore(tmp_path / "expected"))
+    keras_home = tmp_path / "keras"
+    keras_home.mkdir()
+    (keras_home / "keras.json").write_text(
+        '{"backend": "jax", "floatx": "float16", "image_data_format": "channels_first"}'
+    )
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("HOME", "USER", "LOGNAME", "MPLCONFIGDIR")
+    }
+    odd = {"KERAS_BACKEND": "torch", "KERAS_HOME": str(keras_home), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/m.db"}
+    options = ["--model", str(model), "--images", photos.uri, "--out", f"{tmp_path}/out", "--format", "jsonl"]
+    command = [sys.executable, "-c", NOBODY, *options]
+    done = subprocess.run(command, env={**kept, **odd}, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert rows_of(LocalStore(tmp_path / "out"), "jsonl") == rows_of(LocalStore(tmp_path / "expected"), "jsonl")
+    for name in ("KERAS_BACKEND=torch is ignored", "keras.json is ignored", "has no home folder", "has no name"):
+        assert name in done.stderr
 
 
 @pytest.mark.parametrize("kind", WRITERS)

@@ -74,7 +74,8 @@ def server(tracking: str, environment: Path) -> Iterator[str]:
     """The address of the served model."""
     port, bin = free_port(), environment / "venv" / "bin"
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    own = {**inherited, "MLFLOW_TRACKING_URI": tracking, "PATH": f"{bin}:{os.environ['PATH']}"}
+    path = f"{bin}:{os.environ['PATH']}"
+    own = {**inherited, "MLFLOW_TRACKING_URI": tracking, "PATH": path, "KERAS_BACKEND": "torch"}  # not installed
     missing = subprocess.run([bin / "python", "-c", "import dogbreed"], cwd=environment, env=own, capture_output=True)
     assert b"No module named 'dogbreed'" in missing.stderr
     command = [bin / "mlflow", "models", "serve", "-m", CHAMPION, "--env-manager", "local", "-p", str(port)]

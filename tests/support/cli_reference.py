@@ -1,4 +1,4 @@
-"""`python -m tests.support.cli_reference` writes docs/cli.md: the `--help` of every job, as click prints it."""
+"""`python -m tests.support.cli_reference` writes docs/cli.md, the `--help` of every job, and jobs/_variables.py."""
 
 from importlib import import_module
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+VARIABLES = Path(__file__).parents[2] / "jobs" / "_variables.py"
 JOBS = ("fetch", "preprocess", "train", "evaluate", "predict", "compare", "preflight")
 WIDTH = 100  # characters a line
 INTRODUCTION = """\
@@ -35,5 +36,23 @@ def render() -> str:
     return INTRODUCTION + "".join(sections)
 
 
+def option_variables(job: str) -> set[str]:
+    """Return the environment variables of a job's options."""
+    command: click.Command = import_module(f"jobs.{job}").main
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    own = {option.envvar for option in options if isinstance(option.envvar, str)}
+    names = {option.name for option in options} | {option.opts[0].removeprefix("--") for option in options}
+    automatic = {f"DOGBREED_{job}_{name}".replace("-", "_").upper() for name in names if name}
+    return {name for name in own | automatic if name.startswith("DOGBREED_")}
+
+
+def render_variables() -> str:
+    """Return the module that lists the variables of all jobs: each job knows those of the others, too."""
+    names = sorted(name for job in JOBS for name in option_variables(job))
+    lines = "".join(f'    "{name}",\n' for name in names)
+    return f'"""The variables of the options of all jobs; written by `make docs`."""\n\nOPTIONS = (\n{lines})\n'
+
+
 if __name__ == "__main__":
     PAGE.write_text(render())
+    VARIABLES.write_text(render_variables())
