@@ -9,7 +9,8 @@ import mlflow
 from mlflow.entities import LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
 
-from dogbreed.core.errors import RetryableError
+from dogbreed.core.errors import RetryableError, UsageError
+from dogbreed.core.storage import to_path
 from dogbreed.tracking.mlflow_errors import ping, require_model, translate
 
 REGISTERED_MODEL = "dogbreed.registered_model"  # tag of a run: the name under which its model is registered
@@ -97,6 +98,11 @@ def resolve(uri: str) -> str:
 
 
 def download(uri: str, folder: Path) -> Path:
-    """Download the model at models:/..., runs:/... or a path and return its folder; UsageError if there is none."""
+    """Return the folder of a model at a path, or download one from models:/... or runs:/...; UsageError without one."""
+    if uri.startswith("file:") or ":/" not in uri:  # to MLflow, # and ? in a folder's name would end it
+        path = to_path(uri)
+        if path is None or not path.is_dir():
+            raise UsageError(f"no model at {uri}; train one with jobs.train or name another")
+        return path
     with translate(), require_model(uri):
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
 
-from dogbreed.core.errors import RetryableError
+from dogbreed.core.errors import RetryableError, UsageError
 from dogbreed.core.storage import LocalStore
 from dogbreed.data.manifest import load_manifest
 from dogbreed.serving import classifier
@@ -54,6 +54,17 @@ def test_an_alias_is_resolved_to_its_version_whose_download_is_the_model(
     loaded, found = classifier.load(registry.download(uri, tmp_path / "model"))
     assert found == metadata
     assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True))
+
+
+def test_a_model_in_a_folder_of_any_name_is_that_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("model", "model#1", "100%?"):
+        (tmp_path / name).mkdir()
+        for uri in (f"{tmp_path}/{name}", f"~/{name}", (tmp_path / name).as_uri()):
+            assert registry.download(uri, tmp_path / "scratch") == tmp_path / name
+    for uri in ("model#2", "~/no-model", f"file://{tmp_path}/model#1"):
+        with pytest.raises(UsageError, match="model"):
+            registry.download(uri, tmp_path / "scratch")
 
 
 def test_a_model_that_mlflow_refuses_is_retryable(register: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
