@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,6 +25,8 @@ READERS: dict[str, Callable[[bytes], Iterable[dict[str, str]]]] = {  # the inver
     "jsonl": lambda data: map(json.loads, data.splitlines()),
 }
 
+log = logging.getLogger(__name__)
+
 
 def verify_rows(
     plan: BatchPredictPlan, manifest: Manifest, numbers: Iterable[int], out: Store, pool: ThreadPoolExecutor
@@ -44,3 +47,4 @@ def verify_rows(
             f"{len(changed)} images below {plan.images.uri} are not those of the rows at {out.uri}: "
             f"{', '.join(changed[:NAMED])}{more}; choose another --out to predict them"
         )
+    log.info("verified: the images of %d row files at %s have the SHA-256 of their rows", len(shards), out.uri)

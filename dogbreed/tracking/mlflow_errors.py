@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from errno import ENOENT, ENOTDIR
 from pathlib import Path
+from urllib.parse import unquote
 
 import mlflow
 import requests
@@ -44,6 +45,15 @@ CREDENTIALS = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or M
 log = logging.getLogger(__name__)
 
 
+def database_path(uri: str) -> Path | None:
+    """Return the file of a SQLite URI, None for another URI or a database in memory.
+
+    MLflow's default URI has a working directory with blanks percent-encoded, and SQLAlchemy decodes every path.
+    """
+    name = unquote(uri.removeprefix(SQLITE).partition("?")[0])
+    return Path(name) if uri.startswith(SQLITE) and name not in ("", ":memory:") else None
+
+
 def ping(write: bool = True) -> None:
     """Make one request as MLflow's client does, with its credentials and certificates, or open the database.
 
@@ -55,8 +65,8 @@ def ping(write: bool = True) -> None:
         ServiceUnavailable: there is no valid response within 5 seconds, or the database cannot be read.
     """
     uri = mlflow.get_tracking_uri()
-    if uri.startswith(SQLITE):
-        _check_database(Path(uri.removeprefix(SQLITE).partition("?")[0]), write)
+    if database := database_path(uri):
+        _check_database(database, write)
     try:
         if uri.startswith("http"):
             _ping_server(uri)
@@ -85,7 +95,7 @@ def _ping_server(uri: str) -> None:
 
 def _check_database(path: Path, write: bool) -> None:
     """Raise an error at once for a database that MLflow would try to open for minutes, or could not write."""
-    if path in (Path(), Path(":memory:")) or (not write and os.access(path, os.R_OK)):
+    if not write and os.access(path, os.R_OK):
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)  # as MLflow does

@@ -22,7 +22,7 @@ from dogbreed.core.errors import DataError, ShutdownRequested
 from dogbreed.core.storage import Store
 from dogbreed.data.manifest import Manifest
 from dogbreed.evaluation.figures.style import rasterize
-from dogbreed.tracking.mlflow_errors import ERRORS, ping, translate, warn_on_failure
+from dogbreed.tracking.mlflow_errors import ERRORS, database_path, ping, translate, warn_on_failure
 
 JOB_KEY = "dogbreed.job_key"
 JOB_FINGERPRINT = "dogbreed.job_fingerprint"  # hash of recipe, weights, data, seed and format: the default job key
@@ -108,13 +108,14 @@ def start_run(prefix: str, job: str, name: str, params: Mapping[str, Any], tags:
 
 def experiment(prefix: str, job: str) -> str:
     """Return the id of `<prefix>/<job>`; with a SQLite file, artifacts are stored in the database's folder."""
-    name, uri = f"{prefix}/{job}", mlflow.get_tracking_uri()
+    name = f"{prefix}/{job}"
     found = mlflow.get_experiment_by_name(name)
     if found:
         return str(found.experiment_id)
-    beside = Path(uri.removeprefix("sqlite:///")).absolute().parent / "artifacts" / prefix / job
+    database = database_path(mlflow.get_tracking_uri())
+    artifacts = (database.absolute().parent / "artifacts" / prefix / job).as_uri() if database else None
     try:
-        return str(mlflow.create_experiment(name, beside.as_uri() if uri.startswith("sqlite:///") else None))
+        return str(mlflow.create_experiment(name, artifacts))
     except MlflowException as error:
         found = mlflow.get_experiment_by_name(name)  # another job has created it meanwhile
         if found is None:

@@ -184,6 +184,20 @@ def test_the_check_of_the_database_changes_nothing(tmp_path: Path, monkeypatch: 
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
 
 
+def test_a_working_directory_with_blanks_holds_the_database_and_its_artifacts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a b%20é"
+    folder.mkdir()
+    shutil.move(tmp_path / "mlflow.db", folder)
+    set_variables(monkeypatch, "")
+    monkeypatch.chdir(folder)
+    assert "artifact" in runs.check_round_trip()
+    assert {path.name for path in folder.iterdir()} == {"mlflow.db", "artifacts"}
+    elsewhere = [path for path in tmp_path.rglob("*") if path.is_file() and folder not in path.parents]
+    assert elsewhere == [], "nothing is written to a folder with an encoded name"
+
+
 def test_a_database_that_another_process_writes_is_no_reason_to_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
