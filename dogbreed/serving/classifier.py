@@ -116,7 +116,7 @@ class Classifier(mlflow.pyfunc.PythonModel):
 def preprocess(data: object, view: ResizeSpec) -> Pixels | str:
     """Return an image as the model's input, uint8 [size, size, 3], or the reason why it cannot be used.
 
-    data: the bytes of a JPEG or PNG, or those as base64 text, which may be a data: URI.
+    data: the bytes of an encoded image, or those as base64 text, which may be a data: URI.
     """
     try:
         image = tf.constant(decode_with_exif_orientation(data if isinstance(data, bytes) else _from_text(data)))

@@ -26,8 +26,8 @@ Recipe `{{ params.name }}` (model {{ params.model }} at {{ params.size }} px), s
 {%- if epochs != "1" %}s{% endif %},
 weights of epoch {{ best_epoch }}, in run `{{ run }}`.
 
-Input: a column `image` of JPEG or PNG images, as bytes or base64 text. Output: class, WordNet id, probability, the top
-five, or the error for an image that cannot be used.
+Input: a column `image` of encoded images (JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF), as bytes or base64 text. Output:
+class, WordNet id, probability, the top five, or the error for an image that cannot be used.
 
 ## Data
 

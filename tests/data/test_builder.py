@@ -39,6 +39,7 @@ def test_the_synthetic_images_become_three_splits(dataset: Path) -> None:
     assert [name.split("-")[0] for name in manifest.classes] == [f"n9000000{n}" for n in (1, 2, 3, 4)]
     assert manifest.quarantine == ()
     assert manifest.summary() == {
+        "name": "dogbreed",
         "digest": manifest.digest,
         "written": 48,
         "quarantined": 0,
@@ -121,7 +122,7 @@ def test_an_empty_prefix_has_no_committed_dataset(source: StanfordDogs, tmp_path
 
 
 def test_other_options_need_another_prefix(source: StanfordDogs, dataset: Path, preprocess: Preprocess) -> None:
-    with pytest.raises(DataError, match=r"other options .* choose another --out"):
+    with pytest.raises(DataError, match=r"other options, .* choose another --out"):
         preprocess(source, LocalStore(dataset), margin=0.2)
 
 

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -21,6 +22,7 @@ from dogbreed.data.raw import Source
 from dogbreed.serving import classifier
 from dogbreed.tracking import leaderboard, registry, runs
 from dogbreed.tracking.resumable_run import ResumableRun, Timeouts
+from dogbreed.tracking.runs import TRAINING_RUN
 from dogbreed.training.trainer import TrainResult
 from dogbreed.workflows import evaluate, train
 from tests.support.fake_trainer import Trainer
@@ -36,6 +38,7 @@ class Scores:
     """The result of an evaluation in which a quarter of the images is right."""
 
     images_per_second = 1.0
+    predictions = SimpleNamespace(missing_classes=lambda split: None)
 
     def to_metrics(self) -> list[tuple[str, float]]:
         scores = {"top1": 0.25, "top1_ci95_low": 0.1, "top1_ci95_high": 0.5, "top5": 1.0, "macro_f1": 0.1, "loss": 1.0}
@@ -57,7 +60,18 @@ def client(empty_database: Path, model: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(train, "predict", trainer.predict)
     monkeypatch.setattr(train.training_outputs, "log_training", log_training)
     monkeypatch.setattr(classifier, "log_model", lambda *_: mlflow.create_external_model(name="model"))
-    monkeypatch.setattr(registry, "download", lambda *_: model)
+    downloaded: list[str] = []
+
+    def download(uri: str, folder: Path) -> Path:
+        downloaded.append(uri)
+        return model
+
+    def training_run(folder: Path) -> dict[str, str]:
+        name, number = registry.parse_version(downloaded[-1]) or ("", 0)
+        return {TRAINING_RUN: str(mlflow.MlflowClient().get_model_version(name, str(number)).run_id)}
+
+    monkeypatch.setattr(registry, "download", download)
+    monkeypatch.setattr(evaluate.lineage, "tags", training_run)
     monkeypatch.setattr(evaluate.result, "evaluate", lambda *_: Scores())
     monkeypatch.setattr(evaluate, "evaluate_again", lambda *_: 0.25)
     monkeypatch.setattr(evaluate, "draw_figures", lambda *_: [])
@@ -223,7 +237,7 @@ def named_dataset(folder: Path) -> str:
 def test_another_name_at_the_same_place_is_refused_and_the_present_one_named(
     named: dict[str, str], source: Source, preprocess: Preprocess
 ) -> None:
-    with pytest.raises(DataError, match=r"under the name pugs \("):
+    with pytest.raises(DataError, match=r"under the name pugs, "):
         preprocess(source, LocalStore(Path(named["pugs"])), name="poodles")
 
 

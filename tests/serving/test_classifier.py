@@ -225,7 +225,9 @@ def test_a_model_without_a_field_of_its_metadata_is_corrupt(folder: Path, tmp_pa
 def test_metadata_with_another_number_of_classes_than_outputs_is_named(
     classes: tuple[str, ...], folder: Path, tmp_path: Path
 ) -> None:
-    model, metadata = classifier.save(classifier.load(folder)[0], ModelMetadata(classes, 8, "squash", "-"), tmp_path)
+    model, metadata = classifier.save(
+        classifier.load(folder)[0], ModelMetadata(classes, 8, "squash", "dogbreed", "-"), tmp_path
+    )
     found = rf"6 outputs, metadata\.json names {len(classes)} classes: n02085620-Chihuahua, "
     with pytest.raises(CorruptData, match=found):
         classifier.load(tmp_path)
@@ -234,7 +236,7 @@ def test_metadata_with_another_number_of_classes_than_outputs_is_named(
 
 
 def test_metadata_with_another_size_than_the_input_is_named(folder: Path, tmp_path: Path) -> None:
-    classifier.save(classifier.load(folder)[0], ModelMetadata(CLASSES, 16, "squash", "-"), tmp_path)
+    classifier.save(classifier.load(folder)[0], ModelMetadata(CLASSES, 16, "squash", "dogbreed", "-"), tmp_path)
     with pytest.raises(CorruptData, match=r"takes images of \(8, 8\) px, metadata\.json has 16"):
         classifier.load(tmp_path)
 

@@ -36,7 +36,9 @@ from tests.support.mlflow_gateway import (
 LOGIN = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": SECRET}
 WRONG_LOGIN = {**LOGIN, "MLFLOW_TRACKING_PASSWORD": "guess"}
 TOKEN = {"MLFLOW_TRACKING_TOKEN": SECRET}
-TRAINING = Description("key", "content", "simple-key", {}, {}, DatasetInput(Dataset("dogs", "0", "local", "{}")), False)
+TRAINING = Description(
+    "dogbreed", "key", "content", "simple-key", {}, {}, DatasetInput(Dataset("dogs", "0", "local", "{}")), False
+)
 
 
 def set_variables(monkeypatch: pytest.MonkeyPatch, uri: str, **variables: str) -> None:
@@ -108,7 +110,7 @@ def test_refused_credentials_are_a_missing_permission_wherever_mlflow_is_needed(
         start = time.monotonic()
         with pytest.raises(PermissionDenied, match=f"MLflow at {address}.*MLFLOW_TRACKING_PASSWORD"):
             registry.resolve("models:/dogbreed@candidate")
-        with pytest.raises(PermissionDenied), runs.start_run("evaluate", "name", {}, {}):
+        with pytest.raises(PermissionDenied), runs.start_run("dogbreed", "evaluate", "name", {}, {}):
             pytest.fail("a run was opened")
         with pytest.raises(PermissionDenied), ResumableRun(TRAINING):
             pytest.fail("a training was started that could never be delivered")
@@ -192,7 +194,7 @@ def test_a_working_directory_with_blanks_holds_the_database_and_its_artifacts(
     shutil.move(tmp_path / "mlflow.db", folder)
     set_variables(monkeypatch, "")
     monkeypatch.chdir(folder)
-    assert "artifact" in runs.check_round_trip()
+    assert "artifact" in runs.check_round_trip("dogbreed")
     assert {path.name for path in folder.iterdir()} == {"mlflow.db", "artifacts"}
     elsewhere = [path for path in tmp_path.rglob("*") if path.is_file() and folder not in path.parents]
     assert elsewhere == [], "nothing is written to a folder with an encoded name"

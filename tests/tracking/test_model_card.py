@@ -32,7 +32,7 @@ def test_a_card_has_data_scores_with_intervals_limitations_and_licence(dataset: 
     version = register(dataset)
     before = card(version)
     assert "# dogbreed, version 1" in before
-    assert f"`{manifest.digest}`: name dogbreed, crop box, margin 0.1" in before
+    assert f"`{manifest.digest}`: name dogbreed, crop box, duplicates separate, margin 0.1" in before
     assert "split official" in before
     assert f"| validation | `{manifest.digest[:12]}` | 50.0% | 25.0% to 75.0% | 100.0% | 0.400 |" in before
     assert "| test |" not in before

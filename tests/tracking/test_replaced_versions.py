@@ -30,10 +30,10 @@ def replaced(dataset: Path) -> tuple[str, str]:
 
 def test_its_model_card_has_no_row_of_the_former_model(replaced: tuple[str, str]) -> None:
     _, digest = replaced
-    model_card.describe("models:/dogbreed/1")
+    model_card.describe("models:/dogbreed/1", "dogbreed", "dogbreed")
     assert "| test |" not in str(mlflow.MlflowClient().get_model_version("dogbreed", "1").description)
     evaluate(1, digest, hits=20)
-    model_card.describe("models:/dogbreed/1")
+    model_card.describe("models:/dogbreed/1", "dogbreed", "dogbreed")
     assert "| test | " in str(mlflow.MlflowClient().get_model_version("dogbreed", "1").description)
 
 
@@ -52,10 +52,10 @@ def test_the_leaderboard_names_the_former_evaluation_and_leaves_it_out(
 ) -> None:
     former, digest = replaced
     with caplog.at_level(logging.WARNING), pytest.raises(UsageError, match="no finished evaluation"):
-        leaderboard.evaluations("test", digest, ())
+        leaderboard.evaluations("dogbreed", "test", digest, ())
     assert f"ignored run {former}: models:/dogbreed/1 is another model now" in caplog.text
-    named = leaderboard.table(leaderboard.evaluations("test", digest, [former]))
+    named = leaderboard.table(leaderboard.evaluations("dogbreed", "test", digest, [former]))
     assert named["seed"].tolist() == ["1"], "a run that is named is shown with its own training"
     evaluate(1, digest, hits=20)
-    board = leaderboard.table(leaderboard.evaluations("test", digest, ()))
+    board = leaderboard.table(leaderboard.evaluations("dogbreed", "test", digest, ()))
     assert (board["seed"].tolist(), board["top1"].tolist()) == (["2"], [0.2])

@@ -110,6 +110,8 @@ def test_the_run_has_scores_with_intervals_baselines_and_subsets_tables_figures_
 def options(dataset: Path, model: str) -> evaluate.EvalOptions:
     return evaluate.EvalOptions(
         model=model,
+        registered_model=None,
+        experiment_prefix="dogbreed",
         data=str(dataset),
         split="test",
         tta="none",
@@ -150,7 +152,7 @@ def test_a_model_in_a_folder_is_evaluated_once_until_its_files_change(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setattr(evaluate, "log_outputs", scores_only)
     folder, manifest = tmp_path / "model", load_manifest(LocalStore(dataset))
-    metadata = ModelMetadata(manifest.classes, 32, "squash", manifest.digest)
+    metadata = ModelMetadata(manifest.classes, 32, "squash", "dogbreed", manifest.digest)
     classifier.save(tiny(0.0), metadata, folder)
     former = evaluate.evaluate(options(dataset, str(folder)))
     assert evaluate.evaluate(options(dataset, str(folder))) == former, "done already"
@@ -184,7 +186,7 @@ def test_one_image_has_scores_figures_and_a_report_that_name_the_classes_without
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     target = OneImage(**vars(open_target(model, dataset)))
-    with runs.start_run("evaluate", "test", {}, {}) as run:
+    with runs.start_run("dogbreed", "evaluate", "test", {}, {}) as run:
         evaluate.log_outputs(run, target, evaluate_target(target), LINEAGE)
     data = runs.get_run(run.id).data
     assert data.metrics["test_classes_without_images"] == 3

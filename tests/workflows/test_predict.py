@@ -24,13 +24,14 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def asked(tmp_path: Path) -> PredictJob:
-    metadata = classifier.ModelMetadata(("a", "b", "c", "d"), SIZE, "squash", "digest")
+    metadata = classifier.ModelMetadata(("a", "b", "c", "d"), SIZE, "squash", "dogbreed", "digest")
     classifier.save(small_model(), metadata, tmp_path / "model")
     images, out = LocalStore(tmp_path / "images"), LocalStore(tmp_path / "out")
     for number in range(7):
         images.put(f"{number}.jpg", b"no image")
     return PredictJob(
-        model=str(tmp_path / "model"), images=images, only=None, max_ignored=0.01, out=out, kind="csv", shards=None,
+        model=str(tmp_path / "model"), images=images, only=None, max_ignored=0.01, out=out, experiment_prefix=None,
+        kind="csv", shards=None,
         verify=False, worker=Worker(), gpus=None,
     )  # fmt: skip
 
@@ -45,7 +46,7 @@ def test_a_job_of_which_every_image_is_an_error_fails_and_keeps_its_rows(asked: 
     found = list(csv.DictReader(asked.out.read(rows).decode().splitlines()))
     assert [row["error"] for row in found] == ["not an image of a known format"] * 7
     assert "manifest.json" in asked.out.list()
-    (run,) = mlflow.MlflowClient().search_runs([runs.experiment("predict")])
+    (run,) = mlflow.MlflowClient().search_runs([runs.experiment("dogbreed", "predict")])
     assert run.data.metrics["errors"] == 7
 
 

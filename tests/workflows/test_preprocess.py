@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dogbreed.core.errors import ManifestNotFound
+from dogbreed.core.errors import DataError, ManifestNotFound
 from dogbreed.core.storage import LocalStore
 from dogbreed.data.config import DatasetConfig
 from dogbreed.data.manifest import load_manifest
@@ -82,9 +82,13 @@ def test_classes_without_validation_or_test_images_are_named_and_counted(
         assert "2 of 4 classes without validation images, left out of macro averages: collie, dhole" in caplog.text
 
 
-def test_one_class_only_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_class_only_is_refused_unless_it_was_selected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_tree(LocalStore(tmp_path / "raw"), [f"akita/{n}.jpg" for n in range(8)])
-    preprocess(job_of_tree(tmp_path))
+    asked = job_of_tree(tmp_path)
+    with pytest.raises(DataError, match="all images are of one class, akita"):
+        preprocess(asked)
+    selected = dataclasses.replace(asked.config, classes=("akita",))
+    preprocess(dataclasses.replace(asked, config=selected))
     assert "one class only, jobs.train needs two or more: akita" in caplog.text
 
 
@@ -117,7 +121,10 @@ def placeholders(raw: Path, out: Path, **options: Any) -> PreprocessJob:
         for number in range(10):
             (folder / f"{number}.jpg").write_bytes(encoded(random.integers(0, 256, (20, 30, 3), np.uint8)))
     config = DatasetConfig(size=16, split="stratified", **options)
-    return PreprocessJob("image-folder", LocalStore(raw), LocalStore(out), config, 0.0, Worker(), None)
+    return PreprocessJob(
+        source="image-folder", raw=LocalStore(raw), out=LocalStore(out), experiment_prefix="dogs", config=config,
+        labels=None, max_quarantined=0.0, max_ignored=0.0, worker=Worker(), export=None,
+    )  # fmt: skip
 
 
 def test_a_placeholder_in_all_classes_moves_no_split_and_is_named(

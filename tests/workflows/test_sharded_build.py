@@ -12,7 +12,7 @@ from dogbreed.data.manifest import MANIFEST, Manifest, Split
 from dogbreed.data.sharded_work import PlannedShard, ShardOutput, WorkPlan, load_results, merge_results, process_shards
 from dogbreed.workflows.sharded_build import BuildResult, Worker, load_or_build
 
-EMPTY = Manifest(3, "dogs", {}, "source", {}, ("a",), {"train": Split(0, ())}, (), {}, ())
+EMPTY = Manifest(3, "dogs", {}, "source", {}, ("a",), {"train": Split(0, ())}, (), {}, None)
 PLAN = WorkPlan(tuple(PlannedShard("train", letter) for letter in "abcd"), EMPTY)
 
 
