@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
-from dogbreed.core.errors import DataError, UsageError
+from dogbreed.core.errors import DataError, UsageError, shorten_list
 from dogbreed.core.storage import key_problem
 from dogbreed.data import images
 from dogbreed.data.class_names import breed_name
@@ -67,7 +67,7 @@ def check_source(source: Source, config: DatasetConfig) -> None:
         )
     displayed = Counter(breed_name(name).strip() for name in classes)
     if same := [name for name in classes if displayed[breed_name(name).strip()] > 1]:
-        raise DataError(f"the classes {', '.join(map(repr, same[:5]))} are displayed alike; rename all but one")
+        raise DataError(f"the classes {shorten_list([*map(repr, same)])} are displayed alike; rename all but one")
     splits = {image.split for image in source.images}
     if config.split == "official" and splits == {TRAIN}:
         raise DataError("the source publishes only images to train on; use --split stratified to sample the others")

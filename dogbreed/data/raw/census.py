@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-from dogbreed.core.errors import DataError
+from dogbreed.core.errors import DataError, shorten_list
 from dogbreed.core.storage import ObjectInfo, Store
 from dogbreed.data.image_formats import CONVERT, FORMATS, HEAD, NAMES, recognize, suffix_kind
 
@@ -163,8 +163,7 @@ def check_utf8(where: str, keys: Iterable[str]) -> None:
     wrong = [printable(key) for key in keys if printable(key) != key]
     if wrong:
         raise DataError(
-            f"the names of {len(wrong)} images of {where} are not UTF-8 ({', '.join(wrong[:SHOWN])}"
-            f"{', ...' if len(wrong) > SHOWN else ''}); rename them, for example with convmv"
+            f"names of images of {where} are not UTF-8: {shorten_list(wrong)}; rename them, for example with convmv"
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from dogbreed.core.errors import DataError, UsageError
+from dogbreed.core.errors import DataError, UsageError, shorten_list
 from dogbreed.core.storage import Store, read_uri
 from dogbreed.data.raw.layout import Place, split_of
 
@@ -77,8 +77,8 @@ def read_labels(raw: Store, option: LabelsOption, images: Sequence[str], others:
                 if places.setdefault(image, place) != place:
                     raise DataError(f"{key} names {image} twice, as {places[image]} and {place}; correct it")
     if unmatched:
-        some = ", ".join(sorted(unmatched)[:5])
-        log.warning("%d rows of %s name no image, or several (%s)", len(unmatched), option.file, some)
+        some = shorten_list(sorted(unmatched))
+        log.warning("rows of %s that name no image, or several: %d (%s)", option.file, len(unmatched), some)
     if not places:
         raise DataError(f"no row of {option.file} names an image of {raw.uri} and its class; check --label-columns")
     return Labels(places, {**dict.fromkeys(images, NO_ROW), **reasons}, tables)

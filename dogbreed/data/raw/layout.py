@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from dogbreed.core.errors import DataError
+from dogbreed.core.errors import DataError, shorten_list
 from dogbreed.data.splits import TEST, TRAIN, VALIDATION
 
 SPLIT_NAMES = {  # folder, in lower case -> split
@@ -97,7 +97,7 @@ def _no_class_folder(images: Sequence[str], others: Sequence[str], uri: str) -> 
     """Return the message for images that lie directly below the prefix or below folders of splits."""
     table = next((key for key in others if key.lower().endswith(TABLES) and key.count("/") < 2), None)
     advice = f"; if {table} names their classes, add --labels {table.rpartition('/')[2]}" if table else ""
-    return f"the {len(images)} images of {uri} ({images[0]}, ...) are in no class folder: {EXPECTED}{advice}"
+    return f"the {len(images)} images of {uri} ({shorten_list(images)}) are in no class folder: {EXPECTED}{advice}"
 
 
 def _refuse_groups(inside: Collection[Sequence[str]], splits: set[str], uri: str) -> None:
@@ -115,22 +115,24 @@ def _refuse_groups(inside: Collection[Sequence[str]], splits: set[str], uri: str
     if groups and len(tops) == 1:
         deepest = posixpath.commonpath(["/".join(parts[:-2]) for parts in inside])
         advice = f"move the folders of {top} up, into the folders of the splits" if splits else f"name {uri}/{deepest}"
-        raise DataError(f"the only folder of {uri}, {top}, holds folders ({_some(nested[top])}): {advice}")
+        raise DataError(
+            f"the only folder of {uri}, {top}, holds folders ({shorten_list(sorted(nested[top]))}): {advice}"
+        )
     if groups:
         raise DataError(
-            f"{len(groups)} folders of {uri} hold no images but folders, as {top} does ({_some(nested[top])}): if "
-            f"these are the classes, move them up or name the class of each image with --labels; {EXPECTED}"
+            f"{len(groups)} folders of {uri} hold no images but folders, as {top} does "
+            f"({shorten_list(sorted(nested[top]))}): if these are the classes, move them up or name the class of each "
+            f"image with --labels; {EXPECTED}"
         )
     if deep := sum(folders.total() for folders in nested.values()):
-        log.warning("%d images are in folders of a class folder (%s) and take its class", deep, _some(nested))
+        log.warning(
+            "%d images are in folders of a class folder (%s) and take its class", deep, shorten_list(sorted(nested))
+        )
 
 
 def _check_splits(folders: set[str], uri: str) -> None:
     found = {split_of(folder) for folder in folders}
     if TRAIN not in found:
-        raise DataError(f"{uri} has the splits {_some(folders)} but none to train on; {EXPECTED}, train among them")
-
-
-def _some(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    return ", ".join(ordered[:5]) + (", ..." if len(ordered) > 5 else "")
+        raise DataError(
+            f"{uri} has the splits {shorten_list(sorted(folders))} but none to train on; {EXPECTED}, with a split train"
+        )

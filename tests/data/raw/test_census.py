@@ -91,7 +91,7 @@ def test_a_bucket_is_asked_only_for_the_beginning_of_files_with_an_unknown_suffi
 def test_names_that_are_not_utf8_are_named_in_one_line(tmp_path: Path) -> None:
     write_tree(LocalStore(tmp_path), ["a/1.jpg", "b/2.jpg"])
     (tmp_path / "a/chien_\udce9.jpg").write_bytes(JPEG)
-    with pytest.raises(DataError, match=r"not UTF-8 \(a/chien_\\udce9\.jpg\); rename"):
+    with pytest.raises(DataError, match=r"not UTF-8: a/chien_\\udce9\.jpg; rename"):
         ImageFolder(LocalStore(tmp_path))
 
 

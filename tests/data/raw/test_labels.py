@@ -93,7 +93,7 @@ def test_rows_and_images_without_a_counterpart_are_counted(tmp_path: Path, caplo
     source = opened(tmp_path, ["a/1.jpg", "b/1.jpg", "b/2.jpg"], {"labels.csv": table})
     assert len(source.images) == 2
     assert reasons(source) == {"labels.csv": TABLE, "b/2.jpg": NO_ROW}
-    assert "2 rows of labels.csv name no image, or several (1.jpg, 3.jpg)" in caplog.text
+    assert "rows of labels.csv that name no image, or several: 2 (1.jpg, 3.jpg)" in caplog.text
 
 
 @pytest.mark.parametrize(
