@@ -87,7 +87,7 @@ def test_runs_and_artifacts_reach_the_server_through_a_gateway(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         for name, value in variables.items():
             monkeypatch.setenv(name, value.format(folder=tmp_path))
-        assert runs.check_round_trip() == f"{address}: run, metric, artifact"
+        assert runs.check_round_trip("dogbreed") == f"{address}: run, metric, artifact"
 
 
 def test_preprocess_spares_the_import_of_keras(way: dict[str, Any]) -> None:
@@ -121,6 +121,7 @@ def test_the_run_of_the_dataset_shows_counts_rate_tables_and_pictures(way: dict[
         "figures/classes.jpg",
         "figures/images_by_class.png",
         "tables/duplicates.csv",
+        "tables/ignored.csv",
         "tables/images_by_class.csv",
         "tables/quarantine.csv",
         "tables/quarantine_by_reason.csv",

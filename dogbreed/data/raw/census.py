@@ -14,6 +14,7 @@ READERS = 8  # files at a time: over a network most of the time is waiting
 SHOWN = 5  # names of each reason
 HIDDEN = "hidden or system file"
 NOT_AN_IMAGE = "not an image"
+NO_ARCHIVE = "none of the dataset's archives"
 NOT_DECODED = f"image of a format that is not decoded; {CONVERT}"
 SYSTEM_NAMES = frozenset(  # of files and folders, in lower case; those that begin with a dot are hidden
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin"}
@@ -122,7 +123,7 @@ def ignore_other_files(raw: Store, known: Collection[str], ignored: Ignored) -> 
     skipped: dict[str, str] = {}
     keys = [info.key for info in raw.list_inputs(skipped) if info.key not in known]
     for key in [*keys, *skipped]:
-        ignored.add(key, HIDDEN if is_hidden(key) else f"none of {', '.join(known)}")
+        ignored.add(key, HIDDEN if is_hidden(key) else NO_ARCHIVE)
 
 
 def is_hidden(key: str) -> bool:
