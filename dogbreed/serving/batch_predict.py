@@ -33,6 +33,7 @@ from dogbreed.serving import classifier
 from dogbreed.serving.classifier import ModelMetadata
 from dogbreed.serving.row_writers import WRITERS
 from dogbreed.tracking import runs
+from dogbreed.tracking.ignored_files import log_ignored
 from dogbreed.tracking.mlflow_errors import ping
 from dogbreed.tracking.runs import CONFIG_ID
 
@@ -186,7 +187,9 @@ def check_errors(manifest: Manifest, out: str) -> None:
     log.warning("%d of %d images have no prediction (%s); their rows have the reason", len(errors), total, shown)
 
 
-def log_predictions(prefix: str, manifest: Manifest, params: dict[str, Any], images_per_second: float | None) -> None:
+def log_predictions(
+    prefix: str, manifest: Manifest, ignored: Ignored, params: dict[str, Any], images_per_second: float | None
+) -> None:
     """Write the MLflow run of complete predictions unless there is one; log a warning if MLflow is unavailable.
 
     Args:
@@ -205,5 +208,6 @@ def log_predictions(prefix: str, manifest: Manifest, params: dict[str, Any], ima
             rows = [(entry.source_id, entry.reason) for entry in manifest.quarantine]
             table = pd.DataFrame(rows, columns=["image", "reason"])
             run.log_text("tables/errors.csv", table.to_csv(index=False))
+            log_ignored(run, ignored)
     except DogbreedError as error:
         log.warning("the predictions are complete, but their run in MLflow is not: %s", error)

@@ -13,10 +13,10 @@ from dogbreed.data.duplicate_groups import DuplicateGroup
 from dogbreed.data.manifest import Manifest
 from dogbreed.data.plan import ShardPlan
 from dogbreed.data.preview import classes_without_images, draw_classes, draw_duplicates
-from dogbreed.data.raw.census import Ignored
 from dogbreed.data.splits import SPLITS
 from dogbreed.evaluation.figures import bars
 from dogbreed.tracking import runs
+from dogbreed.tracking.ignored_files import log_ignored
 from dogbreed.tracking.mlflow_errors import ping
 from dogbreed.tracking.runs import CONFIG_ID, Run
 
@@ -53,7 +53,7 @@ def log_dataset(
             run.log_metrics(0, {**manifest.metrics(), **empty, **rate})
             run.log_text("manifest.json", manifest.to_json().decode())
             _log_tables(run, manifest, plan.duplicates)
-            _log_ignored(run, plan.source.ignored)
+            log_ignored(run, plan.source.ignored)
             _log_figures(run, plan, manifest, store, counts)
     except DogbreedError as error:
         log.warning("the dataset is complete, but its run in MLflow is not: %s", error)
@@ -76,12 +76,6 @@ def _log_tables(run: Run, manifest: Manifest, groups: Sequence[DuplicateGroup]) 
     }
     for name, table in tables.items():
         run.log_text(f"tables/{name}.csv", table.to_csv(index=False))
-
-
-def _log_ignored(run: Run, ignored: Ignored) -> None:
-    rows = [(reason, found["files"], ", ".join(found["examples"])) for reason, found in ignored.summary().items()]
-    run.log_metrics(0, {"ignored": float(len(ignored))})
-    run.log_text("tables/ignored.csv", pd.DataFrame(rows, columns=["reason", "files", "examples"]).to_csv(index=False))
 
 
 def _log_figures(run: Run, plan: ShardPlan, manifest: Manifest, store: Store, counts: Counter[tuple[str, str]]) -> None:

@@ -81,7 +81,7 @@ def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
         "format": kind,
     }
     prefix = job.experiment_prefix or plan.metadata.dataset_name
-    batch_predict.log_predictions(prefix, result.manifest, params, result.images_per_second)
+    batch_predict.log_predictions(prefix, result.manifest, plan.ignored, params, result.images_per_second)
     batch_predict.check_errors(result.manifest, job.out.uri)
     return {
         **batch_predict.counts(result.manifest),

@@ -20,7 +20,7 @@ from pyarrow import parquet
 from dogbreed.core.errors import DataError, NotFound
 from dogbreed.core.storage import LocalStore, Store
 from dogbreed.data.manifest import Manifest, load_manifest
-from dogbreed.data.raw.census import NOT_AN_IMAGE
+from dogbreed.data.raw.census import NOT_AN_IMAGE, Ignored
 from dogbreed.data.sharded_work import assign_shards, load_if_complete
 from dogbreed.serving import batch_predict, classifier
 from dogbreed.serving.row_verification import verify_rows
@@ -274,9 +274,9 @@ def test_mlflow_has_one_run_with_rows_errors_and_rate(
     manifest = predict(LocalStore(tmp_path / "out"))
     assert manifest is not None
     for rate in (20.0, None):
-        batch_predict.log_predictions("dogbreed", manifest, {"model": "models:/dogbreed/1"}, rate)
+        batch_predict.log_predictions("dogbreed", manifest, Ignored(), {"model": "models:/dogbreed/1"}, rate)
     (run,) = mlflow.MlflowClient().search_runs([runs.experiment("dogbreed", "predict")])
-    assert run.data.metrics == {"rows": 5, "errors": 1, "images_per_second": 20}
+    assert run.data.metrics == {"rows": 5, "errors": 1, "ignored": 0, "images_per_second": 20}
     assert run.data.params == {"model": "models:/dogbreed/1"}
     assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/tables/errors.csv") == (
         "image,reason\nb/broken.jpg,not an image of a known format\n"
@@ -289,7 +289,7 @@ def test_mlflow_being_away_is_a_warning(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     manifest = predict(LocalStore(tmp_path / "out"))
     assert manifest is not None
-    batch_predict.log_predictions("dogbreed", manifest, {}, None)
+    batch_predict.log_predictions("dogbreed", manifest, Ignored(), {}, None)
     assert "the predictions are complete, but their run in MLflow is not" in caplog.text
 
 
