@@ -1,6 +1,7 @@
 """The plan of a dataset: the shard and split of each image, a function of source and configuration alone."""
 
 import logging
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -65,14 +66,27 @@ def check_source(source: Source, config: DatasetConfig) -> None:
             f"all images are of one class, {classes[0]}: --raw must hold a folder for each class; if one is all that "
             "you want, select it with --classes"
         )
-    displayed = Counter(breed_name(name).strip() for name in classes)
-    if same := [name for name in classes if displayed[breed_name(name).strip()] > 1]:
+    displayed = Counter(map(_displayed_name, classes))
+    if same := [name for name in classes if displayed[_displayed_name(name)] > 1]:
         raise DataError(f"the classes {shorten_list([*map(repr, same)])} are displayed alike; rename all but one")
-    splits = {image.split for image in source.images}
+    splits = {image.split for image in source.images if image.split}
     if config.split == "official" and splits == {TRAIN}:
         raise DataError("the source publishes only images to train on; use --split stratified to sample the others")
-    if config.split == "official" and TRAIN in splits and TEST not in splits:
+    trained = {image.class_name for image in source.images if image.split == TRAIN}
+    missing = sorted(set(classes) - trained)
+    if config.split == "official" and splits and missing and not config.classes:
+        raise DataError(
+            f"no image to train on for {len(missing)} of {len(classes)} classes: {shorten_list(missing)}; correct the "
+            "folders, select other classes with --classes, or use --split stratified"
+        )
+    if config.split == "official" and splits and TEST not in splits:
         log.warning("the source publishes no test images: evaluate with --split validation, or use --split stratified")
+
+
+def _displayed_name(class_name: str) -> str:
+    """Return what tells classes apart for a reader: without WordNet id, case and kinds of blanks."""
+    name = unicodedata.normalize("NFKC", breed_name(class_name)).replace("\u200b", "")
+    return " ".join(name.split()).casefold()
 
 
 def plan_dataset(source: Source, config: DatasetConfig) -> ShardPlan:

@@ -9,9 +9,13 @@ import pytest
 
 from dogbreed.core.errors import PermissionDenied
 from dogbreed.core.storage import LocalStore
-from dogbreed.core.storage.walk import BROKEN_LINK, LINK_LOOP, NOT_A_FILE, READ_ALREADY
+from dogbreed.core.storage.walk import BROKEN_LINK, LINK_LOOP, NOT_A_FILE, NOT_READ, READ_ALREADY
 
 NOBODY = 65534
+
+
+def is_hidden(key: str) -> bool:
+    return any(part.startswith(".") for part in key.split("/"))
 
 
 def write(root: Path, *keys: str) -> None:
@@ -22,7 +26,7 @@ def write(root: Path, *keys: str) -> None:
 
 def listed(root: Path) -> tuple[list[str], dict[str, str]]:
     skipped: dict[str, str] = {}
-    return [info.key for info in LocalStore(root).list_inputs(skipped)], skipped
+    return [info.key for info in LocalStore(root).list_inputs(skipped, is_hidden)], skipped
 
 
 def test_links_to_folders_outside_are_followed_once(tmp_path: Path) -> None:
@@ -87,8 +91,30 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     try:
         with another_user(tmp_path):
             with pytest.raises(PermissionDenied, match="closed cannot be read"):
-                store.list_inputs({})
+                store.list_inputs({}, is_hidden)
             with pytest.raises(PermissionDenied, match=r"akita/1\.jpg cannot be read"):
                 store.read("akita/1.jpg")
     finally:
         (tmp_path / "closed").chmod(0o755)
+
+
+def test_a_folder_behind_two_links_is_read_once_whichever_comes_first(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    write(tmp_path / "elsewhere", "a/b/1.jpg")
+    raw.mkdir()
+    (raw / "k1").symlink_to("../elsewhere/a/b")
+    (raw / "k2").symlink_to("../elsewhere/a")
+    assert listed(raw) == (["k1/1.jpg"], {"k2/b": READ_ALREADY})
+
+
+def test_hidden_folders_may_be_unreadable_and_hidden_links_are_not_followed(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    write(raw, "akita/1.jpg", ".trash/2.jpg")
+    write(tmp_path / "elsewhere", "3.jpg")
+    (raw / ".cache").symlink_to("../elsewhere")
+    (raw / ".trash").chmod(0)
+    try:
+        with another_user(raw):
+            assert listed(raw) == (["akita/1.jpg"], {".trash": NOT_READ, ".cache": NOT_READ})
+    finally:
+        (raw / ".trash").chmod(0o755)

@@ -1,7 +1,7 @@
 """The API that folders and s3:// prefixes share. A put never overwrites and is never half visible."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -57,7 +57,7 @@ class Store(ABC):
     def list_objects(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield key, size and version of the objects that `list` yields, in the same order, in one pass."""
 
-    def list_inputs(self, skipped: dict[str, str]) -> Sequence[ObjectInfo]:
+    def list_inputs(self, skipped: dict[str, str], is_hidden: Callable[[str], bool]) -> Sequence[ObjectInfo]:
         """Return all objects; in a folder also those behind links, see `walk_with_links`.
 
         Adds what is no object to `skipped`, key -> reason.

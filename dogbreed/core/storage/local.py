@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -102,8 +102,8 @@ class LocalStore(Store):
     def list_objects(self, prefix: str = "") -> Iterator[ObjectInfo]:
         yield from sorted(found for found in self._walk() if found.key.startswith(prefix))
 
-    def list_inputs(self, skipped: dict[str, str]) -> Sequence[ObjectInfo]:
-        return walk_with_links(self.root, skipped)
+    def list_inputs(self, skipped: dict[str, str], is_hidden: Callable[[str], bool]) -> Sequence[ObjectInfo]:
+        return walk_with_links(self.root, skipped, is_hidden)
 
     def _walk(self) -> Iterator[ObjectInfo]:
         """Yield the files in any order: also those behind links, but none in folders behind links."""

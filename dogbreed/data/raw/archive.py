@@ -11,17 +11,17 @@ from typing import Any, BinaryIO
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import CorruptData, DataError, NotFound
 from dogbreed.core.storage import Store
+from dogbreed.core.storage.walk import NOT_A_FILE
 
 END = 1024  # bytes: a complete tar ends with two empty 512-byte blocks
 MEMBER_LIMIT = 64 << 20  # bytes; the largest published image has 8.4 million pixels
 HEADER_LIMIT = 64 << 10  # bytes of all headers of one member: its own, long names, PAX records
-NOT_A_FILE = "no regular file"
+ZIP = b"PK\x03\x04"
 COMPRESSED = {  # first bytes -> name and the command that writes the tar
     b"\x1f\x8b": ("gzip", "gzip -dc"),
     b"BZh": ("bzip2", "bzip2 -dc"),
     b"\xfd7zXZ\0": ("xz", "xz -dc"),
     b"\x28\xb5\x2f\xfd": ("zstd", "zstd -dc"),
-    b"PK\x03\x04": ("zip", "unzip -p"),
 }
 
 log = logging.getLogger(__name__)
@@ -104,6 +104,12 @@ def _missing(store: Store, key: str) -> str:
 def _refuse_compressed(store: Store, key: str) -> None:
     """Raise DataError if what is called a tar is a compressed file."""
     head = store.read_range(key, 0, 8)
+    if head.startswith(ZIP):
+        folder = key.removesuffix(".tar")
+        raise DataError(
+            f"{store.uri_of(key)} is a zip archive and no tar; repack it: unzip -d {folder} {key} "
+            f"&& mv {key} {key}.zip && tar -cf {key} -C {folder} ."
+        )
     for magic, (name, command) in COMPRESSED.items():
         if head.startswith(magic):
             raise DataError(

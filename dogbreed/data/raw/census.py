@@ -18,7 +18,8 @@ NO_ARCHIVE = "none of the dataset's archives"
 NOT_DECODED = f"image of a format that is not decoded; {CONVERT}"
 SYSTEM_NAMES = frozenset(  # of files and folders, in lower case; those that begin with a dot are hidden
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin"}
-    | {"system volume information", "lost+found", "__pycache__"}
+    | {"system volume information", "lost+found", "__pycache__", "recycler", "@recycle", "@recently-snapshot"}
+    | {"#snapshot", "~snapshot", "@tmp", "network trash folder", "temporary items"}
 )
 ALLOWED = 10  # image files that may be ignored whatever fraction that is
 
@@ -102,7 +103,7 @@ def find_images(raw: Store, ignored: Ignored) -> list[ObjectInfo]:
     """
     skipped: dict[str, str] = {}
     unknown, found = [], []
-    for info in raw.list_inputs(skipped):
+    for info in raw.list_inputs(skipped, is_hidden):
         kind = "hidden" if is_hidden(info.key) else suffix_kind(info.key)
         if kind == "image":
             found.append(info)
@@ -121,7 +122,7 @@ def find_images(raw: Store, ignored: Ignored) -> list[ObjectInfo]:
 def ignore_other_files(raw: Store, known: Collection[str], ignored: Ignored) -> None:
     """Ignore the files of a prefix of archives that are none of the `known` ones."""
     skipped: dict[str, str] = {}
-    keys = [info.key for info in raw.list_inputs(skipped) if info.key not in known]
+    keys = [info.key for info in raw.list_inputs(skipped, is_hidden) if info.key not in known]
     for key in [*keys, *skipped]:
         ignored.add(key, HIDDEN if is_hidden(key) else NO_ARCHIVE)
 

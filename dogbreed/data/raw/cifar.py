@@ -18,8 +18,9 @@ from PIL import Image
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import CorruptData, NotFound
 from dogbreed.core.storage import Store
+from dogbreed.core.storage.walk import NOT_A_FILE
 from dogbreed.data.raw import SourceImage
-from dogbreed.data.raw.archive import NOT_A_FILE, TarStream, read_files
+from dogbreed.data.raw.archive import TarStream, read_files
 from dogbreed.data.raw.census import NOT_AN_IMAGE, Ignored, ignore_other_files
 from dogbreed.data.splits import TEST, TRAIN
 

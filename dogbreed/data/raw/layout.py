@@ -5,7 +5,7 @@ import posixpath
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dogbreed.core.errors import DataError, shorten_list
@@ -28,6 +28,7 @@ DETECTION = {  # format -> a file that only a dataset of that format has
     "COCO": re.compile(r"(.*/)?(_annotations\.coco|instances_[^/]*)\.json", re.IGNORECASE),
     "Pascal VOC": re.compile(r"(.*/)?annotations?/.*\.xml", re.IGNORECASE),
 }
+PARTS = {*SPLIT_NAMES, *NOT_CLASSES, "mask", "masks", "part"}  # words in names of folders that are not classes
 TABLES = (".csv", ".jsonl", ".json", ".tsv")
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Place:
 
 def split_of(folder: str) -> str | None:
     """Return the split that a folder's name stands for, None for any other name."""
-    return SPLIT_NAMES.get(folder.lower())
+    return SPLIT_NAMES.get(folder.strip().lower())
 
 
 def read_layout(images: Sequence[str], others: Sequence[str], uri: str) -> dict[str, Place]:
@@ -67,10 +68,10 @@ def read_layout(images: Sequence[str], others: Sequence[str], uri: str) -> dict[
     if not splits and all(split_of(parts[0]) for parts in inside.values()):
         inside = {}  # train/ and test/ hold images and no class folders
     _refuse_detection(inside.values(), others, uri)
-    if not splits and all(
-        split_of(parts[0]) for parts in inside.values()
-    ):  # train/, test/ with images, without classes
+    if not inside:
         raise DataError(_no_class_folder(images, others, uri))
+    if not splits:
+        _refuse_parts({parts[0] for parts in inside.values()}, uri)
     _refuse_groups(inside.values(), splits, uri)
     if splits:
         _check_splits(splits, uri)
@@ -101,32 +102,48 @@ def _no_class_folder(images: Sequence[str], others: Sequence[str], uri: str) -> 
 
 
 def _refuse_groups(inside: Collection[Sequence[str]], splits: set[str], uri: str) -> None:
-    """Raise DataError if top folders hold folders of images instead of images; log images in folders of a class."""
+    """Raise DataError if top folders hold folders of classes instead of images; log images in folders of a class."""
     direct: Counter[str] = Counter()
     nested: dict[str, Counter[str]] = defaultdict(Counter)
     for top, *rest in inside:
         if len(rest) == 1:
             direct[top] += 1
         else:
-            nested[top][rest[0]] += 1
+            nested[top]["/".join(rest[:-1])] += 1
     tops = direct.keys() | nested.keys()
-    groups = {top for top, folders in nested.items() if not direct[top] and (len(folders) > 1 or len(tops) == 1)}
+    groups = {top for top, folders in nested.items() if folders.total() > direct[top] and len(folders) > 1}
+    if _hold_one_class_each(direct, nested):
+        groups |= tops
     top = min(groups, default="")
     if groups and len(tops) == 1:
-        deepest = posixpath.commonpath(["/".join(parts[:-2]) for parts in inside])
+        deepest = posixpath.commonpath(["/".join(parts[:-2]) for parts in inside if len(parts) > 2])
         advice = f"move the folders of {top} up, into the folders of the splits" if splits else f"name {uri}/{deepest}"
         raise DataError(
             f"the only folder of {uri}, {top}, holds folders ({shorten_list(sorted(nested[top]))}): {advice}"
         )
     if groups:
         raise DataError(
-            f"{len(groups)} folders of {uri} hold no images but folders, as {top} does "
-            f"({shorten_list(sorted(nested[top]))}): if these are the classes, move them up or name the class of each "
-            f"image with --labels; {EXPECTED}"
+            f"folders of {uri} hold folders of images, as {top} does ({shorten_list(sorted(nested[top]))}): if these "
+            f"are the classes, move them up, or name the class of each image with --labels; {EXPECTED}"
         )
     if deep := sum(folders.total() for folders in nested.values()):
-        log.warning(
-            "%d images are in folders of a class folder (%s) and take its class", deep, shorten_list(sorted(nested))
+        some = shorten_list(sorted(f"{top}/{folder}" for top, folders in nested.items() for folder in folders))
+        log.warning("images in folders of a class folder take its class: %d (in %s)", deep, some)
+
+
+def _hold_one_class_each(direct: Counter[str], nested: Mapping[str, Counter[str]]) -> bool:
+    """Tell whether each top folder holds one folder and no image, all of different names."""
+    names = [min(folders) for folders in nested.values() if len(folders) == 1]
+    return not direct.total() and len(names) == len(nested) == len(set(names))
+
+
+def _refuse_parts(tops: Collection[str], uri: str) -> None:
+    """Raise DataError if every top folder is called like a split or a part of a dataset, `seg_train` for example."""
+    parts = [top for top in tops if PARTS & set(re.split(r"[^a-z]+", top.lower()))]
+    if len(tops) > 1 and len(parts) == len(tops):
+        raise DataError(
+            f"the folders of {uri} ({shorten_list(sorted(tops))}) are parts of a dataset and not classes: {EXPECTED}; "
+            "rename them to train, validation and test, or name the class of each image with --labels"
         )
 
 

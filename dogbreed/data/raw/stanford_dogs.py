@@ -10,11 +10,12 @@ from dogbreed.core import canonical_json
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import CorruptData, DataError
 from dogbreed.core.storage import Store
+from dogbreed.core.storage.walk import NOT_A_FILE
 from dogbreed.data.boxes import Box, InvalidAnnotation, parse_voc
 from dogbreed.data.class_names import strip_synset
 from dogbreed.data.image_formats import suffix_kind
 from dogbreed.data.raw import SourceImage
-from dogbreed.data.raw.archive import NOT_A_FILE, Archive, Member, index
+from dogbreed.data.raw.archive import Archive, Member, index
 from dogbreed.data.raw.archive_index import (
     ANNOTATION,
     ARCHIVES,

@@ -8,7 +8,8 @@ import pytest
 from dogbreed.core.errors import DataError, NotFound, UsageError
 from dogbreed.core.storage import LocalStore
 from dogbreed.data.raw.image_folder import NO_CLASS_FOLDER, TABLE, UNLABELLED_TEST, ImageFolder
-from dogbreed.data.raw.labels import NO_CLASS, NO_ROW, SEVERAL_CLASSES, LabelsOption
+from dogbreed.data.raw.label_tables import SEVERAL_CLASSES
+from dogbreed.data.raw.labels import NO_CLASS, NO_ROW, LabelsOption
 from tests.support.other_data import write_tree
 
 
@@ -101,7 +102,7 @@ def test_rows_and_images_without_a_counterpart_are_counted(tmp_path: Path, caplo
     [
         ("a,b\n1.jpg,x\n", UsageError, "--label-columns"),
         ("file,label\n", DataError, "no row"),
-        ("file,label\n9.jpg,x\n", DataError, "names an image"),
+        ("file,label\n9.jpg,x\n", DataError, "names one of the images"),
         ("file,label\n1.jpg,x\n1.jpg,y\n", DataError, "twice"),
         ("file,label,split\n1.jpg,x,fold3\n", DataError, "fold3"),
         ("\x00\x01", DataError, "no row"),
@@ -129,3 +130,46 @@ def test_without_a_table_images_need_a_class_folder(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     write_tree(store, ["a/1.jpg", "b/1.jpg", "1.jpg"])
     assert reasons(ImageFolder(store)) == {"1.jpg": NO_CLASS_FOLDER}
+
+
+def test_a_row_with_a_folder_means_no_image_of_another_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'train/1\.jpg'.*'test/1\.jpg'"):
+        opened(tmp_path, ["test/1.jpg"], {"labels.csv": "file,label\ntrain/1.jpg,akita\n"})
+    with pytest.raises(DataError, match="no row"):
+        opened(tmp_path / "b", ["test/1.jpg"], {"train/x.csv": "file,label\n1.jpg,akita\n"}, "x.csv")
+
+
+def test_folders_above_the_prefix_do_not_matter(tmp_path: Path) -> None:
+    table = "file,label\n/home/me/dogs/imgs/1.jpg,akita\nC:\\dogs\\imgs\\2.jpg,pug\n"
+    source = opened(tmp_path, ["imgs/1.jpg", "imgs/2.jpg", "others/1.jpg"], {"labels.csv": table})
+    assert {key: name for key, (name, _) in classes(source).items()} == {"imgs/1.jpg": "akita", "imgs/2.jpg": "pug"}
+
+
+def test_rows_of_json_may_lack_a_value_and_lines_may_be_empty(tmp_path: Path) -> None:
+    rows = ('{"file": "1.jpg", "label": ["x\u2028y"]}', "", '{"file": "2.jpg"}', '{"label": "x"}',
+            '{"file": "3.jpg", "label": ["a", "b"]}')  # fmt: skip
+    table = "\n".join(rows)
+    source = opened(tmp_path, ["1.jpg", "2.jpg", "3.jpg"], {"x.jsonl": table}, "x.jsonl")
+    assert classes(source) == {"1.jpg": ("x\u2028y", None)}
+    assert reasons(source) == {"x.jsonl": TABLE, "2.jpg": NO_CLASS, "3.jpg": SEVERAL_CLASSES}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "word"),
+    [
+        ("x.jsonl", '{"file": "1.jpg", "label": {"a": 1}}\n', "no text or number"),
+        ("x.jsonl", '{"file": "1.jpg", "label": "a\\ud83d"}\n', "not valid Unicode"),
+        ("x.json", "[" * 100_000, "no table"),
+        ("x.csv", "file,label\n1.jpg,Retriever, Golden\n", "more cells than columns"),
+        ("x.csv", "file,label,label\n1.jpg,a,b\n", "two columns are called label"),
+    ],
+)
+def test_values_that_are_no_class_are_refused(name: str, text: str, word: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=word):
+        opened(tmp_path, ["1.jpg"], {name: text}, name)
+
+
+def test_a_class_may_be_called_label(tmp_path: Path) -> None:
+    table = "filename,label,pug\n1.jpg,1,0\n2.jpg,0,1\n"
+    source = opened(tmp_path, ["1.jpg", "2.jpg"], {"x.csv": table}, "x.csv")
+    assert {key: name for key, (name, _) in classes(source).items()} == {"1.jpg": "label", "2.jpg": "pug"}

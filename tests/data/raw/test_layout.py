@@ -45,7 +45,7 @@ def test_images_outside_the_class_folders_have_no_place() -> None:
 def test_images_in_a_folder_of_a_class_take_its_class(caplog: pytest.LogCaptureFixture) -> None:
     found = places("akita/1.jpg", "akita/puppies/2.jpg", "beagle/3.jpg")
     assert found["akita/puppies/2.jpg"] == Place("akita", None)
-    assert "1 images are in folders of a class folder (akita)" in caplog.text
+    assert "take its class: 1 (in akita/puppies)" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,11 @@ def test_images_in_a_folder_of_a_class_take_its_class(caplog: pytest.LogCaptureF
         (each(["train/dogs/akita", "train/dogs/beagle", "test/dogs/akita"]), "move the folders of dogs up"),
         (each(["hounds/beagle", "hounds/whippet", "terriers/airedale", "terriers/cairn"]), "--labels"),
         (each(["akita", "hounds/beagle", "hounds/whippet"]), "hounds does"),
+        (["hounds/1.jpg", *each(["hounds/beagle", "hounds/whippet", "toys/pug", "toys/pekinese"])], "hounds does"),
+        (each(["hounds/beagle", "toys/pug"]), "hold folders of images"),
+        (["train/cat.1.jpg", "test1/1.jpg"], "parts of a dataset"),
+        (each(["seg_train/seg_train/sea", "seg_train/seg_train/city", "seg_pred/seg_pred"]), "seg_train does"),
+        (["images/1.jpg", "masks/1.png"], "parts of a dataset"),
         (["1.jpg", "2.jpg"], "no class folder"),
         (["train/1.jpg", "test/2.jpg"], "no class folder"),
         (each(["test/akita", "val/beagle"]), "none to train on"),
