@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from math import ceil
 
 from dogbreed.core.errors import DataError
 from dogbreed.core.storage import Store
@@ -69,8 +70,9 @@ def _check_quarantine(manifest: Manifest, max_quarantined: float) -> None:
     if invalid > max_quarantined * total:
         shown = "; ".join(f"{entry.source_id}: {entry.reason}" for entry in manifest.quarantine[:5])
         raise DataError(
-            f"{invalid} of {total} images cannot be used, --max-quarantined allows {max_quarantined:.1%} "
-            f"({shown}{'; ...' if invalid > 5 else ''}); repair the archive or raise the limit"
+            f"{invalid} of {total} images cannot be used, --max-quarantined allows {max_quarantined:.2%} "
+            f"({shown}{'; ...' if invalid > 5 else ''}); repair or remove them, or "
+            f"allow them with --max-quarantined {ceil(1000 * invalid / total) / 1000:g}"
         )
 
 

@@ -61,13 +61,18 @@ def decode(data: bytes, side: int = 0) -> Pixels:
         except (ValueError, KeyError) as error:  # no JPEG, CMYK, 4:4:1, damaged: Pillow reads more, and tells why not
             if "premature end" in str(error):  # Pillow accepts an early end marker and fills the rest with gray
                 raise InvalidImage(f"broken image: {error}") from error
-            return _to_rgb(_open_image(data))
+            return _decode_by_pillow(data)
 
 
 def decode_with_exif_orientation(data: bytes, name: str = "an image") -> Pixels:
     """Return what `decode` does, rotated by the EXIF orientation; for images without a box. `name` is for the log."""
     pixels = decode(data)
     orientation = _exif_orientation(data, name)
+    return _rotate(pixels, orientation)
+
+
+def _rotate(pixels: Pixels, orientation: int) -> Pixels:
+    """Return the upright image of stored pixels with this EXIF orientation."""
     if orientation == 1:
         return pixels
     image = Image.fromarray(pixels)
@@ -76,11 +81,9 @@ def decode_with_exif_orientation(data: bytes, name: str = "an image") -> Pixels:
 
 
 def _exif_orientation(data: bytes, name: str) -> int:
-    """Return the EXIF orientation that `decode` has not applied: 1 (upright) to 8."""
+    """Return the EXIF orientation, 1 (upright) to 8."""
     try:
         with Image.open(io.BytesIO(strip_png(data)), formats=FORMATS) as opened:
-            if opened.format == "TIFF":  # Pillow rotates it while it decodes
-                return 1
             return int(opened.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception as error:  # the image itself is complete, and Pillow raises anything for damaged EXIF
         log.warning("damaged EXIF in %s (%s): the image is used without rotation", name, error)
@@ -97,6 +100,13 @@ def decode_gray(data: bytes, side: int) -> Image.Image:
         opened = _open_image(data)
         opened.draft("L", (side, side))
         return opened.convert("L")
+
+
+def _decode_by_pillow(data: bytes) -> Pixels:
+    """Return the stored pixels; Pillow turns a TIFF upright while it decodes, which is undone."""
+    opened = _open_image(data)
+    orientation = int(opened.getexif().get(ExifTags.Base.Orientation, 1)) if opened.format == "TIFF" else 1
+    return _rotate(_to_rgb(opened), {6: 8, 8: 6}.get(orientation, orientation))
 
 
 def _to_rgb(opened: Image.Image) -> Pixels:

@@ -1,7 +1,7 @@
 """Preview of a dataset: images by class and split, figures of its classes and duplicates."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import ceil
 
 from PIL import Image, ImageDraw, ImageFont
@@ -64,13 +64,19 @@ def _first_of_each_class(out: Store, manifest: Manifest, counts: Counter[tuple[s
     return shown
 
 
-def draw_duplicates(source: Source, groups: Sequence[DuplicateGroup], count: int = 60) -> Image.Image | None:
+def draw_duplicates(
+    source: Source, groups: Sequence[DuplicateGroup], quarantine: Collection[str], count: int = 60
+) -> Image.Image | None:
     """Return a figure of the first `count` groups, six a row: the representative and its first other image.
 
-    Equal files need not be looked at; None if there is nothing else.
+    Equal files need not be looked at, and images in `quarantine` (source ids) cannot be; None if there is nothing else.
     """
-    by_id = {image.source_id: image for image in source.images}
-    others = {g.representative: [m.source_id for m in g.members if m.kind != "file"] for g in groups}
+    by_id = {image.source_id: image for image in source.images if image.source_id not in quarantine}
+    others = {
+        group.representative: [m.source_id for m in group.members if m.kind != "file" and m.source_id in by_id]
+        for group in groups
+        if group.representative in by_id
+    }
     pairs = [(representative, ids[0]) for representative, ids in others.items() if ids][:count]
     if not pairs:
         return None

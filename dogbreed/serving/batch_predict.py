@@ -73,7 +73,10 @@ def list_images(images: Store, only: str | None, ignored: Ignored) -> tuple[Obje
         NotFound: there is no image.
     """
     if only:
-        return tuple(info for info in images.list_objects(only) if info.key == only)
+        info = images.info(only)
+        return (info,) if info else ()
+    if problem := images.prefix_problem():
+        raise NotFound(f"{problem}; check --images")
     found = find_images(images, ignored)
     if not found:
         raise NotFound(no_image(images, ignored, "--images"))

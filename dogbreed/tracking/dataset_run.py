@@ -84,5 +84,5 @@ def _log_figures(run: Run, plan: ShardPlan, manifest: Manifest, store: Store, co
     run.log_text("tables/images_by_class.csv", table.to_csv(index=False))
     run.log_figure("images_by_class", bars.class_histogram(table))
     run.log_figure("classes", draw_classes(store, manifest, counts), "jpg")  # a PNG has eight times the bytes
-    if figure := draw_duplicates(plan.source, plan.duplicates):
+    if figure := draw_duplicates(plan.source, plan.duplicates, {entry.source_id for entry in manifest.quarantine}):
         run.log_figure("duplicates", figure, "jpg")

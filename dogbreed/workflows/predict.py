@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dogbreed.core import resources
-from dogbreed.core.storage import Store, open_store
-from dogbreed.data.image_formats import suffix_kind
+from dogbreed.core.storage import LocalStore, Store, open_store, to_path
 from dogbreed.data.manifest import MANIFEST, Manifest
 from dogbreed.data.raw.census import ReasonSummary, check_ignored
 from dogbreed.data.sharded_work import assign_shards
@@ -94,9 +93,12 @@ def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
 
 def open_images(uri: str) -> tuple[Store, str | None]:
     """Return the store behind a prefix; for the URI of one image, that of its folder, and its key."""
-    folder, slash, name = uri.rpartition("/")
-    if suffix_kind(name) == "image":
-        store = open_store(folder or ("/" if slash else "."))
+    path = to_path(uri)
+    if path is not None:
+        return (LocalStore(path.parent), path.name) if path.is_file() else (LocalStore(path), None)
+    parent, _, name = uri.rpartition("/")
+    if name and parent != "s3:/":
+        store = open_store(parent)
         if store.size(name) is not None:
             return store, name
     return open_store(uri), None

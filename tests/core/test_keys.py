@@ -47,3 +47,13 @@ def test_what_could_leave_a_folder_is_no_key(key: str) -> None:
 @pytest.mark.parametrize("key", ["a", "a/b", "..a", "a..b", ".hidden", "a b", "C:", "~"])
 def test_odd_names_inside_a_folder_are_keys(key: str) -> None:
     assert key_problem(key) is None
+
+
+def test_a_name_that_is_too_long_for_a_file_system_ends_with_a_hash() -> None:
+    long = "柴" * 100
+    one, two = escape_name(f"{long}1.jpg"), escape_name(f"{long}2.jpg")
+    assert one != two
+    for name in (one, two):
+        assert len(name.encode()) <= 255
+        assert name.startswith("柴")
+        assert name.endswith(".jpg")

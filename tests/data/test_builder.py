@@ -148,7 +148,7 @@ def test_a_broken_image_is_quarantined_and_counted(preprocess: Preprocess, store
 
 def test_above_the_limit_of_bad_images_there_is_no_manifest(preprocess: Preprocess, tmp_path: Path) -> None:
     source, out = NoiseSource(n00000001_0=b"", n00000001_1=b""), LocalStore(tmp_path / "out")
-    with pytest.raises(DataError, match=r"2 of 45 .* 4\.0%") as error:
+    with pytest.raises(DataError, match=r"2 of 45 .* 4\.00%") as error:
         preprocess(source, out, max_quarantined=0.04)
     assert error.value.exit_code == 65
     with pytest.raises(ManifestNotFound):

@@ -81,7 +81,14 @@ def test_a_dataset_whose_groups_are_missing_is_not_complete(pool: ThreadPoolExec
 
 def test_the_figure_of_duplicates_shows_one_pair_of_each_group_of_different_files(pool: ThreadPoolExecutor) -> None:
     source = FileSource({key: encoded(np.zeros((40, 40, 3), np.uint8)) for key in ("a/0", "a/1", "b/0", "b/1", "b/2")})
-    figure = draw_duplicates(source, GROUPS)
+    figure = draw_duplicates(source, GROUPS, set())
     assert figure is not None
     assert (np.asarray(figure) < 128).all(2).sum() == 4 * 128 * 128
-    assert draw_duplicates(source, [group("a/0", ("a/1", "file"))]) is None
+    assert draw_duplicates(source, [group("a/0", ("a/1", "file"))], set()) is None
+
+
+def test_the_figure_of_duplicates_leaves_out_quarantined_images() -> None:
+    source = FileSource({f"a/{n}": encoded(np.full((20, 20, 3), 60 * n, np.uint8)) for n in range(4)})
+    groups = [near("a/0", "a/1"), near("a/2", "a/3")]
+    assert draw_duplicates(source, groups, set()) is not None
+    assert draw_duplicates(source, groups, {"a/0", "a/3"}) is None

@@ -141,3 +141,10 @@ def test_an_image_of_a_telephone_that_is_not_decoded_says_how_to_convert_it() ->
 )
 def test_a_suffix_tells_what_a_file_is(name: str, kind: str) -> None:
     assert suffix_kind(name) == kind
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_boxes_refer_to_stored_pixels_in_a_tiff_too(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert np.array_equal(images.decode(encoded(picture(), "TIFF", exif=exif)), np.asarray(picture()))

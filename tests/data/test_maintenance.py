@@ -57,7 +57,7 @@ def test_no_export_leaves_its_folder_and_none_shares_a_file(tmp_path: Path, pool
     ]
     store, target = LocalStore(tmp_path / "dataset"), LocalStore(tmp_path / "a" / "b" / "export")
     shard = commit_shard(store, write_shard(examples[:5] + examples[6:]), 6)
-    manifest = Manifest(FORMAT, {}, "", {}, ("a",), {"train": Split(6, (shard,))}, (), {}, ())
+    manifest = Manifest(FORMAT, "dogs", {}, "", {}, ("a",), {"train": Split(6, (shard,))}, (), {}, None)
     assert to_image_folder(manifest, store, target, pool) == 6
     assert len(list(target.list())) == 6
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "dataset"]

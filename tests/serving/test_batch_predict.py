@@ -263,7 +263,10 @@ def test_verification_names_the_images_that_are_not_those_of_their_rows(
 
 def test_a_place_without_photos_is_said(tmp_path: Path, model: Path) -> None:
     empty = LocalStore(tmp_path / "empty")
-    with pytest.raises(NotFound, match="holds no image"):
+    with pytest.raises(NotFound, match="does not exist; check --images"):
+        batch_predict.plan_predictions(empty, model, "csv", None)
+    empty.put("notes.txt", b"")
+    with pytest.raises(NotFound, match=r"holds no image .* among 1 files"):
         batch_predict.plan_predictions(empty, model, "csv", None)
 
 

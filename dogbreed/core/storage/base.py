@@ -57,6 +57,10 @@ class Store(ABC):
     def list_objects(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield key, size and version of the objects that `list` yields, in the same order, in one pass."""
 
+    def info(self, key: str) -> ObjectInfo | None:
+        """Return what a listing tells of one object, None when there is no such object."""
+        return next((found for found in self.list_objects(key) if found.key == key), None)
+
     def list_inputs(self, skipped: dict[str, str], is_hidden: Callable[[str], bool]) -> Sequence[ObjectInfo]:
         """Return all objects; in a folder also those behind links, see `walk_with_links`.
 

@@ -102,6 +102,10 @@ class LocalStore(Store):
     def list_objects(self, prefix: str = "") -> Iterator[ObjectInfo]:
         yield from sorted(found for found in self._walk() if found.key.startswith(prefix))
 
+    def info(self, key: str) -> ObjectInfo | None:
+        found = _stat_file(self.root / key)
+        return ObjectInfo(key, found.st_size, str(found.st_mtime_ns)) if found else None
+
     def list_inputs(self, skipped: dict[str, str], is_hidden: Callable[[str], bool]) -> Sequence[ObjectInfo]:
         return walk_with_links(self.root, skipped, is_hidden)
 

@@ -98,7 +98,8 @@ def _missing(store: Store, key: str) -> str:
     """Return the message for an archive that does not exist; it may be there in compressed form."""
     others = [name for name in store.list(key.removesuffix("tar")) if name != key and "/" not in name]
     there = f", but {', '.join(others)} does: decompress it to {key}, or" if others else ";"
-    return f"{store.uri_of(key)} does not exist{there} run jobs.fetch --raw {store.uri} first"
+    advice = f"run jobs.fetch --raw {store.uri} first, or use --source image-folder for a folder of images"
+    return f"{store.uri_of(key)} does not exist{there} {advice}"
 
 
 def _refuse_compressed(store: Store, key: str) -> None:

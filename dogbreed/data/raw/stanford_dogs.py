@@ -4,6 +4,7 @@ Layout: http://vision.stanford.edu/aditya86/ImageNetDogs/ (Khosla et al., FGVC w
 """
 
 import re
+import unicodedata
 from pathlib import PurePosixPath
 
 from dogbreed.core import canonical_json
@@ -76,8 +77,8 @@ class StanfordDogs:
                 self.ignored.add(name, reason, is_image=is_image)
             elif match is None:
                 self.ignored.add(name, f"{LAYOUT}: expected Images/<class>/<image>.jpg", is_image=True)
-            elif members.setdefault(match["key"], member) is not member:
-                raise DataError(f"{member.name} occurs twice in {IMAGES}; fetch the archive again")
+            elif (other := members.setdefault(_normalize(match["key"]), member)) is not member:
+                raise DataError(f"{IMAGES} has two images of one name, {other.name} and {member.name}; rename one")
         return members
 
     def _read_xml(self, boxes: dict[str, tuple[Box, ...] | InvalidAnnotation], name: str, xml: bytes) -> None:
@@ -85,12 +86,13 @@ class StanfordDogs:
         if match is None or is_hidden(name.removeprefix("./")):
             self.ignored.add(name, HIDDEN if match else f"{LAYOUT}: expected Annotation/<class>/<image>")
             return
-        if match["key"] in boxes:
+        key = _normalize(match["key"])
+        if key in boxes:
             raise DataError(f"{name} occurs twice in {ANNOTATION}; fetch the archive again")
         try:
-            boxes[match["key"]] = parse_voc(xml, strip_synset(match["class"]))
+            boxes[key] = parse_voc(xml, strip_synset(match["class"]))
         except InvalidAnnotation as error:
-            boxes[match["key"]] = error
+            boxes[key] = error
 
     def _source_image(
         self, key: str, boxes: tuple[Box, ...] | InvalidAnnotation | None, official: dict[str, str]
@@ -128,6 +130,11 @@ def _compare(raw: Store, archives: dict[str, Archive], archive_index: ArchiveInd
             )
 
 
+def _normalize(key: str) -> str:
+    """Return a name in NFC: the archives may have been made on different systems."""
+    return unicodedata.normalize("NFC", key)
+
+
 def _read_list(official: dict[str, str], name: str, mat: bytes) -> None:
     """Add the keys of train_list.mat and test_list.mat; file_list.mat is their union.
 
@@ -139,7 +146,7 @@ def _read_list(official: dict[str, str], name: str, mat: bytes) -> None:
         return
     try:
         content = read_matlab(mat)
-        keys = [str(name).removesuffix(".jpg") for name in content["file_list"]]
+        keys = [_normalize(str(name).removesuffix(".jpg")) for name in content["file_list"]]
         pairs = {(label, key.split("/")[0]) for key, label in zip(keys, content["labels"], strict=True)}
     except (ValueError, KeyError) as error:
         raise CorruptData(f"{name} in {LISTS} is damaged ({error!r}); delete it and run jobs.fetch") from error
