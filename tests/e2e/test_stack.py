@@ -138,7 +138,7 @@ def killed_on_the_way(stack: Stack, victim: str, name: str, **settings: str) -> 
     """Start everything, send the signal to a container at a random moment of its work, return its exit code."""
     stack.compose("rm", "--force", "--stop", *CHAIN)
     up = stack.start("up", "--detach", "--no-build", **settings)
-    eventually(lambda: stack.state(victim) == "running", f"the start of {victim}")
+    eventually(lambda: stack.state(victim) == "running", f"the start of {victim}", seconds=300)  # after a training
     time.sleep(random.Random(f"{victim} {name}").uniform(0.5, 6 if victim in ("train", "evaluate") else 1.5))
     began = time.monotonic()
     docker("kill", "--signal", name, stack.container(victim), check=False)

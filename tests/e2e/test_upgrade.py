@@ -92,5 +92,5 @@ def test_ten_real_breeds_give_the_same_dataset_and_accuracy_inside_and_outside(f
     inside = fresh.summary("evaluate")
     print(f"digest {made['digest']}; top-1 outside {outside['top1']:.4f}, inside {inside['top1']:.4f}")
     assert fresh.summary("preprocess")["digest"] == made["digest"]
-    assert inside["photos"] == outside["photos"]
+    assert inside["images"] == outside["images"]
     assert inside["top1"] == pytest.approx(outside["top1"], abs=0.01)
