@@ -15,6 +15,7 @@ from dogbreed.core.errors import ShutdownRequested
 @pytest.fixture(autouse=True)
 def listening() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests that were started by nohup ignore it
     signals.install_handlers()
     yield
     signals.install_handlers()  # forgets what was asked

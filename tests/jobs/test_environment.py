@@ -39,9 +39,8 @@ def run_small_job(
     """Run a small job by a shell command, in which `job` stands for it."""
     script = f'job() {{ exec "{sys.executable}" -c "$JOB" "{tmp_path}/file" {seconds}; }}\n{shell}'
     environment = {**os.environ, "JOB": JOB, **environment}
-    return subprocess.run(
-        ["bash", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    command = ["env", "--default-signal=HUP", "bash", "-c", script]  # tests that were started by nohup ignore it
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(

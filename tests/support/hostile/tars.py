@@ -114,7 +114,7 @@ def additions(kind: Kind) -> Iterator[tuple[str, bytes, str]]:
     yield "long name that climbs", made.member(LONG, b"../" * 300 + b"x\0", b"L") + made.member("x", b"x"), ignored
     yield "name that is no UTF-8", made.member(b"Images/\xff\xfe.jpg", b"x"), ignored
     yield "name of two lines", made.member("Images/x\n12:00:00 ERROR forged", b"x"), ignored
-    yield "member twice", made.member(raw, kind.files()[kind.name]), "refused 65: .* twice .*"
+    yield "member twice", made.member(raw, kind.files()[kind.name]), "refused 65: .* (twice|two images of one name).*"
     yield "size of 3 GB", made.header(b"x", 3 << 30), DAMAGED
     yield "size of 2^80", made.header(b"x", base256(1 << 80)), DAMAGED
     yield "unknown type of 2^80 bytes", made.header(b"x", base256(1 << 80), b"Z"), DAMAGED  # tarfile skips for ever
