@@ -62,7 +62,8 @@ def test_each_file_has_its_reason(store: Store) -> None:
     write_tree(store, ["a/1.jpg", "b/2.png"])
     odd = {
         "a/.DS_Store": HIDDEN, "a/._1.jpg": HIDDEN, "__MACOSX/a/1.jpg": HIDDEN, ".ipynb_checkpoints/1.jpg": HIDDEN,
-        "a/@eaDir/1.jpg": HIDDEN, "a/Thumbs.db": HIDDEN, "a/notes.txt": NOT_AN_IMAGE, "a/plain": NOT_AN_IMAGE,
+        "a/@eaDir/1.jpg": HIDDEN, "@Recycle/a/1.jpg": HIDDEN, "#snapshot/2024/a/1.jpg": HIDDEN, "a/Thumbs.db": HIDDEN,
+        "a/notes.txt": NOT_AN_IMAGE, "a/plain": NOT_AN_IMAGE,
         "a/3.heic": NOT_DECODED, "a/4": NOT_DECODED,
     }  # fmt: skip
     for key in odd:

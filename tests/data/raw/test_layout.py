@@ -118,6 +118,8 @@ class Named:
         (["n00000001-pug", "n00000002-pug"], [None], DatasetConfig(split="stratified"), "displayed alike"),
         (["a b", "a_b"], [None], DatasetConfig(split="stratified"), "displayed alike"),
         (["pug", "pug "], [None], DatasetConfig(split="stratified"), "displayed alike"),
+        (["Pug", "pug"], [None], DatasetConfig(split="stratified"), "displayed alike"),
+        (["my\u00a0dog", "my dog"], [None], DatasetConfig(split="stratified"), "displayed alike"),
         (["a", "b"], ["train"], DatasetConfig(), "only images to train on"),
     ],
 )
@@ -132,3 +134,11 @@ def test_a_source_without_test_images_is_accepted_with_a_warning(caplog: pytest.
     check_source(Named(["a", "b"], ["train", "validation"]), DatasetConfig())  # type: ignore[arg-type]
     assert "evaluate with --split validation" in caplog.text
     check_source(Named(["a"], ["train", "test"]), DatasetConfig(classes=("a",)))  # type: ignore[arg-type]
+
+
+def test_a_class_without_an_image_to_train_on_is_named_before_anything_is_read() -> None:
+    source = Named(["a", "b"], ["train", "test"])
+    source.images.append(SourceImage("test/c/1", "c", "test"))
+    with pytest.raises(DataError, match="no image to train on for 1 of 3 classes: c"):
+        check_source(source, DatasetConfig())  # type: ignore[arg-type]
+    check_source(source, DatasetConfig(classes=("a", "b")))  # type: ignore[arg-type]

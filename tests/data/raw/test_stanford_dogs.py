@@ -3,9 +3,11 @@
 import io
 import json
 import tarfile
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from PIL import Image
@@ -276,3 +278,15 @@ def test_the_real_png_named_jpg_is_there(real: StanfordDogs) -> None:
     image = next(p for p in real.images if p.source_id.endswith("/n02105855_2933"))
     assert Image.open(io.BytesIO(real.read(image))).format == "PNG"
     assert image.boxes[0] == Box(0, 1, 197, 172)
+
+
+def test_archives_may_compose_letters_differently(sketches: Path, tmp_path: Path) -> None:
+    def rename(form: Literal["NFC", "NFD"]) -> Edit:
+        name = unicodedata.normalize(form, "Épagneul")
+        return lambda files: {key.replace(BREED, f"n90000001-{name}"): data.replace(BREED[10:].encode(), name.encode())
+                              for key, data in files.items()}  # fmt: skip
+
+    edits: dict[str, Edit] = {"images.tar": rename("NFD"), "annotation.tar": rename("NFC"), "lists.tar": lambda _: {}}
+    changed = copy(sketches, LocalStore(tmp_path), edits)
+    assert problems(changed) == {}
+    assert len(changed.images) == 48
