@@ -36,7 +36,7 @@ class DuplicateGroup:
 
     representative: str  # source id
     members: tuple[DuplicateMember, ...]  # the others; none only in a chain of several groups
-    chain: str  # representative of the chain's first group, which is its own if that is the only one
+    chain: str  # first image of the chain's first group
     divided: bool = False  # whether images of the chain may be in different splits
 
     @property

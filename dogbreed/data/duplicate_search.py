@@ -139,7 +139,7 @@ def own_first(count: int, index: int | None, workers: int) -> list[int]:
 def search_ranks(images: Iterable[SourceImage], config: DatasetConfig) -> dict[str, int]:
     """Return source id -> rank, in the order of the search: published test images, validation images, all others.
 
-    The representative of a group is its first image, so that a group with a test image is named after one.
+    The representative of a group is its first image that is not damaged: a group with a test image is named after one.
     """
     rank_of = {TEST: 0, VALIDATION: 1} if config.split == "official" else {}
     ranks = {image.source_id: rank_of.get(image.split or "", 2) for image in images}
@@ -177,8 +177,13 @@ def _different_files(candidates: Iterable[_Candidate], fingerprints: Mapping[str
 def _to_group(
     candidate: _Candidate, fingerprints: Mapping[str, Fingerprint], pixels: Mapping[str, str]
 ) -> DuplicateGroup:
-    """Return the group, each member compared with the representative."""
-    representative, *others = candidate.source_ids
+    """Return the group, each member compared with the representative: the first image that is not damaged."""
+
+    def is_damaged(key: str) -> bool:
+        sha256 = fingerprints[key].sha256
+        return pixels.get(sha256) == sha256
+
+    representative, *others = sorted(candidate.source_ids, key=is_damaged)
     own = fingerprints[representative].sha256
 
     def kind(key: str) -> str:

@@ -148,6 +148,14 @@ def test_the_representative_is_a_test_image_if_the_group_has_one(pool: ThreadPoo
     assert found.source_ids == ["b/test/0", "b/validation/0", "a/train/0"]
 
 
+def test_the_representative_is_not_damaged_if_another_image_is_whole(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
+    whole = encoded(ORIGINAL, quality=95)
+    damaged = whole[: len(whole) * 99 // 100] + b"\xff\xd9"  # Pillow fills what is missing with gray
+    (found,) = duplicates_of(FileSource({"a/train/0": damaged, "a/train/1": whole, "b/train/0": whole}), tmp_path, pool)
+    assert fingerprint(damaged).phash is not None
+    assert found.source_ids == ["a/train/1", "b/train/0", "a/train/0"]
+
+
 def test_a_long_chain_of_frames_is_many_groups_of_one_chain(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
     scene = picture(0, side=960)
     frames = [scene.crop((left, 0, left + 240, 180)) for left in range(0, 240, 2)]

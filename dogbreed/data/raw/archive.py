@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import logging
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Any, BinaryIO
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import CorruptData, DataError, NotFound
 from dogbreed.core.storage import Store
-from dogbreed.core.storage.walk import NOT_A_FILE
 
 END = 1024  # bytes: a complete tar ends with two empty 512-byte blocks
 MEMBER_LIMIT = 64 << 20  # bytes; the largest published image has 8.4 million pixels
@@ -23,8 +21,6 @@ COMPRESSED = {  # first bytes -> name and the command that writes the tar
     b"\xfd7zXZ\0": ("xz", "xz -dc"),
     b"\x28\xb5\x2f\xfd": ("zstd", "zstd -dc"),
 }
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,19 +49,11 @@ class Archive:
     bytes: int
     sha256: str
     members: tuple[Member, ...] = ()
+    skipped: tuple[str, ...] = ()  # names of the members that are neither files nor folders: links and devices
 
 
-def _log_skipped(name: str) -> None:
-    log.warning("ignored %r: %s", name, NOT_A_FILE)
-
-
-def index(
-    store: Store,
-    key: str,
-    visit: Callable[[str, bytes], None] | None = None,
-    skip: Callable[[str], None] = _log_skipped,
-) -> Archive:
-    """Stream a tar once and return its index; `visit(name, content)` sees each regular file, `skip(name)` the others.
+def index(store: Store, key: str, visit: Callable[[str, bytes], None] | None = None) -> Archive:
+    """Stream a tar once and return its index; `visit(name, content)` sees each regular file.
 
     Nothing is extracted. tarfile accepts a cut at a header or a stray empty block as a clean end, so the closing blocks
     are required, and nothing but zeros may follow them.
@@ -79,9 +67,10 @@ def index(
     except NotFound as error:
         raise NotFound(_missing(store, key)) from error
     stream, members = TarStream(opened), []
+    skipped: list[str] = []
     try:
         with opened:
-            for member, content in read_files(stream, MEMBER_LIMIT, skip=skip):
+            for member, content in read_files(stream, MEMBER_LIMIT, skipped):
                 digest = sha256_hex(content)
                 members.append(Member(member.name, member.offset_data, len(content), digest))
                 if visit:
@@ -91,7 +80,7 @@ def index(
         raise CorruptData(
             f"{store.uri_of(key)} is truncated or damaged ({error}); delete it and run jobs.fetch"
         ) from error
-    return Archive(stream.count, stream.digest.hexdigest(), tuple(members))
+    return Archive(stream.count, stream.digest.hexdigest(), tuple(members), tuple(skipped))
 
 
 def _missing(store: Store, key: str) -> str:
@@ -122,12 +111,12 @@ def _refuse_compressed(store: Store, key: str) -> None:
 def read_files(
     stream: "TarStream",
     limit: int,
+    skipped: list[str],
     wanted: Callable[[str], bool] = lambda name: True,
-    skip: Callable[[str], None] = _log_skipped,
 ) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     """Yield each regular file that is wanted with its content, then read to the end of the stream.
 
-    `skip` is called with the names of links and devices.
+    The names of links and devices are added to `skipped`.
 
     Raises:
         tarfile.ReadError: a member has more than `limit` bytes (raised before any of them is read or skipped), headers
@@ -139,7 +128,7 @@ def read_files(
                 stream.end_header()
                 _check_size(member, tar.offset - member.offset_data, limit)
                 if not (member.isreg() or member.isdir()):
-                    skip(member.name)
+                    skipped.append(member.name)
                 elif member.isreg() and wanted(member.name):
                     stream.seek(member.offset_data)
                     yield member, stream.read_content(member.size)

@@ -1,6 +1,7 @@
 """members.json beside the archives: their hashes, and the offset of each image in images.tar."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from dogbreed.core.canonical_json import dumps_with_digest, loads_verified
 from dogbreed.core.errors import CorruptData
@@ -19,7 +20,7 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class ArchiveIndex:
-    """The content of members.json: the three archives, images.tar with its members."""
+    """The content of members.json: the three archives, images.tar with the names of all its members."""
 
     archives: dict[str, Archive]
 
@@ -30,21 +31,23 @@ class ArchiveIndex:
 
     def to_json(self) -> bytes:
         """Return the file's content; unchanged archives give the same bytes."""
-        content = {
+        images = self.archives[IMAGES]
+        content: dict[str, Any] = {
             "archives": {name: {"bytes": a.bytes, "sha256": a.sha256} for name, a in self.archives.items()},
-            "members": [member.to_dict() for member in self.archives[IMAGES].members],
+            "members": [member.to_dict() for member in images.members],
         }
+        if images.skipped:
+            content["skipped"] = list(images.skipped)
         return dumps_with_digest(content)
 
     @classmethod
     def from_json(cls, data: bytes) -> "ArchiveIndex":
         """Return what `to_json` was made of; KeyError, TypeError or ValueError for anything else."""
         content = loads_verified(data)
-        members = {IMAGES: tuple(map(Member.from_dict, content["members"]))}
         entries = content["archives"]
-        archives = {
-            name: Archive(entries[name]["bytes"], entries[name]["sha256"], members.get(name, ())) for name in ARCHIVES
-        }
+        archives = {name: Archive(entries[name]["bytes"], entries[name]["sha256"]) for name in ARCHIVES}
+        members = tuple(map(Member.from_dict, content["members"]))
+        archives[IMAGES] = replace(archives[IMAGES], members=members, skipped=tuple(content.get("skipped", ())))
         return cls(archives)
 
 

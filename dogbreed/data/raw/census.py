@@ -1,10 +1,10 @@
 """The census of a raw prefix: which files may be images, and which are ignored, by reason."""
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 from dogbreed.core.errors import DataError, shorten_list
 from dogbreed.core.storage import ObjectInfo, Store
@@ -16,12 +16,15 @@ HIDDEN = "hidden or system file"
 NOT_AN_IMAGE = "not an image"
 NO_ARCHIVE = "none of the dataset's archives"
 NOT_DECODED = f"image of a format that is not decoded; {CONVERT}"
+REASONS = {"hidden": HIDDEN, "unsupported": NOT_DECODED, "other": NOT_AN_IMAGE}  # by kind of file
 SYSTEM_NAMES = frozenset(  # of files and folders, in lower case; those that begin with a dot are hidden
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin"}
     | {"system volume information", "lost+found", "__pycache__", "recycler", "@recycle", "@recently-snapshot"}
     | {"#snapshot", "~snapshot", "@tmp", "network trash folder", "temporary items"}
 )
 ALLOWED = 10  # image files that may be ignored whatever fraction that is
+
+File = TypeVar("File")
 
 log = logging.getLogger(__name__)
 
@@ -102,21 +105,29 @@ def find_images(raw: Store, ignored: Ignored) -> list[ObjectInfo]:
         DataError: names of images are not UTF-8.
     """
     skipped: dict[str, str] = {}
-    unknown, found = [], []
-    for info in raw.list_inputs(skipped, is_hidden):
-        kind = "hidden" if is_hidden(info.key) else suffix_kind(info.key)
-        if kind == "image":
-            found.append(info)
-        elif kind == "unknown":
-            unknown.append(info)
-        else:
-            _ignore(ignored, info.key, kind)
+    files = list(raw.list_inputs(skipped, is_hidden))
+    kinds = classify(files, lambda info: info.key, lambda info: raw.read_range(info.key, 0, HEAD))
+    for info, kind in zip(files, kinds, strict=True):
+        if kind != "image":
+            ignored.add(info.key, REASONS[kind], is_image=kind == "unsupported")
     for key, reason in skipped.items():
         hidden = is_hidden(key)
         ignored.add(key, HIDDEN if hidden else reason, is_image=suffix_kind(key) == "image" and not hidden)
-    found += _recognized(raw, unknown, ignored)
+    found = sorted(info for info, kind in zip(files, kinds, strict=True) if kind == "image")
     check_utf8(raw.uri, [info.key for info in found])
-    return sorted(found)
+    return found
+
+
+def classify(files: Sequence[File], name_of: Callable[[File], str], read_head: Callable[[File], bytes]) -> list[str]:
+    """Return for each file image or a key of REASONS, by its name or, where that tells nothing, by its first bytes."""
+    names = map(name_of, files)
+    kinds = ["hidden" if is_hidden(name) else suffix_kind(name) for name in names]
+    unknown = [place for place, kind in enumerate(kinds) if kind == "unknown"]
+    with ThreadPoolExecutor(READERS) as pool:
+        formats = pool.map(lambda place: recognize(read_head(files[place])), unknown)
+        for place, name in zip(unknown, formats, strict=True):
+            kinds[place] = "image" if name in FORMATS else "unsupported" if name else "other"
+    return kinds
 
 
 def ignore_other_files(raw: Store, known: Collection[str], ignored: Ignored) -> None:
@@ -131,33 +142,6 @@ def is_hidden(key: str) -> bool:
     """Tell whether a file, or a folder that it is in, belongs to the operating system or an editor."""
     parts = key.split("/")
     return not parts[-1] or any(part.startswith(".") or part.lower() in SYSTEM_NAMES for part in parts)
-
-
-def ignored_reason(key: str) -> tuple[str, bool]:
-    """Return why a file that is not one of a source's images is ignored, and whether its name is that of an image."""
-    if is_hidden(key):
-        return HIDDEN, False
-    kind = suffix_kind(key)
-    if kind == "unsupported":
-        return NOT_DECODED, True
-    return NOT_AN_IMAGE, False
-
-
-def _ignore(ignored: Ignored, key: str, kind: str) -> None:
-    reason, is_image = ignored_reason(key)
-    ignored.add(key, reason, is_image=is_image)
-
-
-def _recognized(raw: Store, unknown: Sequence[ObjectInfo], ignored: Ignored) -> Iterator[ObjectInfo]:
-    """Yield the images among files whose suffix tells nothing."""
-    with ThreadPoolExecutor(READERS) as pool:
-        heads = pool.map(lambda info: raw.read_range(info.key, 0, HEAD), unknown)
-        for info, head in zip(unknown, heads, strict=True):
-            name = recognize(head)
-            if name in FORMATS:
-                yield info
-            else:
-                ignored.add(info.key, NOT_DECODED if name else NOT_AN_IMAGE, is_image=name is not None)
 
 
 def check_utf8(where: str, keys: Iterable[str]) -> None:

@@ -76,17 +76,20 @@ class Cifar:
 
     def _unpack(self, packed: bytes) -> dict[str, bytes]:
         wanted = {*self._layout.train, self._layout.test, self._layout.names}
-        files = {}
+        files: dict[str, bytes] = {}
+        skipped: list[str] = []
         try:
             with gzip.open(io.BytesIO(packed)) as plain:
                 tar = TarStream(plain)  # type: ignore[arg-type]
-                for member, content in read_files(tar, LIMIT, self._is_wanted, self._skip):
+                for member, content in read_files(tar, LIMIT, skipped, self._is_wanted):
                     name = PurePosixPath(member.name).name
                     if name in files:
                         raise CorruptData(f"{self._where} has two files {name}; fetch it again")
                     files[name] = content
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise CorruptData(f"{self._where} is truncated or damaged ({error}); fetch it again") from error
+        for name in skipped:
+            self.ignored.add(name, NOT_A_FILE)
         if missing := wanted - files.keys():
             raise CorruptData(f"{self._where} lacks {', '.join(sorted(missing))}; fetch it again")
         return files
@@ -96,9 +99,6 @@ class Cifar:
             return True
         self.ignored.add(name, NOT_AN_IMAGE)
         return False
-
-    def _skip(self, name: str) -> None:
-        self.ignored.add(name, NOT_A_FILE)
 
     def _require_different_files(self) -> None:
         """Raise CorruptData if two files hold the same images: each image would count twice."""

@@ -14,7 +14,7 @@ from dogbreed.core.storage import Store
 from dogbreed.core.storage.walk import NOT_A_FILE
 from dogbreed.data.boxes import Box, InvalidAnnotation, parse_voc
 from dogbreed.data.class_names import strip_synset
-from dogbreed.data.image_formats import suffix_kind
+from dogbreed.data.image_formats import HEAD
 from dogbreed.data.raw import SourceImage
 from dogbreed.data.raw.archive import Archive, Member, index
 from dogbreed.data.raw.archive_index import (
@@ -27,14 +27,16 @@ from dogbreed.data.raw.archive_index import (
     is_same_archive,
     load_index,
 )
-from dogbreed.data.raw.census import HIDDEN, Ignored, check_utf8, ignore_other_files, ignored_reason, is_hidden
+from dogbreed.data.raw.census import HIDDEN, REASONS, Ignored, check_utf8, classify, ignore_other_files, is_hidden
 from dogbreed.data.raw.matlab import read_matlab
 from dogbreed.data.splits import TEST, TRAIN
 
 # archives of other datasets may begin with ./ or with a folder of their own
 ROOT = r"(?:\./)*(?:[^/]+/)?"
-IMAGE = re.compile(ROOT + r"Images/(?P<key>[^/]+/[^/]+)\.(?P<suffix>[^./]+)")
+IMAGE = re.compile(ROOT + r"Images/(?P<key>[^/]+/[^/]+?)(\.[^./]+)?")
 XML = re.compile(ROOT + r"Annotations?/(?P<key>(?P<class>[^/]+)/[^/]+?)(\.xml)?")
+SPLIT_OF_LIST = {"train_list.mat": TRAIN, "test_list.mat": TEST}
+BOTH_LISTS = "file_list.mat"  # the union of these
 LAYOUT = "outside the published layout"
 
 
@@ -50,31 +52,34 @@ class StanfordDogs:
         ignore_other_files(raw, (*ARCHIVES, MEMBERS), self.ignored)
         boxes: dict[str, tuple[Box, ...] | InvalidAnnotation] = {}
         archive_index = load_index(raw)
-        archives = {IMAGES: archive_index.archives[IMAGES] if archive_index else index(raw, IMAGES, skip=self._skip)}
-        archives[ANNOTATION] = index(raw, ANNOTATION, lambda name, xml: self._read_xml(boxes, name, xml), self._skip)
+        archives = {IMAGES: archive_index.archives[IMAGES] if archive_index else index(raw, IMAGES)}
+        archives[ANNOTATION] = index(raw, ANNOTATION, lambda name, xml: self._read_xml(boxes, name, xml))
         official: dict[str, str] = {}
         if raw.size(LISTS) is not None:
-            archives[LISTS] = index(raw, LISTS, lambda name, mat: _read_list(official, name, mat))
+            archives[LISTS] = index(raw, LISTS, lambda name, mat: self._read_list(official, name, mat))
         _compare(raw, archives, archive_index)
+        for archive in archives.values():
+            for name in archive.skipped:
+                self.ignored.add(name, NOT_A_FILE)
         self._members = self._find_images(archives[IMAGES])
         self.digest = canonical_json.digest({name: archive.sha256 for name, archive in archives.items()})
         keys = sorted(self._members.keys() | boxes.keys() | official.keys())
         check_utf8(raw.uri, keys)
         self.images = [self._source_image(key, boxes.get(key), official) for key in keys]
 
-    def _skip(self, name: str) -> None:
-        self.ignored.add(name, NOT_A_FILE)
-
     def _find_images(self, images: Archive) -> dict[str, Member]:
         """Return the members that are images of a class, by source id; the others are ignored."""
+
+        def read_head(member: Member) -> bytes:
+            return self._raw.read_range(IMAGES, member.offset, min(member.size, HEAD))
+
         members: dict[str, Member] = {}
-        for member in images.members:
-            name = member.name.removeprefix("./")
+        names = [member.name.removeprefix("./") for member in images.members]
+        kinds = classify(images.members, lambda member: member.name.removeprefix("./"), read_head)
+        for member, name, kind in zip(images.members, names, kinds, strict=True):
             match = IMAGE.fullmatch(name)
-            is_image = suffix_kind(name) == "image"
-            if is_hidden(name) or not is_image:
-                reason, is_image = ignored_reason(name)
-                self.ignored.add(name, reason, is_image=is_image)
+            if kind != "image":
+                self.ignored.add(name, REASONS[kind], is_image=kind == "unsupported")
             elif match is None:
                 self.ignored.add(name, f"{LAYOUT}: expected Images/<class>/<image>.jpg", is_image=True)
             elif (other := members.setdefault(_normalize(match["key"]), member)) is not member:
@@ -93,6 +98,15 @@ class StanfordDogs:
             boxes[key] = parse_voc(xml, strip_synset(match["class"]))
         except InvalidAnnotation as error:
             boxes[key] = error
+
+    def _read_list(self, official: dict[str, str], name: str, mat: bytes) -> None:
+        file = PurePosixPath(name).name
+        if file in SPLIT_OF_LIST:
+            _read_list(official, name, SPLIT_OF_LIST[file], mat)
+        elif file != BOTH_LISTS:
+            self.ignored.add(
+                name, HIDDEN if is_hidden(name.removeprefix("./")) else f"{LAYOUT}: expected lists of images"
+            )
 
     def _source_image(
         self, key: str, boxes: tuple[Box, ...] | InvalidAnnotation | None, official: dict[str, str]
@@ -135,15 +149,12 @@ def _normalize(key: str) -> str:
     return unicodedata.normalize("NFC", key)
 
 
-def _read_list(official: dict[str, str], name: str, mat: bytes) -> None:
-    """Add the keys of train_list.mat and test_list.mat; file_list.mat is their union.
+def _read_list(official: dict[str, str], name: str, split: str, mat: bytes) -> None:
+    """Add the keys of a list of images.
 
     Raises:
         DataError: a label belongs to two breeds, or a breed to two labels.
     """
-    split = {"train_list.mat": TRAIN, "test_list.mat": TEST}.get(PurePosixPath(name).name)
-    if split is None:
-        return
     try:
         content = read_matlab(mat)
         keys = [_normalize(str(name).removesuffix(".jpg")) for name in content["file_list"]]

@@ -14,12 +14,14 @@ from PIL import Image
 
 from dogbreed.core.errors import CorruptData, DataError, NotFound, UsageError
 from dogbreed.core.storage import LocalStore, Store, open_store
+from dogbreed.core.storage.walk import NOT_A_FILE
 from dogbreed.data import images
 from dogbreed.data.boxes import Box
 from dogbreed.data.raw import open_source
-from dogbreed.data.raw.archive_index import MEMBERS, build_index
+from dogbreed.data.raw.archive_index import ARCHIVES, MEMBERS, build_index
 from dogbreed.data.raw.census import HIDDEN, NOT_AN_IMAGE, NOT_DECODED
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
+from tests.support.hostile.made import tar
 
 REAL = Path(__file__).resolve().parents[4] / "shared/stanford-dogs-small"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is not here")
@@ -39,15 +41,12 @@ def copy(sketches: Path, out: Store, edits: dict[str, Edit] | None = None) -> St
 
 
 def repacked(path: Path, edit: Edit) -> bytes:
-    with tarfile.open(path) as tar:
-        files = {m.name: tar.extractfile(m).read() for m in tar if m.isreg()}  # type: ignore[union-attr]
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for name, content in edit(files).items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+    return tar(edit(files_of(path)))
+
+
+def files_of(path: Path) -> dict[str, bytes]:
+    with tarfile.open(path) as archive:
+        return {m.name: archive.extractfile(m).read() for m in archive if m.isreg()}  # type: ignore[union-attr]
 
 
 def without(name: str) -> Edit:
@@ -160,6 +159,37 @@ def test_files_of_another_layout_are_ignored_with_a_reason(sketches: Path, tmp_p
     assert reasons[odd[2]] == reasons[odd[3]] == HIDDEN
     assert reasons[odd[4]] == NOT_DECODED
     assert changed.ignored.images == 2
+
+
+def with_link(files: dict[str, bytes], name: str) -> bytes:
+    buffer = io.BytesIO(tar(files))
+    with tarfile.open(fileobj=buffer, mode="a") as archive:
+        link = tarfile.TarInfo(name)
+        link.type, link.linkname = tarfile.SYMTYPE, "elsewhere"
+        archive.addfile(link)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_members_of_all_archives_are_counted_with_an_index_and_without(
+    listed: bool, sketches: Path, tmp_path: Path
+) -> None:
+    raw, links = LocalStore(tmp_path), [f"link to {name}" for name in ARCHIVES]
+    for name, link in zip(ARCHIVES, links, strict=True):
+        raw.put(name, with_link({**files_of(sketches / name), "README.txt": b""}, link))
+    if listed:
+        raw.put(MEMBERS, build_index(raw).to_json())
+    source = StanfordDogs(raw)
+    assert len(source.images) == 48
+    assert len(source.ignored) == 2 * len(ARCHIVES)
+    assert sorted(source.ignored.names[NOT_A_FILE]) == sorted(links)
+
+
+def test_images_without_a_suffix_are_found_by_their_content(sketches: Path, tmp_path: Path) -> None:
+    strip: Edit = lambda files: {name.removesuffix(".jpg"): data for name, data in files.items()}  # noqa: E731
+    changed = copy(sketches, LocalStore(tmp_path), {"images.tar": strip})
+    assert changed.images == StanfordDogs(LocalStore(sketches)).images
+    assert not changed.ignored
 
 
 @pytest.mark.parametrize("root", ["./", "StanfordDogs/", "./data/"])
