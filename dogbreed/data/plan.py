@@ -69,18 +69,40 @@ def check_source(source: Source, config: DatasetConfig) -> None:
     displayed = Counter(map(_displayed_name, classes))
     if same := [name for name in classes if displayed[_displayed_name(name)] > 1]:
         raise DataError(f"the classes {shorten_list([*map(repr, same)])} are displayed alike; rename all but one")
+    if config.split == "official":
+        _check_published_splits(source, config, classes)
+    elif not config.classes:
+        _warn_of_untrained_classes(source, classes)
+
+
+def _check_published_splits(source: Source, config: DatasetConfig, classes: Sequence[str]) -> None:
+    """Raise DataError if there is nothing to evaluate on, or nothing to train on for a class."""
     splits = {image.split for image in source.images if image.split}
-    if config.split == "official" and splits == {TRAIN}:
+    if splits == {TRAIN}:
         raise DataError("the source publishes only images to train on; use --split stratified to sample the others")
     trained = {image.class_name for image in source.images if image.split == TRAIN}
     missing = sorted(set(classes) - trained)
-    if config.split == "official" and splits and missing and not config.classes:
+    if splits and missing and not config.classes:
         raise DataError(
             f"no image to train on for {len(missing)} of {len(classes)} classes: {shorten_list(missing)}; correct the "
             "folders, select other classes with --classes, or use --split stratified"
         )
-    if config.split == "official" and splits and TEST not in splits:
+    if splits and TEST not in splits:
         log.warning("the source publishes no test images: evaluate with --split validation, or use --split stratified")
+
+
+def _warn_of_untrained_classes(source: Source, classes: Sequence[str]) -> None:
+    """Log the classes that only published test or validation images have: their folders may be none of a class."""
+    trained = {image.class_name for image in source.images if image.split in (TRAIN, None)}
+    missing = sorted(set(classes) - trained)
+    if trained and missing:
+        log.warning(
+            "%d of %d classes have images in published test or validation folders only: %s; if they are no classes, "
+            "delete or move those folders, or select the others with --classes",
+            len(missing),
+            len(classes),
+            shorten_list(missing),
+        )
 
 
 def _displayed_name(class_name: str) -> str:

@@ -1,6 +1,7 @@
 """Layouts of image folders: recognized, or refused with what to give instead; never one class by accident."""
 
 import unicodedata
+from dataclasses import replace
 
 import pytest
 
@@ -142,3 +143,19 @@ def test_a_class_without_an_image_to_train_on_is_named_before_anything_is_read()
     with pytest.raises(DataError, match="no image to train on for 1 of 3 classes: c"):
         check_source(source, DatasetConfig())  # type: ignore[arg-type]
     check_source(source, DatasetConfig(classes=("a", "b")))  # type: ignore[arg-type]
+
+
+def test_a_class_that_only_a_test_folder_has_is_named_where_all_splits_are_sampled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source, stratified = Named(["a", "b"], ["train", "test", None]), DatasetConfig(split="stratified")
+    source.images += [SourceImage(f"test/{name}/1", name, "test") for name in ("unknown", *"cdefg")]
+    check_source(source, stratified)  # type: ignore[arg-type]
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "6 of 8 classes have images in published test or validation folders only: c, d, e, f, g and 1" in warning
+    assert "delete or move those folders, or select the others with --classes" in warning
+    caplog.clear()
+    check_source(source, replace(stratified, classes=("a", "unknown")))  # type: ignore[arg-type]
+    for splits in ([None, "test"], ["test"]):
+        check_source(Named(["a", "b"], splits), stratified)  # type: ignore[arg-type]
+    assert not caplog.records
