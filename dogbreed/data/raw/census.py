@@ -1,6 +1,7 @@
 """The census of a raw prefix: which files may be images, and which are ignored, by reason."""
 
 import logging
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,6 +17,10 @@ HIDDEN = "hidden or system file"
 NOT_AN_IMAGE = "not an image"
 NO_ARCHIVE = "none of the dataset's archives"
 NOT_DECODED = f"image of a format that is not decoded; {CONVERT}"
+NOT_DOWNLOADED = "image that a cloud drive has not downloaded; make the folder available offline and run again"
+PLACEHOLDER = re.compile(  # of 1.jpg; see github.com/owncloud/client/wiki/Virtual-Files, docs.odrive.com
+    r"\.(?P<icloud>.+)\.icloud|(?P<other>.+)\.(owncloud|nextcloud|cloud)", re.IGNORECASE
+)
 SYSTEM_NAMES = frozenset(  # of files and folders, in lower case; those that begin with a dot are hidden
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin"}
     | {"system volume information", "lost+found", "__pycache__", "recycler", "@recycle", "@recently-snapshot"}
@@ -104,7 +109,7 @@ def find_images(raw: Store, ignored: Ignored) -> list[ObjectInfo]:
     skipped: dict[str, str] = {}
     unknown, found = [], []
     for info in raw.list_inputs(skipped, is_hidden):
-        kind = "hidden" if is_hidden(info.key) else suffix_kind(info.key)
+        kind = "hidden" if is_hidden(info.key) or _is_placeholder(info.key) else suffix_kind(info.key)
         if kind == "image":
             found.append(info)
         elif kind == "unknown":
@@ -135,12 +140,24 @@ def is_hidden(key: str) -> bool:
 
 def ignored_reason(key: str) -> tuple[str, bool]:
     """Return why a file that is not one of a source's images is ignored, and whether its name is that of an image."""
+    if _is_placeholder(key):
+        return NOT_DOWNLOADED, True
     if is_hidden(key):
         return HIDDEN, False
     kind = suffix_kind(key)
     if kind == "unsupported":
         return NOT_DECODED, True
     return NOT_AN_IMAGE, False
+
+
+def _is_placeholder(key: str) -> bool:
+    """Tell whether a file stands for an image that a cloud drive has not downloaded."""
+    folder, _, name = key.rpartition("/")
+    match = PLACEHOLDER.fullmatch(name)
+    if not match or (folder and is_hidden(folder)):
+        return False
+    image = match["icloud"] or match["other"]
+    return not is_hidden(image) and suffix_kind(image) in ("image", "unsupported")
 
 
 def _ignore(ignored: Ignored, key: str, kind: str) -> None:

@@ -15,6 +15,7 @@ from dogbreed.data.raw.census import (
     HIDDEN,
     NOT_AN_IMAGE,
     NOT_DECODED,
+    NOT_DOWNLOADED,
     Ignored,
     check_ignored,
     find_images,
@@ -73,6 +74,19 @@ def test_each_file_has_its_reason(store: Store) -> None:
     assert [info.key for info in find_images(store, ignored)] == ["a/1.jpg", "a/5", "b/2.png"]
     assert {key: reason for reason, keys in ignored.names.items() for key in keys} == odd
     assert ignored.images == 2
+
+
+def test_an_image_that_a_cloud_drive_has_not_downloaded_counts_as_an_image(store: Store) -> None:
+    placeholders = ["a/.1.jpg.icloud", "a/.2.HEIC.icloud", "a/3.png.owncloud", "b/4.jpg.nextcloud", "b/5.JPG.cloud"]
+    others = {"a/.notes.txt.icloud": HIDDEN, "a/.._1.jpg.icloud": HIDDEN, ".trash/.1.jpg.icloud": HIDDEN,
+              "a/1.cloud": NOT_AN_IMAGE, "a/.icloud": HIDDEN}  # fmt: skip
+    for key in (*placeholders, *others):
+        store.put(key, b"bplist00")
+    ignored = Ignored()
+    assert find_images(store, ignored) == []
+    expected = {**dict.fromkeys(placeholders, NOT_DOWNLOADED), **others}
+    assert {key: reason for reason, keys in ignored.names.items() for key in keys} == expected
+    assert ignored.images == 5
 
 
 def test_a_bucket_is_asked_only_for_the_beginning_of_files_with_an_unknown_suffix(
