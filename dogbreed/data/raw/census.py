@@ -9,7 +9,16 @@ from typing import TypedDict
 
 from dogbreed.core.errors import DataError, shorten_list
 from dogbreed.core.storage import ObjectInfo, Store
-from dogbreed.data.image_formats import CONVERT, FORMATS, HEAD, NAMES, recognize, suffix_kind
+from dogbreed.data.image_formats import (
+    CONVERT,
+    FORMATS,
+    HEAD,
+    LFS_POINTER,
+    LFS_SIGNATURE,
+    NAMES,
+    recognize,
+    suffix_kind,
+)
 
 READERS = 8  # files at a time: over a network most of the time is waiting
 SHOWN = 5  # names of each reason
@@ -173,8 +182,10 @@ def _recognized(raw: Store, unknown: Sequence[ObjectInfo], ignored: Ignored) -> 
             name = recognize(head)
             if name in FORMATS:
                 yield info
+            elif name:
+                ignored.add(info.key, NOT_DECODED, is_image=True)
             else:
-                ignored.add(info.key, NOT_DECODED if name else NOT_AN_IMAGE, is_image=name is not None)
+                ignored.add(info.key, LFS_POINTER if head.startswith(LFS_SIGNATURE) else NOT_AN_IMAGE)
 
 
 def check_utf8(where: str, keys: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from dogbreed.core.errors import DataError, NotFound
 from dogbreed.core.storage import LocalStore, Store, open_store
+from dogbreed.data.image_formats import LFS_POINTER, LFS_SIGNATURE
 from dogbreed.data.raw.census import (
     HIDDEN,
     NOT_AN_IMAGE,
@@ -65,10 +66,10 @@ def test_each_file_has_its_reason(store: Store) -> None:
         "a/.DS_Store": HIDDEN, "a/._1.jpg": HIDDEN, "__MACOSX/a/1.jpg": HIDDEN, ".ipynb_checkpoints/1.jpg": HIDDEN,
         "a/@eaDir/1.jpg": HIDDEN, "@Recycle/a/1.jpg": HIDDEN, "#snapshot/2024/a/1.jpg": HIDDEN, "a/Thumbs.db": HIDDEN,
         "a/notes.txt": NOT_AN_IMAGE, "a/plain": NOT_AN_IMAGE,
-        "a/3.heic": NOT_DECODED, "a/4": NOT_DECODED,
+        "a/3.heic": NOT_DECODED, "a/4": NOT_DECODED, "a/6": LFS_POINTER,
     }  # fmt: skip
     for key in odd:
-        store.put(key, HEIC if key == "a/4" else b"content")
+        store.put(key, {"a/4": HEIC, "a/6": LFS_SIGNATURE}.get(key, b"content"))
     store.put("a/5", JPEG)
     ignored = Ignored()
     assert [info.key for info in find_images(store, ignored)] == ["a/1.jpg", "a/5", "b/2.png"]
