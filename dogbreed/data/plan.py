@@ -10,7 +10,7 @@ from math import ceil
 from dogbreed.core.errors import DataError, UsageError, shorten_list
 from dogbreed.core.storage import key_problem
 from dogbreed.data import images
-from dogbreed.data.class_names import breed_name
+from dogbreed.data.class_names import breed_name, class_key, describe_unknown_classes
 from dogbreed.data.config import DatasetConfig
 from dogbreed.data.duplicate_groups import DuplicateGroup, DuplicatesFile
 from dogbreed.data.duplicate_rules import check_sizes, exclude_duplicates, sampling_units
@@ -118,7 +118,7 @@ def plan_dataset(source: Source, config: DatasetConfig) -> ShardPlan:
         DataError: the configuration does not fit the source, or none of its images can be used.
         UsageError: a class of the configuration is not in the source.
     """
-    config = replace(config, classes=tuple(sorted({_strip_synset(name) for name in config.classes})))
+    config = replace(config, classes=tuple(sorted({class_key(name) for name in config.classes})))
     return _plan_selected(source, config, tuple(_select(source, config)), ())
 
 
@@ -188,17 +188,12 @@ def _select(source: Source, config: DatasetConfig) -> list[SourceImage]:
             "use --split stratified"
         )
     names = set(config.classes)
-    if unknown := names - {_strip_synset(image.class_name) for image in source.images}:
-        raise UsageError(f"no class {', '.join(sorted(unknown))} in the source; names are as in Images/")
-    selected = [image for image in source.images if not names or _strip_synset(image.class_name) in names]
+    keys = {name: class_key(name) for name in {image.class_name for image in source.images}}
+    if unknown := names - {*keys.values()}:
+        raise UsageError(describe_unknown_classes(sorted(unknown), [*keys]))
+    selected = [image for image in source.images if not names or keys[image.class_name] in names]
     if config.per_class is None:
         return selected
     members = [(f"{image.class_name}/{image.split}", image.source_id) for image in selected]
     sampled = sample_per_group(members, config.per_class)
     return [image for image in selected if image.source_id in sampled]
-
-
-def _strip_synset(class_name: str) -> str:
-    """`n02085620-Chihuahua` and `Chihuahua` name the same class."""
-    synset, dash, name = class_name.partition("-")
-    return (name if dash and synset[1:].isdigit() else class_name).lower()
