@@ -5,11 +5,9 @@ import logging
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from dogbreed.core.errors import DataError, NotFound
+from dogbreed.core.errors import DataError
 from dogbreed.core.storage import LocalStore, Store, open_store
 from dogbreed.data.image_formats import LFS_POINTER, LFS_SIGNATURE
 from dogbreed.data.raw.census import (
@@ -25,9 +23,6 @@ from dogbreed.data.raw.census import (
 from dogbreed.data.raw.image_folder import ImageFolder
 from tests.support.other_data import write_tree
 
-FOLDERS = ("akita", "beagle", "train", "test", ".cache", "__MACOSX", "@eaDir", "Ünïcode ß", "a b", "deep/er", "")
-NAMES = ("1.jpg", "2.JPG", "3.png", "4.webp", "._1.jpg", ".DS_Store", "Thumbs.db", "notes.txt", "5.heic", "plain",
-         "6.jfif", "readme.md", "photo", "7.gif")  # fmt: skip
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1"
 
 
@@ -38,26 +33,6 @@ def jpeg() -> bytes:
 
 
 JPEG = jpeg()
-TEXT = b"text"
-CONTENTS = {"notes.txt": TEXT, "5.heic": HEIC, "plain": TEXT, "readme.md": TEXT, ".DS_Store": TEXT, "Thumbs.db": TEXT}
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(keys=st.sets(st.tuples(st.sampled_from(FOLDERS), st.sampled_from(NAMES)), min_size=1, max_size=25))
-def test_used_and_ignored_add_up_to_the_number_of_files(
-    keys: set[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    store = LocalStore(tmp_path_factory.mktemp("raw"))
-    for folder, name in keys:
-        store.put(f"{folder}/{name}".lstrip("/"), CONTENTS.get(name, JPEG))
-    try:
-        source = ImageFolder(store)
-    except (DataError, NotFound):  # another layout, or no image: nothing is used
-        return
-    names = [image.source_id for image in source.images]
-    names += [key for keys in source.ignored.names.values() for key in keys]
-    assert sorted(names) == sorted(store.list())
-    assert len(source.images) + len(source.ignored) == len(keys)
 
 
 def test_each_file_has_its_reason(store: Store) -> None:
