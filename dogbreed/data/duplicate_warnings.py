@@ -1,4 +1,4 @@
-"""Warnings of what duplicates do to a dataset: large groups, divided chains, changed classes and splits."""
+"""Warnings of duplicates: large groups, divided chains, contradicting labels, changed classes and splits."""
 
 import logging
 from collections import Counter
@@ -39,8 +39,30 @@ def warn_of_duplicates(before: ShardPlan, after: ShardPlan) -> None:
             len(sizes),
             _join([f"{chain} ({count:,} images)" for chain, count in sizes.most_common()]),
         )
+    _warn_of_contradicting_labels(after)
     if changed := _changes(before, after):
         log.warning("duplicates change classes or splits by more than a tenth: %s", _join(changed))
+
+
+def _warn_of_contradicting_labels(plan: ShardPlan) -> None:
+    """Log the groups whose images are of several classes; near-duplicates may rightly be."""
+    classes = {image.source_id: image.class_name for image in plan.selected}
+    same: list[str] = []
+    near: list[str] = []
+    for group in plan.duplicates:
+        others = [member for member in group.members if classes[member.source_id] != classes[group.representative]]
+        if others:
+            other = min(others, key=lambda member: member.kind == "near")  # equal ones first
+            (near if other.kind == "near" else same).append(f"{group.representative} and {other.source_id}")
+    if same:
+        log.warning(
+            "%d groups of equal images are of several classes, so that the label of at least one image of each is "
+            "wrong; delete the wrong copies or correct their labels: %s",
+            len(same),
+            _join(same),
+        )
+    if near:
+        log.warning("%d groups of near-duplicates are of several classes; check the labels: %s", len(near), _join(near))
 
 
 def _describe(group: DuplicateGroup) -> str:

@@ -25,6 +25,16 @@ OTHER_SUFFIXES = _suffixes(  # not of images, and unknown to mimetypes
 HEAD = 64  # bytes of a file that `recognize` reads
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 AVIF_BRANDS = (b"avif", b"avis")
+UNSUPPORTED_SIGNATURES = {  # first bytes -> image format that is not decoded
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
+    b"8BPS": "PSD",
+}
+LFS_SIGNATURE = b"version https://git-lfs.github.com/spec/"
+LFS_POINTER = "Git LFS pointer instead of the file; run: git lfs pull"
+UNKNOWN = "not an image of a known format"
+TEXT_HEAD = 1024  # bytes in which a page or an SVG has its first element
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_KEPT = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 PNG_EXIF = b"eXIf"
@@ -46,15 +56,37 @@ def suffix_kind(key: str) -> str:
 
 
 def recognize(head: bytes) -> str | None:
-    """Return the format of a file by its first HEAD bytes: one of FORMATS, HEIC, or None for anything else."""
+    """Return the format of an image by its first HEAD bytes, None for anything else; only FORMATS are decoded."""
     if head[4:8] == b"ftyp":
         brands = [head[at : at + 4] for at in range(8, len(head), 4)]
         if not any(brand in AVIF_BRANDS for brand in brands):
             return "HEIC" if any(brand in HEIC_BRANDS for brand in brands) else None
     if head[:2] == b"BM" and head[6:10] != bytes(4):  # text may begin so; these bytes of a BMP are reserved
         return None
+    for signature, name in UNSUPPORTED_SIGNATURES.items():
+        if head.startswith(signature):
+            return name
     Image.init()
     return next((name for name in FORMATS if Image.OPEN[name][1](head)), None)  # type: ignore[misc]
+
+
+def describe_unknown(data: bytes) -> str:
+    """Return what a file is that no decoder recognizes, and what to do about it."""
+    text = data[:TEXT_HEAD].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    name = recognize(data[:HEAD])
+    if text.startswith(b"<") and b"<svg" in text:
+        name = "SVG"
+    if name and name not in FORMATS:
+        return f"{name}, which is not decoded; {CONVERT}"
+    if data.startswith(LFS_SIGNATURE):
+        return LFS_POINTER
+    if text.startswith((b"<!doctype html", b"<html", b"<?xml")):
+        return "web page, perhaps the error message of a server; download the image again"
+    if not data:
+        return "empty file; copy or download it again"
+    if not data.strip(b"\0"):
+        return f"{len(data)} bytes that are all 0; copy or download it again"
+    return UNKNOWN
 
 
 def strip_png(data: bytes) -> bytes:

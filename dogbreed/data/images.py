@@ -14,7 +14,7 @@ import simplejpeg
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from dogbreed.data.boxes import Box
-from dogbreed.data.image_formats import CONVERT, FORMATS, HEAD, recognize, strip_png
+from dogbreed.data.image_formats import FORMATS, describe_unknown, strip_png
 
 log = logging.getLogger(__name__)
 
@@ -146,9 +146,7 @@ def _reasons(data: bytes) -> Iterator[None]:
     except (InvalidImage, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        if recognize(data[:HEAD]) == "HEIC":
-            raise InvalidImage(f"HEIC, which is not decoded; {CONVERT}") from error
-        raise InvalidImage("not an image of a known format") from error
+        raise InvalidImage(describe_unknown(data)) from error
     except Exception as error:  # its plugins raise anything for damaged files
         raise InvalidImage(f"broken image: {error}") from error
 

@@ -10,7 +10,7 @@ from math import ceil
 from dogbreed.core.errors import DataError, UsageError, shorten_list
 from dogbreed.core.storage import key_problem
 from dogbreed.data import images
-from dogbreed.data.class_names import breed_name
+from dogbreed.data.class_names import breed_name, class_key, describe_unknown_classes
 from dogbreed.data.config import DatasetConfig
 from dogbreed.data.duplicate_groups import DuplicateGroup, DuplicatesFile
 from dogbreed.data.duplicate_rules import check_sizes, exclude_duplicates, sampling_units
@@ -69,18 +69,40 @@ def check_source(source: Source, config: DatasetConfig) -> None:
     displayed = Counter(map(_displayed_name, classes))
     if same := [name for name in classes if displayed[_displayed_name(name)] > 1]:
         raise DataError(f"the classes {shorten_list([*map(repr, same)])} are displayed alike; rename all but one")
+    if config.split == "official":
+        _check_published_splits(source, config, classes)
+    elif not config.classes:
+        _warn_of_untrained_classes(source, classes)
+
+
+def _check_published_splits(source: Source, config: DatasetConfig, classes: Sequence[str]) -> None:
+    """Raise DataError if there is nothing to evaluate on, or nothing to train on for a class."""
     splits = {image.split for image in source.images if image.split}
-    if config.split == "official" and splits == {TRAIN}:
+    if splits == {TRAIN}:
         raise DataError("the source publishes only images to train on; use --split stratified to sample the others")
     trained = {image.class_name for image in source.images if image.split == TRAIN}
     missing = sorted(set(classes) - trained)
-    if config.split == "official" and splits and missing and not config.classes:
+    if splits and missing and not config.classes:
         raise DataError(
             f"no image to train on for {len(missing)} of {len(classes)} classes: {shorten_list(missing)}; correct the "
             "folders, select other classes with --classes, or use --split stratified"
         )
-    if config.split == "official" and splits and TEST not in splits:
+    if splits and TEST not in splits:
         log.warning("the source publishes no test images: evaluate with --split validation, or use --split stratified")
+
+
+def _warn_of_untrained_classes(source: Source, classes: Sequence[str]) -> None:
+    """Log the classes that only published test or validation images have: their folders may be none of a class."""
+    trained = {image.class_name for image in source.images if image.split in (TRAIN, None)}
+    missing = sorted(set(classes) - trained)
+    if trained and missing:
+        log.warning(
+            "%d of %d classes have images in published test or validation folders only: %s; if they are no classes, "
+            "delete or move those folders, or select the others with --classes",
+            len(missing),
+            len(classes),
+            shorten_list(missing),
+        )
 
 
 def _displayed_name(class_name: str) -> str:
@@ -96,7 +118,7 @@ def plan_dataset(source: Source, config: DatasetConfig) -> ShardPlan:
         DataError: the configuration does not fit the source, or none of its images can be used.
         UsageError: a class of the configuration is not in the source.
     """
-    config = replace(config, classes=tuple(sorted({_strip_synset(name) for name in config.classes})))
+    config = replace(config, classes=tuple(sorted({class_key(name) for name in config.classes})))
     return _plan_selected(source, config, tuple(_select(source, config)), ())
 
 
@@ -166,17 +188,12 @@ def _select(source: Source, config: DatasetConfig) -> list[SourceImage]:
             "use --split stratified"
         )
     names = set(config.classes)
-    if unknown := names - {_strip_synset(image.class_name) for image in source.images}:
-        raise UsageError(f"no class {', '.join(sorted(unknown))} in the source; names are as in Images/")
-    selected = [image for image in source.images if not names or _strip_synset(image.class_name) in names]
+    keys = {name: class_key(name) for name in {image.class_name for image in source.images}}
+    if unknown := names - {*keys.values()}:
+        raise UsageError(describe_unknown_classes(sorted(unknown), [*keys]))
+    selected = [image for image in source.images if not names or keys[image.class_name] in names]
     if config.per_class is None:
         return selected
     members = [(f"{image.class_name}/{image.split}", image.source_id) for image in selected]
     sampled = sample_per_group(members, config.per_class)
     return [image for image in selected if image.source_id in sampled]
-
-
-def _strip_synset(class_name: str) -> str:
-    """`n02085620-Chihuahua` and `Chihuahua` name the same class."""
-    synset, dash, name = class_name.partition("-")
-    return (name if dash and synset[1:].isdigit() else class_name).lower()

@@ -127,7 +127,7 @@ def test_other_options_need_another_prefix(source: StanfordDogs, dataset: Path, 
 
 
 def test_a_broken_image_is_quarantined_and_counted(preprocess: Preprocess, store: Store) -> None:
-    source = NoiseSource(n00000001_0=NOISE[:500], n00000002_12=b"<html>")
+    source = NoiseSource(n00000001_0=NOISE[:500], n00000002_12=b"no image")
     source.images[3] = source_image("n00000001-Red", 3, "train", boxes=(Box(500, 500, 600, 600),))
     source.images[4] = source_image("n00000001-Red", 4, "train", boxes=(), invalid_reason="no annotation")
     manifest = complete(preprocess(source, store, max_quarantined=0.1))

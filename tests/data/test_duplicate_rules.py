@@ -145,14 +145,15 @@ def test_large_groups_divided_chains_and_changes_are_warned_of_by_name(caplog: p
     before = plan_of(ids, [], split="stratified", duplicates="drop")
     with caplog.at_level(logging.WARNING):
         warn_of_duplicates(before, before.with_duplicates([placeholder]))
-    large, changed = [record.getMessage() for record in caplog.records]
+    large, labels, changed = [record.getMessage() for record in caplog.records]
     assert "a/train/copy_000 (2,000 images)" in large
+    assert "1 groups of equal images are of several classes" in labels
     assert "train/b 43 instead of 403 images" in changed
     caplog.clear()
     before = plan_of(ids, [], split="stratified")
     with caplog.at_level(logging.WARNING):
         warn_of_duplicates(before, before.with_duplicates([placeholder]))
-    large, divided = [record.getMessage() for record in caplog.records]
+    large, divided, labels = [record.getMessage() for record in caplog.records]
     assert "--duplicates drop" in large
     assert "different splits: a/train/copy_000 (2,000 images)" in divided
 
@@ -161,3 +162,18 @@ def test_few_duplicates_are_no_warning(caplog: pytest.LogCaptureFixture) -> None
     before = plan_of(three_classes(), [])
     warn_of_duplicates(before, before.with_duplicates([near("a/test/3", "a/train/5")]))
     assert not caplog.records
+
+
+def test_duplicates_of_several_classes_are_named_equal_ones_as_wrong_labels(caplog: pytest.LogCaptureFixture) -> None:
+    before = plan_of(three_classes(), [])
+    groups = [
+        group("a/test/3", ("a/test/4", "file"), ("b/train/7", "near"), ("c/train/8", "pixels")),
+        group("b/train/1", ("c/train/1", "file")),
+        near("a/train/5", "a/train/6", "c/train/5"),
+        group("a/train/0", ("a/train/1", "file")),
+    ]
+    warn_of_duplicates(before, before.with_duplicates(groups))
+    equal, close, _ = [record.getMessage() for record in caplog.records]
+    assert "2 groups of equal images are of several classes" in equal
+    assert "delete the wrong copies or correct their labels: a/test/3 and c/train/8, b/train/1 and c/train/1" in equal
+    assert "1 groups of near-duplicates are of several classes; check the labels: a/train/5 and c/train/5" in close

@@ -119,15 +119,42 @@ def test_each_format_is_recognized_by_its_first_bytes(kind: str) -> None:
         (b"", None),
         (b"<svg xmlns=", None),
         (PNG_SIGNATURE, "PNG"),
+        (b"8BPS\0\1", "PSD"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
     ],
 )
 def test_what_is_not_decoded_is_told_apart(head: bytes, kind: str | None) -> None:
     assert recognize(head) == kind
 
 
-def test_an_image_of_a_telephone_that_is_not_decoded_says_how_to_convert_it() -> None:
-    with pytest.raises(InvalidImage, match=r"HEIC.*magick"):
-        images.decode(b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(100))
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+XML = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>\n'
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(100), r"HEIC.*magick"),
+        (encoded(picture(), "JPEG2000"), r"JPEG 2000.*magick"),
+        (encoded(picture(), "JPEG2000", no_jp2=True), r"JPEG 2000.*magick"),
+        (b"8BPS\0\1" + bytes(100), r"PSD.*magick"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', r"SVG.*magick"),
+        (b"\xef\xbb\xbf" + XML + b"<!-- a -->" * 20 + b"<svg/>", r"SVG.*magick"),
+        (LFS, r"Git LFS pointer.*git lfs pull"),
+        (b"\r\n<!DOCTYPE html>\n<title>404</title>", r"web page.*download"),
+        (b"<HTML><BODY>Not found", r"web page.*download"),
+        (XML + b"<Error><Code>AccessDenied</Code></Error>", r"web page.*download"),
+        (b"", r"empty file.*download"),
+        (bytes(4096), r"4096 bytes that are all 0.*download"),
+        (encoded(picture(), "ICO"), "not an image of a known format"),
+        (b"no image", "not an image of a known format"),
+    ],
+)
+def test_the_reason_names_what_is_no_image_and_what_to_do(data: bytes, reason: str) -> None:
+    for decode in (images.decode, lambda content: images.decode_gray(content, 32)):
+        with pytest.raises(InvalidImage, match=f"^{reason}"):
+            decode(data)
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,8 @@ def whole_png() -> bytes:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "not an image of a known format"),
-        (b"<html>404 Not Found</html>", "not an image of a known format"),
+        (b"", "empty file"),
+        (b"<html>404 Not Found</html>", "web page"),
         (encoded("RGB", 0, "ICO"), "not an image of a known format"),
         (whole_jpeg()[:3000], "broken image"),
         (whole_jpeg()[:20], "not an image of a known format|broken image"),

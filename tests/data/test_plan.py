@@ -1,5 +1,6 @@
 """The plan of a dataset: a function of source and configuration alone."""
 
+import unicodedata
 from collections import Counter
 from dataclasses import fields, replace
 from typing import Any
@@ -44,6 +45,27 @@ def test_classes_are_chosen_by_name_with_or_without_synset() -> None:
         assert sum(plan.empty_manifest.excluded.values()) == 15
     with pytest.raises(UsageError, match="no class cat"):
         plan_dataset(NoiseSource(), DatasetConfig(size=32, classes=("Red", "Cat")))
+
+
+def test_classes_are_chosen_whatever_the_form_of_their_accents() -> None:
+    forms = [unicodedata.normalize(form, "Épagneul") for form in ("NFC", "NFD")]
+    for stored in forms:
+        images = [replace(source_image("n00000001-Red", n, None), class_name=stored) for n in range(20)]
+        source = NoiseSource([*images, *(source_image("n00000002-Blue", n, None) for n in range(20))])
+        plans = [plan_dataset(source, DatasetConfig(split="stratified", classes=(form.upper(),))) for form in forms]
+        assert {plan.classes for plan in plans} == {(stored,)}
+        assert len({plan.config_id for plan in plans}) == 1
+
+
+def test_a_digit_before_a_hyphen_is_part_of_a_name() -> None:
+    images = [source_image(name, n, None) for name in ("x2-Red", "Red") for n in range(20)]
+    plan = plan_dataset(NoiseSource(images), DatasetConfig(split="stratified", classes=("x2-red",)))
+    assert plan.classes == ("x2-Red",)
+
+
+def test_the_configuration_holds_names_in_lower_case_without_wordnet_id() -> None:
+    plan = plan_dataset(NoiseSource(), DatasetConfig(classes=("n00000002-Green_dog", "Red")))
+    assert plan.empty_manifest.config["classes"] == ["green_dog", "red"]
 
 
 def test_classes_in_another_spelling_or_order_are_the_same_configuration() -> None:

@@ -127,8 +127,8 @@ GOOD = encoded(upper_white())
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (b"", "not an image of a known format"),
-        ("", "not an image of a known format"),
+        (b"", "empty file"),
+        ("", "empty file"),
         (b"no image", "not an image of a known format"),
         ("no base64!", "not base64 text"),
         (None, "neither bytes nor base64 text but NoneType"),

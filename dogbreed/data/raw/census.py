@@ -1,6 +1,7 @@
 """The census of a raw prefix: which files may be images, and which are ignored, by reason."""
 
 import logging
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -8,7 +9,16 @@ from typing import TypedDict, TypeVar
 
 from dogbreed.core.errors import DataError, shorten_list
 from dogbreed.core.storage import ObjectInfo, Store
-from dogbreed.data.image_formats import CONVERT, FORMATS, HEAD, NAMES, recognize, suffix_kind
+from dogbreed.data.image_formats import (
+    CONVERT,
+    FORMATS,
+    HEAD,
+    LFS_POINTER,
+    LFS_SIGNATURE,
+    NAMES,
+    recognize,
+    suffix_kind,
+)
 
 READERS = 8  # files at a time: over a network most of the time is waiting
 SHOWN = 5  # names of each reason
@@ -16,7 +26,17 @@ HIDDEN = "hidden or system file"
 NOT_AN_IMAGE = "not an image"
 NO_ARCHIVE = "none of the dataset's archives"
 NOT_DECODED = f"image of a format that is not decoded; {CONVERT}"
-REASONS = {"hidden": HIDDEN, "unsupported": NOT_DECODED, "other": NOT_AN_IMAGE}  # by kind of file
+NOT_DOWNLOADED = "image that a cloud drive has not downloaded; make the folder available offline and run again"
+REASONS = {  # by kind of file, see `classify`
+    "hidden": HIDDEN,
+    "placeholder": NOT_DOWNLOADED,
+    "unsupported": NOT_DECODED,
+    "pointer": LFS_POINTER,
+    "other": NOT_AN_IMAGE,
+}
+PLACEHOLDER = re.compile(  # of 1.jpg; see github.com/owncloud/client/wiki/Virtual-Files, docs.odrive.com
+    r"\.(?P<icloud>.+)\.icloud|(?P<other>.+)\.(owncloud|nextcloud|cloud)", re.IGNORECASE
+)
 SYSTEM_NAMES = frozenset(  # of files and folders, in lower case; those that begin with a dot are hidden
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin"}
     | {"system volume information", "lost+found", "__pycache__", "recycler", "@recycle", "@recently-snapshot"}
@@ -47,6 +67,10 @@ class Ignored:
         """Count a file."""
         self.names.setdefault(reason, []).append(key)
         self.images += is_image
+
+    def add_kind(self, key: str, kind: str) -> None:
+        """Count a file of a kind of REASONS."""
+        self.add(key, REASONS[kind], is_image=kind in ("placeholder", "unsupported"))
 
     def move(self, keys: Iterable[str], reason: str) -> None:
         """Give files that are counted already another reason."""
@@ -109,7 +133,7 @@ def find_images(raw: Store, ignored: Ignored) -> list[ObjectInfo]:
     kinds = classify(files, lambda info: info.key, lambda info: raw.read_range(info.key, 0, HEAD))
     for info, kind in zip(files, kinds, strict=True):
         if kind != "image":
-            ignored.add(info.key, REASONS[kind], is_image=kind == "unsupported")
+            ignored.add_kind(info.key, kind)
     for key, reason in skipped.items():
         hidden = is_hidden(key)
         ignored.add(key, HIDDEN if hidden else reason, is_image=suffix_kind(key) == "image" and not hidden)
@@ -120,14 +144,38 @@ def find_images(raw: Store, ignored: Ignored) -> list[ObjectInfo]:
 
 def classify(files: Sequence[File], name_of: Callable[[File], str], read_head: Callable[[File], bytes]) -> list[str]:
     """Return for each file image or a key of REASONS, by its name or, where that tells nothing, by its first bytes."""
-    names = map(name_of, files)
-    kinds = ["hidden" if is_hidden(name) else suffix_kind(name) for name in names]
+    kinds = [_name_kind(name_of(file)) for file in files]
     unknown = [place for place, kind in enumerate(kinds) if kind == "unknown"]
     with ThreadPoolExecutor(READERS) as pool:
-        formats = pool.map(lambda place: recognize(read_head(files[place])), unknown)
-        for place, name in zip(unknown, formats, strict=True):
-            kinds[place] = "image" if name in FORMATS else "unsupported" if name else "other"
+        heads = pool.map(lambda place: read_head(files[place]), unknown)
+        for place, head in zip(unknown, heads, strict=True):
+            kinds[place] = _head_kind(head)
     return kinds
+
+
+def _name_kind(key: str) -> str:
+    if _is_placeholder(key):
+        return "placeholder"
+    return "hidden" if is_hidden(key) else suffix_kind(key)
+
+
+def _is_placeholder(key: str) -> bool:
+    """Tell whether a file stands for an image that a cloud drive has not downloaded."""
+    folder, _, name = key.rpartition("/")
+    match = PLACEHOLDER.fullmatch(name)
+    if not match or (folder and is_hidden(folder)):
+        return False
+    image = match["icloud"] or match["other"]
+    return not is_hidden(image) and suffix_kind(image) in ("image", "unsupported")
+
+
+def _head_kind(head: bytes) -> str:
+    if head.startswith(LFS_SIGNATURE):
+        return "pointer"
+    name = recognize(head)
+    if name in FORMATS:
+        return "image"
+    return "unsupported" if name else "other"
 
 
 def ignore_other_files(raw: Store, known: Collection[str], ignored: Ignored) -> None:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from dogbreed.core.errors import DataError, shorten_list
 from dogbreed.core.storage import Store, read_uri
-from dogbreed.data.raw.label_tables import SEVERAL_CLASSES, parse_table
+from dogbreed.data.raw.label_tables import SEVERAL_CLASSES, Row, parse_table
 from dogbreed.data.raw.layout import Place, split_of
 
 NO_ROW, NO_CLASS = "no row in the labels", "no class in the labels"
@@ -38,7 +38,7 @@ def read_labels(raw: Store, option: LabelsOption, images: Sequence[str], others:
     """Return the places that the tables give to the images.
 
     A name in a table is relative to the table's folder or to `raw`; it may lack leading folders or the suffix if it
-    then stands for one image. Rows without an image are counted in the log.
+    then stands for one image. Rows without an image are counted in the log, and classes without one named.
 
     Raises:
         NotFound: there is no such table.
@@ -49,14 +49,14 @@ def read_labels(raw: Store, option: LabelsOption, images: Sequence[str], others:
     finder = _Finder(images)
     places: dict[str, Place] = {}
     reasons: dict[str, str] = {}
-    unmatched: list[str] = []
+    unmatched: list[Row] = []
     for key in tables or (option.file,):
         table = raw.read(key) if tables else read_uri(key)
         folder = key.rpartition("/")[0] if tables else ""
         for row in parse_table(table, key, option.columns):
             image = finder.find(folder, row.file)
             if image is None:
-                unmatched.append(row.file)
+                unmatched.append(row)
             elif row.class_name in ("", SEVERAL_CLASSES):
                 reasons[image] = row.class_name or NO_CLASS
             else:
@@ -80,17 +80,26 @@ def _add_place(places: dict[str, Place], image: str, place: Place, table: str) -
 
 
 def _check_matches(
-    option: str, raw: Store, images: Sequence[str], places: dict[str, Place], unmatched: Sequence[str]
+    option: str, raw: Store, images: Sequence[str], places: dict[str, Place], unmatched: Sequence[Row]
 ) -> None:
-    """Log the rows without an image; DataError if no image has a class."""
+    """Log the rows and classes without an image; DataError if no image has a class."""
     if unmatched:
-        some = shorten_list(sorted(unmatched))
+        some = shorten_list(sorted(row.file for row in unmatched))
         log.warning("rows of %s that name no image, or several: %d (%s)", option, len(unmatched), some)
     if not places:
-        rows = f", for example {unmatched[0]!r}" if unmatched else ""
+        rows = f", for example {unmatched[0].file!r}" if unmatched else ""
         raise DataError(
             f"no row of {option}{rows} names one of the images of {raw.uri}, for example {images[0]!r}, and its class; "
             "check --raw and --label-columns"
+        )
+    named = {row.class_name for row in unmatched} - {"", SEVERAL_CLASSES}
+    if missing := sorted(named - {place.class_name for place in places.values()}):
+        log.warning(
+            "classes of %s without an image in %s: %d (%s); add their images, or correct the files' names in the table",
+            option,
+            raw.uri,
+            len(missing),
+            shorten_list(missing),
         )
 
 

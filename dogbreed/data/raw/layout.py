@@ -67,7 +67,8 @@ def read_layout(images: Sequence[str], others: Sequence[str], uri: str) -> dict[
     inside = {key: parts for key, parts in below.items() if len(parts) > 1 and (paths[key][0] in splits or not splits)}
     if not splits and all(split_of(parts[0]) for parts in inside.values()):
         inside = {}  # train/ and test/ hold images and no class folders
-    _refuse_detection(inside.values(), others, uri)
+    if not _is_one_level_too_high(inside.values(), others):
+        _refuse_detection(inside.values(), others, uri)
     if not inside:
         raise DataError(_no_class_folder(images, others, uri))
     if not splits:
@@ -79,6 +80,27 @@ def read_layout(images: Sequence[str], others: Sequence[str], uri: str) -> dict[
         key: Place(unicodedata.normalize("NFC", parts[0]), split_of(paths[key][0]) if splits else None)
         for key, parts in inside.items()
     }
+
+
+def _is_one_level_too_high(inside: Collection[Sequence[str]], others: Sequence[str]) -> bool:
+    """Tell whether the class folders lie below the only folder with images, whatever annotations lie beside it.
+
+    The images of a detection dataset lie below folders that are called like splits or parts of a dataset, or each
+    has a text file of its own name (YOLO).
+    """
+    deep = [parts for parts in inside if len(parts) > 2]
+    if len({parts[0] for parts in inside}) != 1 or 2 * len(deep) <= len(inside):
+        return False
+    folders = {parts[-2].lower() for parts in deep}
+    classes = {name for name in folders if not _is_part(name) and not name.startswith("segmentation")}
+    stems = {posixpath.splitext(parts[-1])[0] for parts in inside}
+    texts = {posixpath.splitext(posixpath.basename(key))[0] for key in others if DETECTION["YOLO"].fullmatch(key)}
+    return len(classes) > 1 and not stems & texts and not any(DETECTION["COCO"].fullmatch(key) for key in others)
+
+
+def _is_part(folder: str) -> bool:
+    """Tell whether a folder is called like a split or a part of a dataset, as seg_train and train2017 are."""
+    return bool(PARTS & set(re.split(r"[^a-z]+", folder.lower())))
 
 
 def _refuse_detection(inside: Iterable[Sequence[str]], others: Sequence[str], uri: str) -> None:
@@ -118,9 +140,8 @@ def _refuse_groups(inside: Collection[Sequence[str]], splits: set[str], uri: str
     if groups and len(tops) == 1:
         deepest = posixpath.commonpath(["/".join(parts[:-2]) for parts in inside if len(parts) > 2])
         advice = f"move the folders of {top} up, into the folders of the splits" if splits else f"name {uri}/{deepest}"
-        raise DataError(
-            f"the only folder of {uri}, {top}, holds folders ({shorten_list(sorted(nested[top]))}): {advice}"
-        )
+        some = shorten_list(sorted(nested[top]))
+        raise DataError(f"the only folder with images in {uri}, {top}, holds folders ({some}): {advice}")
     if groups:
         raise DataError(
             f"folders of {uri} hold folders of images, as {top} does ({shorten_list(sorted(nested[top]))}): if these "
@@ -139,7 +160,7 @@ def _hold_one_class_each(direct: Counter[str], nested: Mapping[str, Counter[str]
 
 def _refuse_parts(tops: Collection[str], uri: str) -> None:
     """Raise DataError if every top folder is called like a split or a part of a dataset, `seg_train` for example."""
-    parts = [top for top in tops if PARTS & set(re.split(r"[^a-z]+", top.lower()))]
+    parts = [top for top in tops if _is_part(top)]
     if len(tops) > 1 and len(parts) == len(tops):
         raise DataError(
             f"the folders of {uri} ({shorten_list(sorted(tops))}) are parts of a dataset and not classes: {EXPECTED}; "

@@ -27,7 +27,7 @@ from dogbreed.data.raw.archive_index import (
     is_same_archive,
     load_index,
 )
-from dogbreed.data.raw.census import HIDDEN, REASONS, Ignored, check_utf8, classify, ignore_other_files, is_hidden
+from dogbreed.data.raw.census import HIDDEN, Ignored, check_utf8, classify, ignore_other_files, is_hidden
 from dogbreed.data.raw.matlab import read_matlab
 from dogbreed.data.splits import TEST, TRAIN
 
@@ -79,7 +79,7 @@ class StanfordDogs:
         for member, name, kind in zip(images.members, names, kinds, strict=True):
             match = IMAGE.fullmatch(name)
             if kind != "image":
-                self.ignored.add(name, REASONS[kind], is_image=kind == "unsupported")
+                self.ignored.add_kind(name, kind)
             elif match is None:
                 self.ignored.add(name, f"{LAYOUT}: expected Images/<class>/<image>.jpg", is_image=True)
             elif (other := members.setdefault(_normalize(match["key"]), member)) is not member:

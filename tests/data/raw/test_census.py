@@ -5,16 +5,16 @@ import logging
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from dogbreed.core.errors import DataError, NotFound
+from dogbreed.core.errors import DataError
 from dogbreed.core.storage import LocalStore, Store, open_store
+from dogbreed.data.image_formats import LFS_POINTER, LFS_SIGNATURE
 from dogbreed.data.raw.census import (
     HIDDEN,
     NOT_AN_IMAGE,
     NOT_DECODED,
+    NOT_DOWNLOADED,
     Ignored,
     check_ignored,
     find_images,
@@ -23,9 +23,6 @@ from dogbreed.data.raw.census import (
 from dogbreed.data.raw.image_folder import ImageFolder
 from tests.support.other_data import write_tree
 
-FOLDERS = ("akita", "beagle", "train", "test", ".cache", "__MACOSX", "@eaDir", "Ünïcode ß", "a b", "deep/er", "")
-NAMES = ("1.jpg", "2.JPG", "3.png", "4.webp", "._1.jpg", ".DS_Store", "Thumbs.db", "notes.txt", "5.heic", "plain",
-         "6.jfif", "readme.md", "photo", "7.gif")  # fmt: skip
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1"
 
 
@@ -36,26 +33,6 @@ def jpeg() -> bytes:
 
 
 JPEG = jpeg()
-TEXT = b"text"
-CONTENTS = {"notes.txt": TEXT, "5.heic": HEIC, "plain": TEXT, "readme.md": TEXT, ".DS_Store": TEXT, "Thumbs.db": TEXT}
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(keys=st.sets(st.tuples(st.sampled_from(FOLDERS), st.sampled_from(NAMES)), min_size=1, max_size=25))
-def test_used_and_ignored_add_up_to_the_number_of_files(
-    keys: set[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    store = LocalStore(tmp_path_factory.mktemp("raw"))
-    for folder, name in keys:
-        store.put(f"{folder}/{name}".lstrip("/"), CONTENTS.get(name, JPEG))
-    try:
-        source = ImageFolder(store)
-    except (DataError, NotFound):  # another layout, or no image: nothing is used
-        return
-    names = [image.source_id for image in source.images]
-    names += [key for keys in source.ignored.names.values() for key in keys]
-    assert sorted(names) == sorted(store.list())
-    assert len(source.images) + len(source.ignored) == len(keys)
 
 
 def test_each_file_has_its_reason(store: Store) -> None:
@@ -64,15 +41,28 @@ def test_each_file_has_its_reason(store: Store) -> None:
         "a/.DS_Store": HIDDEN, "a/._1.jpg": HIDDEN, "__MACOSX/a/1.jpg": HIDDEN, ".ipynb_checkpoints/1.jpg": HIDDEN,
         "a/@eaDir/1.jpg": HIDDEN, "@Recycle/a/1.jpg": HIDDEN, "#snapshot/2024/a/1.jpg": HIDDEN, "a/Thumbs.db": HIDDEN,
         "a/notes.txt": NOT_AN_IMAGE, "a/plain": NOT_AN_IMAGE,
-        "a/3.heic": NOT_DECODED, "a/4": NOT_DECODED,
+        "a/3.heic": NOT_DECODED, "a/4": NOT_DECODED, "a/6": LFS_POINTER,
     }  # fmt: skip
     for key in odd:
-        store.put(key, HEIC if key == "a/4" else b"content")
+        store.put(key, {"a/4": HEIC, "a/6": LFS_SIGNATURE}.get(key, b"content"))
     store.put("a/5", JPEG)
     ignored = Ignored()
     assert [info.key for info in find_images(store, ignored)] == ["a/1.jpg", "a/5", "b/2.png"]
     assert {key: reason for reason, keys in ignored.names.items() for key in keys} == odd
     assert ignored.images == 2
+
+
+def test_an_image_that_a_cloud_drive_has_not_downloaded_counts_as_an_image(store: Store) -> None:
+    placeholders = ["a/.1.jpg.icloud", "a/.2.HEIC.icloud", "a/3.png.owncloud", "b/4.jpg.nextcloud", "b/5.JPG.cloud"]
+    others = {"a/.notes.txt.icloud": HIDDEN, "a/.._1.jpg.icloud": HIDDEN, ".trash/.1.jpg.icloud": HIDDEN,
+              "a/1.cloud": NOT_AN_IMAGE, "a/.icloud": HIDDEN}  # fmt: skip
+    for key in (*placeholders, *others):
+        store.put(key, b"bplist00")
+    ignored = Ignored()
+    assert find_images(store, ignored) == []
+    expected = {**dict.fromkeys(placeholders, NOT_DOWNLOADED), **others}
+    assert {key: reason for reason, keys in ignored.names.items() for key in keys} == expected
+    assert ignored.images == 5
 
 
 def test_a_bucket_is_asked_only_for_the_beginning_of_files_with_an_unknown_suffix(

@@ -97,6 +97,17 @@ def test_rows_and_images_without_a_counterpart_are_counted(tmp_path: Path, caplo
     assert "rows of labels.csv that name no image, or several: 2 (1.jpg, 3.jpg)" in caplog.text
 
 
+def test_classes_of_a_table_without_an_image_are_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [f"gone_{n}.jpg,{name}" for n, name in enumerate(["pug", "akita", *"bcdefg", "pug", "", "b"])]
+    table = "\n".join(["file,label", "1.jpg,akita", "2.jpg,", *rows, ""])
+    opened(tmp_path, ["1.jpg", "2.jpg"], {"labels.csv": table})
+    (warning,) = [found for record in caplog.records if "without an image" in (found := record.getMessage())]
+    assert f"classes of labels.csv without an image in {tmp_path}: 7 (b, c, d, e, f and 2 more)" in warning
+    caplog.clear()
+    opened(tmp_path / "all", ["1.jpg"], {"labels.csv": "file,label\n1.jpg,akita\n2.jpg,akita\n"})
+    assert "without an image" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("text", "error", "word"),
     [

@@ -1,6 +1,7 @@
 """Layouts of image folders: recognized, or refused with what to give instead; never one class by accident."""
 
 import unicodedata
+from dataclasses import replace
 
 import pytest
 
@@ -73,18 +74,48 @@ def test_another_layout_is_refused_with_what_to_do(images: list[str], word: str)
 
 
 @pytest.mark.parametrize(
-    ("images", "other", "name"),
+    ("images", "others", "name"),
     [
-        (["train/images/1.jpg", "valid/images/2.jpg"], "train/labels/1.txt", "YOLO"),
-        (["images/train/1.jpg", "images/val/2.jpg"], "labels/train/1.txt", "YOLO"),
-        (["train/1.jpg", "valid/2.jpg"], "train/_annotations.coco.json", "COCO"),
-        (["train2017/1.jpg"], "annotations/instances_train2017.json", "COCO"),
-        (["JPEGImages/1.jpg"], "Annotations/1.xml", "Pascal VOC"),
+        (["train/images/1.jpg", "valid/images/2.jpg"], ["train/labels/1.txt"], "YOLO"),
+        (["images/train/1.jpg", "images/val/2.jpg"], ["labels/train/1.txt"], "YOLO"),
+        (each(["coco128/images/train2017", "coco128/images/val2017"]), ["coco128/labels/train2017/0.txt"], "YOLO"),
+        (each(["images/street", "images/park"]), ["labels/street/0.txt", "data.yaml"], "YOLO"),
+        (["train/1.jpg", "valid/2.jpg"], ["train/_annotations.coco.json"], "COCO"),
+        (["train2017/1.jpg"], ["annotations/instances_train2017.json"], "COCO"),
+        (each(["coco/train2017", "coco/val2017"]), ["coco/annotations/instances_val2017.json"], "COCO"),
+        (each(["images/north", "images/south"]), ["annotations/instances_default.json"], "COCO"),
+        (["JPEGImages/1.jpg"], ["Annotations/1.xml"], "Pascal VOC"),
+        ([*each(["images", "images/a", "images/b"]), *(f"images/{n}.png" for n in range(5))], ["labels/x.txt"], "YOLO"),
+        (each([f"VOCdevkit/VOC2012/{name}" for name in ("JPEGImages", "SegmentationClass", "SegmentationObject")]),
+         ["VOCdevkit/VOC2012/Annotations/0.xml", "VOCdevkit/VOC2012/ImageSets/Main/train.txt"], "Pascal VOC"),
     ],
-)
-def test_a_dataset_for_detection_is_named_and_refused(images: list[str], other: str, name: str) -> None:
+)  # fmt: skip
+def test_a_dataset_for_detection_is_named_and_refused(images: list[str], others: list[str], name: str) -> None:
     with pytest.raises(DataError, match=rf"detection \({name}"):
-        places(*images, others=(other,))
+        places(*images, others=(*others,))
+
+
+@pytest.mark.parametrize(
+    ("images", "others", "advice"),
+    [
+        (each(["images/banded", "images/dotted"]), ["labels/train1.txt", "imdb/imdb.mat"], "name /raw/images"),
+        (each(["dtd/images/banded", "dtd/images/dotted"]), ["dtd/labels/train1.txt"], "name /raw/dtd/images"),
+        ([*each([f"ILSVRC/Data/CLS-LOC/train/n0{n}" for n in range(3)]), "ILSVRC/Data/CLS-LOC/val/1.JPEG"],
+         ["ILSVRC/Annotations/CLS-LOC/train/n00/0.xml", "ILSVRC/ImageSets/CLS-LOC/val.txt"],
+         "name /raw/ILSVRC/Data/CLS-LOC"),
+        (each(["images/train/akita", "images/val/akita", "images/val/pug"]), ["labels/classes.txt"],
+         "name /raw/images"),
+        (each(["Images/n1-akita", "Images/n2-pug"]), ["Annotations/n1-akita/0.xml"], "name /raw/Images"),
+        (each(["CUB/images/001.Gull", "CUB/images/002.Tern"]), ["CUB/labels/list.txt"], "name /raw/CUB/images"),
+        (each(["train/images/akita", "train/images/pug", "test/images/akita"]), ["train/labels/list.txt"],
+         "move the folders of images up, .*"),
+    ],
+)  # fmt: skip
+def test_class_folders_one_level_lower_are_named_whatever_lies_beside_them(
+    images: list[str], others: list[str], advice: str
+) -> None:
+    with pytest.raises(DataError, match=f"the only folder with images in /raw.*{advice}$"):
+        places(*images, others=(*others,))
 
 
 def test_annotations_beside_class_folders_do_not_matter() -> None:
@@ -142,3 +173,19 @@ def test_a_class_without_an_image_to_train_on_is_named_before_anything_is_read()
     with pytest.raises(DataError, match="no image to train on for 1 of 3 classes: c"):
         check_source(source, DatasetConfig())  # type: ignore[arg-type]
     check_source(source, DatasetConfig(classes=("a", "b")))  # type: ignore[arg-type]
+
+
+def test_a_class_that_only_a_test_folder_has_is_named_where_all_splits_are_sampled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source, stratified = Named(["a", "b"], ["train", "test", None]), DatasetConfig(split="stratified")
+    source.images += [SourceImage(f"test/{name}/1", name, "test") for name in ("unknown", *"cdefg")]
+    check_source(source, stratified)  # type: ignore[arg-type]
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "6 of 8 classes have images in published test or validation folders only: c, d, e, f, g and 1" in warning
+    assert "delete or move those folders, or select the others with --classes" in warning
+    caplog.clear()
+    check_source(source, replace(stratified, classes=("a", "unknown")))  # type: ignore[arg-type]
+    for splits in ([None, "test"], ["test"]):
+        check_source(Named(["a", "b"], splits), stratified)  # type: ignore[arg-type]
+    assert not caplog.records

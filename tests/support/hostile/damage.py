@@ -72,7 +72,7 @@ def _damage_before(damaged: bytes, folder: Path) -> str:
 
 def damaged_before() -> list[Item]:
     """Return every damage before indexing: cut photos are quarantined, garbled ones where the decoder can tell."""
-    reason = "quarantined: (broken image: .*|not an image of a known format|.* pixels, limit .*)"
+    reason = "quarantined: (broken image: .*|not an image of a known format|empty file; .*|.* pixels, limit .*)"
     pixels = r"accepted: \d+ x \d+ pixels under a digest of their own"
     return [
         Item(name, partial(_damage_before, data), reason if name.startswith("cut") else f"({reason}|{pixels})")

@@ -23,7 +23,9 @@ WRITTEN = f"{ACCEPTED}: written"
 LINK = made.header(f"Images/{RED}/n90000001_99.jpg".encode(), 0, b"2", {157: b"/etc/passwd"})
 CLIMBING = made.member("Images/../../escaped.jpg", b"x")
 REASONS = {  # how a reason begins -> how many photos have it
-    "not an image of a known format": 14,
+    "not an image of a known format": 11,
+    "(JPEG 2000|SVG), which is not decoded": 2,
+    "web page": 1,
     "broken image": 2,
     "pixels, limit": 5,
     "unreadable annotation": 36,
