@@ -101,6 +101,20 @@ def test_registering_again_after_any_interruption_gives_one_version(
     assert version.source == f"models:/{logged.model_id}"
 
 
+def test_a_missing_champion_is_reported_with_the_candidate_and_how_to_promote_it() -> None:
+    client = mlflow.MlflowClient()
+    client.create_registered_model("dogbreed")
+    client.create_model_version("dogbreed", "nowhere")
+    with pytest.raises(UsageError, match="no model") as error:
+        registry.resolve("models:/dogbreed@champion")
+    assert "--promote" not in str(error.value), "there is nothing to promote"
+    registry.set_candidate_alias("dogbreed", 1)
+    with pytest.raises(UsageError, match=r"candidate is version 1; .*models:/dogbreed@candidate --promote"):
+        registry.resolve("models:/dogbreed@champion")
+    with pytest.raises(UsageError, match="no model"):
+        registry.resolve("models:/cats@champion")
+
+
 @pytest.mark.parametrize("uri", ["runs:/1/model", "models:/other/new", "models:/dogbreed@champion", "folder"])
 def test_other_uris_name_no_version(uri: str) -> None:
     assert registry.parse_version(uri) is None
