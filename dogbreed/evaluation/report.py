@@ -11,6 +11,7 @@ import keras
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image, ImageOps
 
+from dogbreed.data.class_names import are_from_imagenet
 from dogbreed.data.manifest import Manifest
 from dogbreed.evaluation import calibration, metrics, predictions
 from dogbreed.evaluation.intervals import RESAMPLES
@@ -72,7 +73,8 @@ def render(
         tiles=_score_tiles(result),
         missing_classes=result.predictions.missing_classes(target.split),
         comparison_rows=_comparison_rows(result),
-        data=_data_rows(target.manifest, target.split),
+        imagenet=are_from_imagenet(target.manifest.classes),
+        data=_data_rows(target.manifest, target.split, result.predictions.has_boxes),
         recipe=_recipe_rows(lineage),
         cost=_cost_rows(target.model, result, lineage),
         **_tables(result),
@@ -132,9 +134,9 @@ def _comparison_rows(result: EvalResult) -> list[dict[str, Any]]:
     ]
 
 
-def _data_rows(manifest: Manifest, split: str) -> Rows:
+def _data_rows(manifest: Manifest, split: str, has_boxes: bool) -> Rows:
     config = manifest.config
-    crop = CROPS[config["crop"]].format(config["margin"])
+    crop = CROPS[config["crop"] if has_boxes else "none"].format(config["margin"])
     images = ", ".join(f"{part.num_images:,} {name}" for name, part in manifest.splits.items())
     excluded = ", ".join(f"{count:,} {reason}" for reason, count in manifest.excluded.items())
     return [

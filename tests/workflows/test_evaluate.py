@@ -20,9 +20,11 @@ from dogbreed.core.errors import DataError
 from dogbreed.core.storage import LocalStore
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import Manifest, load_manifest
+from dogbreed.data.raw.image_folder import ImageFolder
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
 from dogbreed.data.resize import ResizeSpec
 from dogbreed.evaluation import report
+from dogbreed.evaluation.figures.evaluation import draw_figures
 from dogbreed.evaluation.predictions import Predictions
 from dogbreed.evaluation.result import EvalResult, EvalTarget, TrainingLineage, compare_crops
 from dogbreed.evaluation.result import evaluate as evaluate_target
@@ -33,6 +35,7 @@ from dogbreed.serving.classifier import ModelMetadata
 from dogbreed.tracking import runs
 from dogbreed.workflows import evaluate
 from tests.support.duplicates import group, near
+from tests.support.other_data import write_tree
 from tests.support.registry import register, tiny
 
 pytestmark = pytest.mark.timeout(900)  # creates a tracking store and draws eight figures, beside other tests
@@ -42,7 +45,8 @@ VIEW = ResizeSpec(32)
 PARAMS = {"name": "<b>own</b>", "weights": "imagenet", "seed": "0"}
 LINEAGE = TrainingLineage("0" * 32, PARAMS, {"train_seconds": 270.0}, {}, None)
 TABLES = ("per_class", "predictions", "confusable_pairs", "by_box", "reliability")
-FIGURES = (*TABLES[2:], "confusion_matrix", "recall_by_class", "hardest_images", "sample_predictions", "grad_cam")
+FIGURES = ("confusion_matrix", "recall_by_class", "reliability", "by_box", "hardest_images", "sample_predictions",
+         "confusable_pairs", "grad_cam")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +242,28 @@ def test_the_report_has_scores_caveat_dataset_recipe_and_cost(
     assert "recipe <b>own</b>" in text  # escaped: a name is not markup
     assert "bounding box with a margin of 10% stored size shorter side 32 px" in text
     assert "training time 4.5 min" in text
+
+
+def test_the_report_of_other_images_mentions_neither_dogs_nor_boxes(
+    model: keras.Model, preprocess: Preprocess, tmp_path: Path
+) -> None:
+    raw = LocalStore(tmp_path / "raw")
+    write_tree(raw, [f"{name}/{n}.jpg" for name in ("axle", "bolt", "cog", "disc") for n in range(6)])
+    assert preprocess(ImageFolder(raw), LocalStore(tmp_path / "parts"), split="stratified", name="parts") is not None
+    target = open_target(model, tmp_path / "parts")
+    found = evaluate_target(target)
+    names = [name for name, _ in draw_figures(target, found)]
+    assert (names, list(found.to_tables())) == (
+        [name for name in FIGURES if name != "by_box"], [name for name in TABLES if name != "by_box"]
+    )  # fmt: skip
+    figures = dict.fromkeys(names, report.to_data_uri(Image.new("RGB", (30, 30), "red")))
+    html = report.render("1" * 32, target, found, LINEAGE, figures)
+    page = Page(html)
+    text = " ".join([*page.text.split(), *(image["alt"] for image in page.all("img"))])
+    assert not re.search(r"Stanford|ImageNet|\bbreed|\bdogs?\b|bounding|lawn", text)
+    assert "crop none, whole images" in text
+    assert "They may have been trained on some of these test images" in text
+    assert "The licence of the images of parts also holds" in text
 
 
 def test_a_training_from_scratch_needs_no_caveat(model: keras.Model, dataset: Path, found: EvalResult) -> None:
