@@ -17,6 +17,7 @@ from dogbreed.core import canonical_json
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import DataError, DogbreedError, NotFound, shorten_list
 from dogbreed.core.storage import ObjectInfo, Store
+from dogbreed.core.text import pluralize
 from dogbreed.data import images
 from dogbreed.data.images import Pixels
 from dogbreed.data.manifest import MANIFEST, Manifest, QuarantinedImage, Split
@@ -185,9 +186,10 @@ def check_errors(manifest: Manifest, out: str) -> None:
     shown = shorten_list([f"{entry.source_id}: {entry.reason}" for entry in errors])
     if len(errors) == total:
         raise DataError(
-            f"none of {total:,} images has a prediction ({shown}); the rows at {out} have the reasons; check --images"
+            f"no prediction of {pluralize(total, 'image')} ({shown}); the rows at {out} have the reasons; "
+            "check --images"
         )
-    log.warning("%d of %d images have no prediction (%s); their rows have the reason", len(errors), total, shown)
+    log.warning("images without a prediction: %d of %d (%s); the rows have the reasons", len(errors), total, shown)
 
 
 def log_predictions(

@@ -6,7 +6,7 @@ from typing import Any
 
 import mlflow
 
-from dogbreed.evaluation.figures.style import pluralize
+from dogbreed.core.text import pluralize
 from dogbreed.evaluation.markdown import render
 from dogbreed.tracking import registry, runs
 from dogbreed.tracking.mlflow_errors import warn_on_failure

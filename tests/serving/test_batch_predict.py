@@ -257,7 +257,7 @@ def test_verification_names_the_images_that_are_not_those_of_their_rows(
     with pytest.raises(DataError, match=rf"2 images below {photos.uri} .*: a/black\.jpg, c\.jpg; choose") as error:
         verify_rows(asked, manifest, [0, 1], out, pool)
     assert error.value.exit_code == 65
-    with pytest.raises(DataError, match=r"1 images .*: a/black\.jpg;"):
+    with pytest.raises(DataError, match=r"^1 image .*: a/black\.jpg;"):
         verify_rows(asked, manifest, [0], out, pool)  # one worker's share
 
 
@@ -266,7 +266,7 @@ def test_a_place_without_photos_is_said(tmp_path: Path, model: Path) -> None:
     with pytest.raises(NotFound, match="does not exist; check --images"):
         batch_predict.plan_predictions(empty, model, "csv", None)
     empty.put("notes.txt", b"")
-    with pytest.raises(NotFound, match=r"holds no image .* among 1 files"):
+    with pytest.raises(NotFound, match=r"holds no image .* among 1 file;"):
         batch_predict.plan_predictions(empty, model, "csv", None)
 
 

@@ -38,7 +38,7 @@ def asked(tmp_path: Path) -> PredictJob:
 
 def test_a_job_of_which_every_image_is_an_error_fails_and_keeps_its_rows(asked: PredictJob) -> None:
     for _ in ("new", "complete already"):
-        message = r"none of 7 images .*0\.jpg: not an image of a known format, .*4\.jpg: .* and 2 more"
+        message = r"no prediction of 7 images .*0\.jpg: not an image of a known format, .*4\.jpg: .* and 2 more"
         with pytest.raises(DataError, match=message) as error:
             predict(asked)
         assert error.value.exit_code == 65
@@ -57,7 +57,7 @@ def test_some_errors_are_a_warning_that_counts_and_names_them(
     with caplog.at_level(logging.WARNING):
         summary = predict(asked)
     assert (summary["rows"], summary["errors"]) == (8, 7)  # type: ignore[typeddict-item]
-    assert "7 of 8 images have no prediction (0.jpg: not an image of a known format, 1.jpg: " in caplog.text
+    assert "images without a prediction: 7 of 8 (0.jpg: not an image of a known format, 1.jpg: " in caplog.text
     assert "and 2 more)" in caplog.text
 
 

@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from dogbreed.core.errors import DataError, shorten_list
 from dogbreed.core.storage import ObjectInfo, Store
+from dogbreed.core.text import pluralize
 from dogbreed.data.image_formats import CONVERT, FORMATS, HEAD, NAMES, recognize, suffix_kind
 
 READERS = 8  # files at a time: over a network most of the time is waiting
@@ -89,7 +90,7 @@ def check_ignored(ignored: Ignored, used: int, limit: float, where: str) -> None
 def no_image(raw: Store, ignored: Ignored, option: str) -> str:
     """Return the message for a prefix without an image; what is there is logged."""
     ignored.log(raw.uri)
-    return f"{raw.uri} holds no image ({NAMES}) among {len(ignored)} files; check {option}"
+    return f"{raw.uri} holds no image ({NAMES}) among {pluralize(len(ignored), 'file')}; check {option}"
 
 
 def find_images(raw: Store, ignored: Ignored) -> list[ObjectInfo]:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
+from dogbreed.core.text import pluralize
 from dogbreed.evaluation import grad_cam, metrics, predictions
 from dogbreed.evaluation.figures import bars, confusion, image_grids
 from dogbreed.evaluation.figures.calibration import reliability_diagram
-from dogbreed.evaluation.figures.style import pluralize
 from dogbreed.evaluation.predictions import Indices
 from dogbreed.evaluation.result import EvalResult, EvalTarget
 
