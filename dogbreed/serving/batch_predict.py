@@ -30,8 +30,8 @@ from dogbreed.data.sharded_work import (
     merge_results,
     process_shards,
 )
-from dogbreed.serving import classifier
-from dogbreed.serving.classifier import ModelMetadata
+from dogbreed.serving import classifier, model_files
+from dogbreed.serving.model_files import ModelMetadata
 from dogbreed.serving.row_writers import WRITERS
 from dogbreed.tracking import runs
 from dogbreed.tracking.ignored_files import log_ignored
@@ -93,11 +93,11 @@ def plan_predictions(
         shards: approximate number of row files; None: IMAGES_PER_SHARD images each.
         only: the key of the one image that is wanted; None: all.
     """
-    model, metadata = classifier.load(folder)
+    model, metadata = model_files.load(folder)
     ignored = Ignored()
     listing = list_images(images, only, ignored)
     length = ceil(len(listing) / shards) if shards else IMAGES_PER_SHARD
-    plan = plan_rows(images, listing, model, metadata, classifier.fingerprint(folder), kind, length)
+    plan = plan_rows(images, listing, model, metadata, model_files.fingerprint(folder), kind, length)
     return replace(plan, ignored=ignored)
 
 

@@ -11,7 +11,7 @@ from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import Manifest, load_manifest
 from dogbreed.data.resize import ResizeSpec
 from dogbreed.evaluation.result import OtherCrop
-from dogbreed.serving.classifier import ModelMetadata
+from dogbreed.serving.model_files import ModelMetadata
 
 WHOLE = "whole"  # --compare-with: the whole images of a dataset that was made with --crop defer
 

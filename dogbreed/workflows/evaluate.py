@@ -17,7 +17,7 @@ from dogbreed.evaluation import baselines, metrics, result
 from dogbreed.evaluation.predict import predict
 from dogbreed.evaluation.result import EvalTarget
 from dogbreed.evaluation.subsets import parse_image_list
-from dogbreed.serving import classifier
+from dogbreed.serving import model_files
 from dogbreed.tracking import evaluation_outputs, lineage, model_card, promotion, registry, runs
 from dogbreed.tracking.mlflow_errors import ping
 from dogbreed.tracking.runs import MlflowRun
@@ -122,7 +122,7 @@ def _evaluate_once(job: EvalJob) -> EvalSummary:
     model_uri = registry.resolve(job.model)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch:
         folder = registry.download(model_uri, Path(scratch) / "model")
-        model = {"model": model_uri, "model_sha256": classifier.fingerprint(folder)}
+        model = {"model": model_uri, "model_sha256": model_files.fingerprint(folder)}
         key = evaluation_key(model, manifest, options.split, options.scored_options(), listed)
         done = runs.finished_run(job.experiment_prefix, "evaluate", runs.EVALUATION, key)
         if done and not options.restart:
@@ -140,7 +140,7 @@ def _evaluate_and_log(
     identity: of the model, see `evaluation_key`.
     """
     options, manifest, store, scratch = job.options, job.manifest, job.store, folder.parent
-    model, metadata = classifier.load(folder)
+    model, metadata = model_files.load(folder)
     check_classes_match(metadata, manifest)
     reading = (metadata.view, options.batch_size, scratch / "cache")
     pipeline, duplicates = InputPipeline(manifest, store, *reading), load_groups(store, manifest.duplicates)
@@ -165,7 +165,7 @@ def _evaluate_and_log(
 def evaluate_again(model_uri: str, data: Store, batch_size: int, tta: str) -> float:
     """Return the top-1 on test of a newly downloaded copy of the model."""
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
-        model, metadata = classifier.load(registry.download(model_uri, Path(folder) / "model"))
+        model, metadata = model_files.load(registry.download(model_uri, Path(folder) / "model"))
         pipeline = InputPipeline(load_manifest(data), data, metadata.view, batch_size, Path(folder) / "cache")
         labels, probabilities, _ = predict(model, pipeline, promotion.SPLIT, tta=tta)
     return metrics.compute_metrics(labels, probabilities)["top1"]

@@ -21,7 +21,7 @@ from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.splits import VALIDATION
 from dogbreed.evaluation.predict import predict
 from dogbreed.evaluation.predictions import has_boxes
-from dogbreed.serving import classifier
+from dogbreed.serving import classifier, model_files
 from dogbreed.tracking import model_card, registry, runs, training_outputs
 from dogbreed.tracking.mlflow_errors import warn_on_failure
 from dogbreed.tracking.resumable_run import Description, ResumableRun
@@ -172,7 +172,7 @@ def _log_and_register(
     recipe, manifest = job.recipe, job.manifest
     validation, example = predict(trained.model, pipeline, VALIDATION), pipeline.first_jpeg()
     boxed = has_boxes(*pipeline.boxes(VALIDATION))
-    metadata = classifier.ModelMetadata(
+    metadata = model_files.ModelMetadata(
         manifest.classes, recipe.size, recipe.resize_mode, manifest.name, manifest.digest
     )
 

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from dogbreed.core.storage import LocalStore
 from dogbreed.data.manifest import load_manifest
 from dogbreed.evaluation import intervals
-from dogbreed.serving import classifier
+from dogbreed.serving import classifier, model_files
 from dogbreed.tracking import registry, runs
 from dogbreed.tracking.runs import DIGEST
 from tests.support.encoded_images import encoded, flat
@@ -39,7 +39,7 @@ def register(
     boxes that do not come from ImageNet.
     """
     manifest = load_manifest(LocalStore(dataset))
-    metadata = classifier.ModelMetadata(manifest.classes, SIZE, "squash", "dogbreed", manifest.digest)
+    metadata = model_files.ModelMetadata(manifest.classes, SIZE, "squash", "dogbreed", manifest.digest)
     own = kind == "own"
     tags = {DIGEST: manifest.digest, runs.BOXES: str(not own).lower(), runs.IMAGENET: str(not own).lower()}
     described = runs.flatten_params({**TRAINED, **params, "data": manifest.params()})

@@ -30,8 +30,8 @@ from dogbreed.evaluation.result import EvalResult, EvalTarget, TrainingLineage, 
 from dogbreed.evaluation.result import evaluate as evaluate_target
 from dogbreed.evaluation.subsets import score_subsets
 from dogbreed.models import registry
-from dogbreed.serving import classifier
-from dogbreed.serving.classifier import ModelMetadata
+from dogbreed.serving import model_files
+from dogbreed.serving.model_files import ModelMetadata
 from dogbreed.tracking import evaluation_outputs, runs
 from dogbreed.workflows import evaluate
 from dogbreed.workflows.dataset_checks import check_classes_match, open_comparison
@@ -158,10 +158,10 @@ def test_a_model_in_a_folder_is_evaluated_once_until_its_files_change(
     monkeypatch.setattr(evaluation_outputs, "log_evaluation", scores_only)
     folder, manifest = tmp_path / "model", load_manifest(LocalStore(dataset))
     metadata = ModelMetadata(manifest.classes, 32, "squash", "dogbreed", manifest.digest)
-    classifier.save(tiny(0.0), metadata, folder)
+    model_files.save(tiny(0.0), metadata, folder)
     former = evaluate.evaluate(options(dataset, str(folder)))
     assert evaluate.evaluate(options(dataset, str(folder))) == former, "done already"
-    classifier.save(tiny(5.0), metadata, folder)
+    model_files.save(tiny(5.0), metadata, folder)
     assert evaluate.evaluate(options(dataset, str(folder)))["run_id"] != former["run_id"]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from dogbreed.core.errors import DataError
 from dogbreed.core.storage import LocalStore, open_store
-from dogbreed.serving import classifier
+from dogbreed.serving import model_files
 from dogbreed.tracking import runs
 from dogbreed.workflows.predict import PredictJob, open_images, predict
 from dogbreed.workflows.sharded_build import Worker
@@ -24,8 +24,8 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def asked(tmp_path: Path) -> PredictJob:
-    metadata = classifier.ModelMetadata(("a", "b", "c", "d"), SIZE, "squash", "dogbreed", "digest")
-    classifier.save(small_model(), metadata, tmp_path / "model")
+    metadata = model_files.ModelMetadata(("a", "b", "c", "d"), SIZE, "squash", "dogbreed", "digest")
+    model_files.save(small_model(), metadata, tmp_path / "model")
     images, out = LocalStore(tmp_path / "images"), LocalStore(tmp_path / "out")
     for number in range(7):
         images.put(f"{number}.jpg", b"no image")
