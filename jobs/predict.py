@@ -41,13 +41,13 @@ def main(**options: Any) -> Mapping[str, Any]:
 
     An image that cannot be used has a row with the reason. Exits with 65 if that is so for every image.
     """
-    from dogbreed.tracking import promotion
+    from dogbreed.tracking import registry
     from dogbreed.workflows import predict
 
     images, only = predict.open_images(options["images"])
     return predict.predict(
         predict.PredictJob(
-            model=options["model"] or f"models:/{options['registered_model']}@{promotion.ALIAS}",
+            model=options["model"] or f"models:/{options['registered_model']}@{registry.CHAMPION}",
             images=images,
             only=only,
             max_ignored=options["max_ignored"],

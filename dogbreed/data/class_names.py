@@ -42,6 +42,11 @@ def wordnet_id(class_name: str) -> str | None:
     return match[1] if match else None
 
 
+def are_from_imagenet(classes: Sequence[str]) -> bool:
+    """Return whether each name has a WordNet id, as in Stanford Dogs, whose images come from ImageNet."""
+    return all(map(wordnet_id, classes))
+
+
 def describe_missing_classes(missing: Sequence[str], total: int, split: str) -> str:
     """Return which classes have no image in a split, for a log or report; "" if all of them have some."""
     if not missing:

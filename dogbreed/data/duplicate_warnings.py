@@ -20,9 +20,9 @@ def warn_of_duplicates(before: ShardPlan, after: ShardPlan) -> None:
     large = [group for group in after.duplicates if len(group.source_ids) > LARGE]
     if large:
         log.warning(
-            "%d groups of more than %d duplicates: %s; %s",
-            len(large),
+            "groups of more than %d duplicates: %d (%s); %s",
             LARGE,
+            len(large),
             _join([_describe(group) for group in sorted(large, key=lambda group: -len(group.source_ids))]),
             "one image of each is kept"
             if after.config.duplicates == "drop"
@@ -34,8 +34,8 @@ def warn_of_duplicates(before: ShardPlan, after: ShardPlan) -> None:
             sizes[group.chain] += len(group.source_ids)
     if sizes:
         log.warning(
-            "%d chains of duplicates have more than a tenth of a split and are divided, so that duplicates are in "
-            "different splits: %s",
+            "chains of duplicates that have more than a tenth of a split and are divided, so that duplicates are in "
+            "different splits: %d (%s)",
             len(sizes),
             _join([f"{chain} ({count:,} images)" for chain, count in sizes.most_common()]),
         )

@@ -13,6 +13,7 @@ from dogbreed.data.builder import make_examples
 from dogbreed.data.examples import read_shard, write_shard
 from dogbreed.data.manifest import Manifest, load_manifest
 from dogbreed.data.plan import ShardPlan
+from dogbreed.data.raw.census import ReasonSummary
 from dogbreed.data.shard_files import read_verified
 from dogbreed.data.splits import SPLITS
 
@@ -27,6 +28,8 @@ class Estimate(TypedDict):
     splits: dict[str, int]
     quarantined: int
     excluded: int
+    ignored: int  # files that are not used
+    ignored_by_reason: dict[str, ReasonSummary]
     megabytes: float
     seconds: float
     memory_megabytes: int
@@ -55,6 +58,8 @@ def estimate(plan: ShardPlan, pool: ThreadPoolExecutor) -> Estimate:
         "splits": dict(splits),
         "quarantined": len(plan.empty_manifest.quarantine),
         "excluded": sum(plan.empty_manifest.excluded.values()),
+        "ignored": len(plan.source.ignored),
+        "ignored_by_reason": plan.source.ignored.summary(),
         "megabytes": round(image_bytes * len(plan.images) / 1e6, 1),
         "seconds": round(seconds * len(plan.images), 3),
         "memory_megabytes": round(memory / 1e6),

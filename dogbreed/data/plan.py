@@ -129,7 +129,7 @@ def _plan_selected(
     excluded = {NOT_SELECTED: len(source.images) - len(selected), **excluded}
     usable = [image for image in kept if image.invalid_reason is None]
     if not usable:
-        raise DataError(f"none of the source's {len(source.images)} images can be used; check --raw")
+        raise DataError(f"no image of the source can be used, of {len(source.images):,} in all; check --raw")
     classes = tuple(sorted({image.class_name for image in kept}))
     _check_class_names(classes)
     splits, groups = _assign_splits(config, kept, groups)

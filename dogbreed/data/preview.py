@@ -7,6 +7,7 @@ from math import ceil
 from PIL import Image, ImageDraw, ImageFont
 
 from dogbreed.core.storage import Store
+from dogbreed.core.text import pluralize
 from dogbreed.data import images
 from dogbreed.data.duplicate_groups import DuplicateGroup
 from dogbreed.data.examples import read_shard
@@ -45,7 +46,7 @@ def draw_classes(out: Store, manifest: Manifest, counts: Counter[tuple[str, str]
     for label, name in enumerate(manifest.classes):
         column, row = divmod(label, rows)
         corner = (round(column * width), row * height)
-        draw.text(corner, f"{name} ({counts[name, TRAIN]:,} train images)", "black", font)
+        draw.text(corner, f"{name} ({pluralize(counts[name, TRAIN], 'train image')})", "black", font)
         tiles = images.contact_sheet(shown[label], TILE, EACH)
         sheet.paste(tiles, (corner[0], corner[1] + CAPTION))
     return sheet

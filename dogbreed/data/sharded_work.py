@@ -239,6 +239,6 @@ def load_if_complete(plan: WorkPlan[ImageT], out: Store) -> Manifest | None:
     if manifest.duplicates and out.size(manifest.duplicates.key) is None:
         missing.add(manifest.duplicates.key)
     if missing:
-        log.warning("%d objects of the manifest at %s are missing and will be made again", len(missing), out.uri)
+        log.warning("objects of the manifest at %s that are missing and will be made again: %d", out.uri, len(missing))
         return None
     return manifest

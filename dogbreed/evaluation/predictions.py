@@ -49,6 +49,11 @@ class Predictions:
         return np.asarray(self.predicted == self.labels)
 
     @cached_property
+    def has_boxes(self) -> bool:
+        """Whether the images have bounding boxes, see `has_boxes`."""
+        return has_boxes(self.boxes, self.sizes)
+
+    @cached_property
     def display_names(self) -> list[str]:
         """The classes without WordNet ids and underscores."""
         return [breed_name(name) for name in self.classes]
@@ -76,6 +81,14 @@ def predict_split(
     labels, probabilities, _ = predict(model, pipeline, split, num_images=1, tta=tta)
     boxes, sizes = pipeline.boxes(split)
     return Predictions(classes, labels, probabilities, tuple(pipeline.keys(split)), boxes, sizes)
+
+
+def has_boxes(boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int64]) -> bool:
+    """Return whether one of the boxes is not its whole image, which stands for a missing annotation.
+
+    boxes, sizes: see `Predictions`.
+    """
+    return not (np.all(boxes[:, :2] == 0) and np.all(boxes[:, 2:] == sizes))
 
 
 def per_example_table(predictions: Predictions) -> pd.DataFrame:

@@ -11,6 +11,8 @@ import keras
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image, ImageOps
 
+from dogbreed.core.text import pluralize
+from dogbreed.data.class_names import are_from_imagenet
 from dogbreed.data.manifest import Manifest
 from dogbreed.evaluation import calibration, metrics, predictions
 from dogbreed.evaluation.intervals import RESAMPLES
@@ -60,7 +62,7 @@ def render(
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"percent": _format_percent, "duration": _format_duration}
+    environment.filters |= {"pluralize": pluralize, "percent": _format_percent, "duration": _format_duration}
     curves = _data_uri("png", lineage.learning_curves) if lineage and lineage.learning_curves else None
     return environment.get_template("report.html").render(
         run_id=run_id,
@@ -72,7 +74,8 @@ def render(
         tiles=_score_tiles(result),
         missing_classes=result.predictions.missing_classes(target.split),
         comparison_rows=_comparison_rows(result),
-        data=_data_rows(target.manifest, target.split),
+        imagenet=are_from_imagenet(target.manifest.classes),
+        data=_data_rows(target.manifest, target.split, result.predictions.has_boxes),
         recipe=_recipe_rows(lineage),
         cost=_cost_rows(target.model, result, lineage),
         **_tables(result),
@@ -82,12 +85,13 @@ def render(
 def note(result: EvalResult, split: str, lineage: TrainingLineage | None) -> str:
     """Return the description of the run, Markdown."""
     scores = ", ".join(f"**{tile['title']} {tile['value']}** ({tile['range']})" for tile in _score_tiles(result)[:3])
-    images = f"{len(result.predictions.labels):,} images of {len(result.predictions.classes)} classes"
+    found = result.predictions
+    images = f"{pluralize(len(found.labels), 'image')} of {pluralize(len(found.classes), 'class')}"
     weights = lineage.weights if lineage else "none"
     caveat = ""
     if weights != "none":
         caveat = f"\n\nThe initial weights ({weights}) may have been trained on some of these images."
-    if missing := result.predictions.missing_classes(split):
+    if missing := found.missing_classes(split):
         caveat += f"\n\n{missing}."
     return f"{scores} on {images}.{caveat}\n\nThe full report is the artifact `report.html`."
 
@@ -132,20 +136,20 @@ def _comparison_rows(result: EvalResult) -> list[dict[str, Any]]:
     ]
 
 
-def _data_rows(manifest: Manifest, split: str) -> Rows:
+def _data_rows(manifest: Manifest, split: str, has_boxes: bool) -> Rows:
     config = manifest.config
-    crop = CROPS[config["crop"]].format(config["margin"])
+    crop = CROPS[config["crop"] if has_boxes else "none"].format(config["margin"])
     images = ", ".join(f"{part.num_images:,} {name}" for name, part in manifest.splits.items())
     excluded = ", ".join(f"{count:,} {reason}" for reason, count in manifest.excluded.items())
     return [
-        ("evaluated on", f"{manifest.split(split).num_images:,} images of the {split} split"),
+        ("evaluated on", f"{pluralize(manifest.split(split).num_images, 'image')} of the {split} split"),
         ("images", images),
         ("classes", str(len(manifest.classes))),
         ("split", f"{config['split']}; validation is sampled from train"),
         ("crop", crop),
         ("stored size", f"shorter side {config['size']} px"),
         ("excluded", excluded or "none"),
-        ("quarantined", f"{len(manifest.quarantine):,} images that could not be used"),
+        ("quarantined", f"{pluralize(len(manifest.quarantine), 'image')} that could not be used"),
         ("duplicates", _count_duplicates(manifest)),
         ("name", manifest.name),
         ("digest", manifest.digest),

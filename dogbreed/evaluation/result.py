@@ -104,13 +104,14 @@ class EvalResult:
             yield from (("delta_top1_ci95_low", low), ("delta_top1_ci95_high", high))
 
     def to_tables(self) -> dict[str, pd.DataFrame]:
-        """Return the tables of the split by name."""
+        """Return the tables of the split by name; `by_box` only if the images have bounding boxes."""
         found = self.predictions
+        by_box = {"by_box": predictions.accuracy_by_box_size(found)} if found.has_boxes else {}
         return {
             "per_class": metrics.per_class(found.labels, found.probabilities, found.classes),
             "predictions": predictions.per_example_table(found),
             "confusable_pairs": predictions.confusable_pairs(found),
-            "by_box": predictions.accuracy_by_box_size(found),
+            **by_box,
             "reliability": self.reliability,
         }
 

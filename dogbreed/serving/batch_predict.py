@@ -17,6 +17,7 @@ from dogbreed.core import canonical_json
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import DataError, DogbreedError, NotFound, shorten_list
 from dogbreed.core.storage import ObjectInfo, Store
+from dogbreed.core.text import pluralize
 from dogbreed.data import images
 from dogbreed.data.images import Pixels
 from dogbreed.data.manifest import MANIFEST, Manifest, QuarantinedImage, Split
@@ -29,8 +30,8 @@ from dogbreed.data.sharded_work import (
     merge_results,
     process_shards,
 )
-from dogbreed.serving import classifier
-from dogbreed.serving.classifier import ModelMetadata
+from dogbreed.serving import classifier, model_files
+from dogbreed.serving.model_files import ModelMetadata
 from dogbreed.serving.row_writers import WRITERS
 from dogbreed.tracking import runs
 from dogbreed.tracking.ignored_files import log_ignored
@@ -92,11 +93,11 @@ def plan_predictions(
         shards: approximate number of row files; None: IMAGES_PER_SHARD images each.
         only: the key of the one image that is wanted; None: all.
     """
-    model, metadata = classifier.load(folder)
+    model, metadata = model_files.load(folder)
     ignored = Ignored()
     listing = list_images(images, only, ignored)
     length = ceil(len(listing) / shards) if shards else IMAGES_PER_SHARD
-    plan = plan_rows(images, listing, model, metadata, classifier.fingerprint(folder), kind, length)
+    plan = plan_rows(images, listing, model, metadata, model_files.fingerprint(folder), kind, length)
     return replace(plan, ignored=ignored)
 
 
@@ -185,9 +186,10 @@ def check_errors(manifest: Manifest, out: str) -> None:
     shown = shorten_list([f"{entry.source_id}: {entry.reason}" for entry in errors])
     if len(errors) == total:
         raise DataError(
-            f"none of {total:,} images has a prediction ({shown}); the rows at {out} have the reasons; check --images"
+            f"no prediction of {pluralize(total, 'image')} ({shown}); the rows at {out} have the reasons; "
+            "check --images"
         )
-    log.warning("%d of %d images have no prediction (%s); their rows have the reason", len(errors), total, shown)
+    log.warning("images without a prediction: %d of %d (%s); the rows have the reasons", len(errors), total, shown)
 
 
 def log_predictions(

@@ -13,6 +13,7 @@ from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import DataError
 from dogbreed.core.log import progress
 from dogbreed.core.storage import Store
+from dogbreed.core.text import pluralize
 from dogbreed.data.manifest import Manifest
 from dogbreed.data.shard_files import read_verified
 from dogbreed.serving.batch_predict import SPLIT, BatchPredictPlan
@@ -44,7 +45,8 @@ def verify_rows(
     if changed:
         more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
         raise DataError(
-            f"{len(changed)} images below {plan.images.uri} are not those of the rows at {out.uri}: "
+            f"{pluralize(len(changed), 'image')} below {plan.images.uri} not as when the rows at {out.uri} were made: "
             f"{', '.join(changed[:NAMED])}{more}; choose another --out to predict them"
         )
-    log.info("verified: the images of %d row files at %s have the SHA-256 of their rows", len(shards), out.uri)
+    files = pluralize(len(shards), "row file")
+    log.info("verified: the images of %s at %s have the SHA-256 of their rows", files, out.uri)

@@ -12,8 +12,8 @@ import pandas as pd
 
 from dogbreed.core.errors import DataError, UsageError
 from dogbreed.core.storage import Store
+from dogbreed.core.text import pluralize
 from dogbreed.evaluation.figures import accuracy_vs_cost
-from dogbreed.evaluation.figures.style import pluralize
 from dogbreed.evaluation.markdown import render
 from dogbreed.tracking import registry
 from dogbreed.tracking import runs as tracking

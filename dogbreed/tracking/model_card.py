@@ -6,14 +6,15 @@ from typing import Any
 
 import mlflow
 
-from dogbreed.evaluation.figures.style import pluralize
+from dogbreed.core.text import pluralize
 from dogbreed.evaluation.markdown import render
 from dogbreed.tracking import registry, runs
 from dogbreed.tracking.mlflow_errors import warn_on_failure
-from dogbreed.tracking.runs import DIGEST, SPLIT, MlflowRun
+from dogbreed.tracking.runs import BOXES, DIGEST, IMAGENET, SPLIT, MlflowRun
 
 FILE = "model_card.md"
 SCORES = ("top1", "top5", "macro_f1")
+OF_BOXES = ("crop", "margin", "objects")  # parameters of a dataset that mean nothing without bounding boxes
 RANDOM = "none"  # initial weights of a training without --weights
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ Recipe `{{ params.name }}` (model {{ params.model }} at {{ params.size }} px), s
 weights of epoch {{ best_epoch }}, in run `{{ run }}`.
 
 Input: a column `image` of encoded images (JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF), as bytes or base64 text. Output:
-class, WordNet id, probability, the top five, or the error for an image that cannot be used.
+class,{% if imagenet %} WordNet id,{% endif %} probability, the top five, or the error for an image that cannot be used.
 
 ## Data
 
@@ -49,9 +50,10 @@ test images, not the seed of the training.
 
 ## Limitations
 
-- It always predicts one of its classes, also for an image of something else: another breed, a cat.
+- It always predicts one of its classes, also for an image of something else
+{%- if imagenet %}: another breed, a cat{% endif %}.
 - It was trained on
-{%- if crop == "none" %} whole images
+{%- if not boxes or crop == "none" %} whole images
 {%- else %} crops to a hand-drawn bounding box with a margin of {{ margin }} box sides, but images are not cropped when
   it is served: objects that fill little of an image are recognised less often than the table shows
 {%- endif %}.
@@ -64,8 +66,13 @@ test images, not the seed of the training.
 
 ## Licence
 
+{% if imagenet %}
 The images of Stanford Dogs come from ImageNet: research and education only, no right to redistribute them. Your own
-images keep their licence. The code is under the Apache License 2.0.
+images keep their licence.
+{%- else %}
+The images of {{ name }} keep their licence.
+{%- endif %}
+ The code is under the Apache License 2.0.
 """
 
 
@@ -105,8 +112,10 @@ def evaluations(prefix: str, model: str, training_run: str) -> list[MlflowRun]:
 
 def render_card(name: str, version: int, trained: MlflowRun, evaluated: Iterable[MlflowRun]) -> str:
     """Return the card in Markdown."""
-    params = trained.data.params
+    params, tags = trained.data.params, trained.data.tags
+    boxes = tags.get(BOXES) == "true"
     data = {name.removeprefix("data."): value for name, value in params.items() if name.startswith("data.")}
+    shown = {name: value for name, value in data.items() if boxes or name not in OF_BOXES}
     return render(
         TEMPLATE,
         model=name,
@@ -116,8 +125,11 @@ def render_card(name: str, version: int, trained: MlflowRun, evaluated: Iterable
         epochs=_format_count(trained, "epochs"),
         best_epoch=_format_count(trained, "best_epoch"),
         run=trained.info.run_id,
-        digest=trained.data.tags[DIGEST],
-        data=", ".join(f"{name} {value}" for name, value in data.items() if value not in ("None", "[]", "False")),
+        digest=tags[DIGEST],
+        name=data.get("name", name),
+        imagenet=tags.get(IMAGENET) == "true",
+        boxes=boxes,
+        data=", ".join(f"{name} {value}" for name, value in shown.items() if value not in ("None", "[]", "False")),
         crop=data.get("crop", "box"),
         margin=data.get("margin", "0"),
         rows=[_row("validation", "best_val", trained), *_newest_rows(evaluated)],

@@ -15,7 +15,6 @@ from dogbreed.tracking import registry, runs
 from dogbreed.tracking.mlflow_errors import ABSENT, translate
 from dogbreed.tracking.runs import DIGEST, MlflowRun
 
-ALIAS = "champion"
 REASON = "dogbreed.promotion"  # tag of a version and of its evaluation: why it became champion or not
 SPLIT = "test"
 TOLERANCE = 0.005  # of top-1 when a model is evaluated again: another processor may round differently
@@ -88,7 +87,7 @@ def promote(run_id: str, evaluate_again: Callable[[], float], force: bool) -> Pr
             _write_reason(name, challenger, run_id, f"not promoted: {error}")
             raise
         with translate():
-            mlflow.MlflowClient().set_registered_model_alias(name, ALIAS, str(challenger))
+            mlflow.MlflowClient().set_registered_model_alias(name, registry.CHAMPION, str(challenger))
         present = challenger
     _write_reason(name, challenger, run_id, reason)
     return {"promoted": better, "champion": present, "reason": reason}
@@ -98,7 +97,7 @@ def champion(name: str) -> int | None:
     """Return the version that is champion of a registered model, None if there is none."""
     with translate():
         try:
-            return int(mlflow.MlflowClient().get_model_version_by_alias(name, ALIAS).version)
+            return int(mlflow.MlflowClient().get_model_version_by_alias(name, registry.CHAMPION).version)
         except MlflowException as error:
             if error.error_code in ABSENT:
                 return None

@@ -8,6 +8,7 @@ from typing import cast
 import mlflow
 from mlflow.entities import LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 from dogbreed.core.errors import RetryableError, UsageError
 from dogbreed.core.storage import to_path
@@ -15,6 +16,7 @@ from dogbreed.tracking.mlflow_errors import ping, require_model, translate
 
 REGISTERED_MODEL = "dogbreed.registered_model"  # tag of a run: the name under which its model is registered
 CANDIDATE = "candidate"  # alias of the version that was trained last
+CHAMPION = "champion"  # alias of the best version, see dogbreed.tracking.promotion
 
 
 def register(name: str, log_model: Callable[[], str]) -> int:
@@ -92,9 +94,31 @@ def resolve(uri: str) -> str:
     match = re.fullmatch(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)", uri)
     if match is None:
         return uri
-    with translate(), require_model(uri):
-        version = mlflow.MlflowClient().get_model_version_by_alias(match["name"], match["alias"])
-    return f"models:/{match['name']}/{version.version}"
+    name, alias = match["name"], match["alias"]
+    try:
+        with translate(), require_model(uri):
+            return version_uri(name, _version_of_alias(name, alias))
+    except UsageError as error:
+        candidate = _candidate(name) if alias != CANDIDATE else None
+        if candidate is None:
+            raise
+        own = f"models:/{name}@{CANDIDATE}"
+        raise UsageError(
+            f"no model at {uri}: {name} has no alias {alias}, its candidate is version {candidate}; name {own}, "
+            f"or make it models:/{name}@{CHAMPION} with jobs.evaluate --data DATASET --model {own} --promote"
+        ) from error
+
+
+def _version_of_alias(name: str, alias: str) -> int:
+    return int(mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
+
+
+def _candidate(name: str) -> int | None:
+    """Return the version that is candidate of a registered model, None if there is none."""
+    try:
+        return _version_of_alias(name, CANDIDATE)
+    except MlflowException:
+        return None
 
 
 def download(uri: str, folder: Path) -> Path:

@@ -24,7 +24,7 @@ from dogbreed.core.errors import (
 )
 from dogbreed.tracking import runs as tracking
 from dogbreed.tracking.metric_spool import MetricSpool
-from dogbreed.tracking.mlflow_errors import ping, translate, warn_on_failure
+from dogbreed.tracking.mlflow_errors import database_path, ping, translate, warn_on_failure
 from dogbreed.tracking.runs import JOB_FINGERPRINT, JOB_KEY, MlflowRun, Run
 
 PARAMS_PER_REQUEST = 100  # MLflow refuses more
@@ -36,7 +36,9 @@ log = logging.getLogger(__name__)
 class Timeouts:
     """How long a training waits for MLflow, seconds."""
 
-    start: float = 3.0  # before it starts without MLflow
+    # before it starts without MLflow: a start takes about ten requests, and a server with basic authentication takes
+    # 0.28 s for each; one that does not respond at all is reported after the 5 s of `ping`
+    start: float = 10.0
     retry_every: float = 5.0  # between two attempts to send while MLflow is unavailable
     finish: float = 90.0  # for which `finish` retries
     terminate: float = 3.0  # when it is stopped
@@ -83,7 +85,7 @@ class ResumableRun(Run):
         self._wake.set()
         threading.Thread(target=self._keep_sending, daemon=True, name="mlflow").start()
         if not self._tried.wait(self._timeouts.start):
-            log.warning("MLflow at %s is slow to respond; training starts, metrics are sent later", _uri())
+            log.warning("%s; training starts, metrics are sent later", self._describe_delay())
         if self._refusal:
             self.__exit__(None, None, None)
             raise self._refusal
@@ -161,6 +163,12 @@ class ResumableRun(Run):
             mlflow.end_run("FINISHED")
             return tracking.get_run(self.id)
 
+    def _describe_delay(self) -> str:
+        uri, waited = str(mlflow.get_tracking_uri()), f"after {self._timeouts.start:g} s"
+        if database := database_path(uri):
+            return f"MLflow's database {database} is not ready {waited}: another process locks it, or its disk is slow"
+        return f"MLflow's server {uri} has not completed the first requests {waited}"
+
     def _keep_sending(self) -> None:
         """Send whenever there is something new, and every few seconds while the server is away."""
         while True:
@@ -236,7 +244,3 @@ class ResumableRun(Run):
         if not (run.inputs and run.inputs.dataset_inputs):
             self._client.log_inputs(run_id, [known.data])
         self.id = run_id
-
-
-def _uri() -> str:
-    return str(mlflow.get_tracking_uri())

@@ -31,6 +31,8 @@ TRAINING_RUN = "dogbreed.training_run"  # of an evaluated model: its name may be
 SPLIT = "dogbreed.split"
 DIGEST = "dogbreed.dataset_digest"
 CONFIG_ID = "dogbreed.config_id"
+BOXES = "dogbreed.boxes"  # of a training, true or false: whether its images have bounding boxes
+IMAGENET = "dogbreed.imagenet"  # of a training, true or false: whether its images come from ImageNet
 METRICS_PER_REQUEST = 1000  # MLflow refuses more
 DIGEST_LENGTH = 36  # characters that MLflow's database keeps of a dataset's digest
 

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from dogbreed.data.class_names import describe_missing_classes
+from dogbreed.data.class_names import are_from_imagenet, describe_missing_classes
 from dogbreed.data.splits import VALIDATION
 from dogbreed.evaluation import intervals, metrics
 from dogbreed.evaluation.figures import bars, confusion, curves
 from dogbreed.evaluation.figures.image_grids import sample_predictions
 from dogbreed.evaluation.predict import SplitPredictions
 from dogbreed.tracking.registry import REGISTERED_MODEL
-from dogbreed.tracking.runs import MlflowRun, Run
+from dogbreed.tracking.runs import BOXES, IMAGENET, MlflowRun, Run
 from dogbreed.training.trainer import TrainResult
 
 log = logging.getLogger(__name__)
@@ -24,15 +24,22 @@ BEST = "best_val"  # prefix of the metrics of the best epoch's weights on valida
 BEST_TOP1 = f"{BEST}_top1"
 
 
-def log_training(run: Run, trained: TrainResult, validation: SplitPredictions, classes: Sequence[str]) -> None:
-    """Log history, validation scores and figures, resource usage and hashes to the active run."""
+def log_training(
+    run: Run, trained: TrainResult, validation: SplitPredictions, classes: Sequence[str], has_boxes: bool
+) -> None:
+    """Log history, validation scores and figures, resource usage, hashes and kind of images to the active run."""
     history = pd.DataFrame(trained.history)
     run.log_figure("learning_curves", curves.learning_curves(history, trained.head_epochs))
     run.log_text("tables/history.csv", history.to_csv(index=False))
     _log_validation(run, validation, classes)
     run.log_metrics(0, {"best_epoch": trained.best["epoch"], "epochs": float(len(history)), **trained.resource_usage})
     mlflow.set_tags(
-        {"dogbreed.weights_sha256": trained.weights_sha256, "dogbreed.optimizer_sha256": trained.optimizer_sha256}
+        {
+            "dogbreed.weights_sha256": trained.weights_sha256,
+            "dogbreed.optimizer_sha256": trained.optimizer_sha256,
+            BOXES: str(has_boxes).lower(),
+            IMAGENET: str(are_from_imagenet(classes)).lower(),
+        }
     )
 
 

@@ -1,35 +1,28 @@
 """jobs.evaluate: evaluate a model on a split, log metrics, tables, figures and a report, promote it, summarize."""
 
-import dataclasses
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
 from dogbreed.core import canonical_json
-from dogbreed.core.errors import DataError, shorten_list
 from dogbreed.core.storage import Store, open_store, read_uri
 from dogbreed.data.duplicate_groups import load_groups
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import Manifest, load_manifest
-from dogbreed.data.resize import ResizeSpec
-from dogbreed.evaluation import baselines, metrics, report, result
-from dogbreed.evaluation.figures.evaluation import draw_figures
-from dogbreed.evaluation.figures.style import rasterize
+from dogbreed.evaluation import baselines, metrics, result
 from dogbreed.evaluation.predict import predict
-from dogbreed.evaluation.result import EvalResult, EvalTarget, OtherCrop, TrainingLineage
+from dogbreed.evaluation.result import EvalTarget
 from dogbreed.evaluation.subsets import parse_image_list
-from dogbreed.serving import classifier
-from dogbreed.serving.classifier import ModelMetadata
-from dogbreed.tracking import lineage, model_card, promotion, registry, runs
+from dogbreed.serving import model_files
+from dogbreed.tracking import evaluation_outputs, lineage, model_card, promotion, registry, runs
 from dogbreed.tracking.mlflow_errors import ping
-from dogbreed.tracking.runs import MlflowRun, Run
+from dogbreed.tracking.runs import MlflowRun
 from dogbreed.workflows import preflight
-
-WHOLE = "whole"  # --compare-with: the whole images of a dataset that was made with --crop defer
+from dogbreed.workflows.dataset_checks import check_classes_match, open_comparison
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +37,7 @@ class EvalOptions:
     data: str  # URI of the dataset
     split: str
     tta: str
-    compare_with: str | None  # URI of another dataset, or WHOLE
+    compare_with: str | None  # URI of another dataset, or dataset_checks.WHOLE
     imagenet_baseline: str | None  # URI of weights, or `imagenet`
     pretraining_list: str | None  # URI
     batch_size: int
@@ -129,7 +122,7 @@ def _evaluate_once(job: EvalJob) -> EvalSummary:
     model_uri = registry.resolve(job.model)
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as scratch:
         folder = registry.download(model_uri, Path(scratch) / "model")
-        model = {"model": model_uri, "model_sha256": classifier.fingerprint(folder)}
+        model = {"model": model_uri, "model_sha256": model_files.fingerprint(folder)}
         key = evaluation_key(model, manifest, options.split, options.scored_options(), listed)
         done = runs.finished_run(job.experiment_prefix, "evaluate", runs.EVALUATION, key)
         if done and not options.restart:
@@ -147,7 +140,7 @@ def _evaluate_and_log(
     identity: of the model, see `evaluation_key`.
     """
     options, manifest, store, scratch = job.options, job.manifest, job.store, folder.parent
-    model, metadata = classifier.load(folder)
+    model, metadata = model_files.load(folder)
     check_classes_match(metadata, manifest)
     reading = (metadata.view, options.batch_size, scratch / "cache")
     pipeline, duplicates = InputPipeline(manifest, store, *reading), load_groups(store, manifest.duplicates)
@@ -165,82 +158,14 @@ def _evaluate_and_log(
     with runs.start_run(job.experiment_prefix, "evaluate", run_name, params, tags) as run:
         runs.log_input(manifest, store, options.split)
         found = result.evaluate(target, pretraining_list, baseline, other_crop)
-        log_outputs(run, target, found, lineage.load(folder, scratch))
+        evaluation_outputs.log_evaluation(run, target, found, lineage.load(folder, scratch))
     return run.id
-
-
-def check_classes_match(metadata: ModelMetadata, manifest: Manifest) -> None:
-    """Raise DataError if model and dataset have different classes; log a warning if the dataset is another one."""
-    if metadata.classes != manifest.classes:
-        raise DataError(
-            f"the classes of the model ({len(metadata.classes)}) and of the dataset ({len(manifest.classes)}) differ: "
-            f"{describe_difference(metadata.classes, 'the model', manifest.classes, 'the dataset')}; evaluate on a "
-            "dataset with the model's classes (jobs.preprocess --classes), or train on this one"
-        )
-    if metadata.dataset_digest != manifest.digest:
-        log.warning(
-            "the model was trained on dataset %s, this is %s: its splits may differ",
-            metadata.dataset_digest[:12],
-            manifest.digest[:12],
-        )
-
-
-def describe_difference(classes: Sequence[str], name: str, others: Sequence[str], other_name: str) -> str:
-    """Return how two lists of classes differ: how many are in one only, and the names of up to five of these."""
-    parts = [
-        f"{len(rest)} only in {where} ({shorten_list(rest)})"
-        for where, own, all_others in ((name, classes, others), (other_name, others, classes))
-        if (rest := [label for label in own if label not in set(all_others)])
-    ]
-    return " and ".join(parts) or "the same names in another order"
-
-
-def open_comparison(
-    uri: str | None, manifest: Manifest, store: Store, view: ResizeSpec, batch_size: int, cache: Path
-) -> OtherCrop | None:
-    """Return the dataset of --compare-with; DataError if it has other classes or there are no whole images."""
-    if uri is None:
-        return None
-    if uri == WHOLE:
-        if manifest.config["crop"] != "defer":
-            raise DataError(
-                "the dataset holds crops, not whole images; give --compare-with a dataset made with --crop none, "
-                "or evaluate on one made with --crop defer"
-            )
-        whole = dataclasses.replace(manifest, config={**manifest.config, "crop": "none"})
-        return OtherCrop("whole images", InputPipeline(whole, store, view, batch_size, cache))
-    other_store = open_store(uri)
-    other = load_manifest(other_store)
-    if other.classes != manifest.classes:
-        difference = describe_difference(other.classes, "it", manifest.classes, "--data")
-        raise DataError(
-            f"--compare-with {uri} has other classes than --data: {difference}; preprocess both with the same classes"
-        )
-    return OtherCrop(uri, InputPipeline(other, other_store, view, batch_size, cache))
-
-
-def log_outputs(run: Run, target: EvalTarget, found: EvalResult, trained: TrainingLineage | None) -> None:
-    """Log metrics, tables, figures, the description and the report to the active run."""
-    split = target.split
-    if missing := found.predictions.missing_classes(split):
-        log.warning("%s", missing)
-    scores = {f"{split}_{name}": value for name, value in found.to_metrics()}
-    run.log_metrics(0, {**scores, "images_per_second": found.images_per_second})
-    for name, table in found.to_tables().items():
-        run.log_text(f"tables/{name}_{split}.csv", table.to_csv(index=False))
-    data_uris = {}
-    for name, figure in draw_figures(target, found):
-        image = rasterize(figure)
-        run.log_figure(f"{name}_{split}", image)
-        data_uris[name] = report.to_data_uri(image)
-    runs.set_note(report.note(found, split, trained))
-    run.log_text("report.html", report.render(run.id, target, found, trained, data_uris))
 
 
 def evaluate_again(model_uri: str, data: Store, batch_size: int, tta: str) -> float:
     """Return the top-1 on test of a newly downloaded copy of the model."""
     with tempfile.TemporaryDirectory(prefix="dogbreed-") as folder:
-        model, metadata = classifier.load(registry.download(model_uri, Path(folder) / "model"))
+        model, metadata = model_files.load(registry.download(model_uri, Path(folder) / "model"))
         pipeline = InputPipeline(load_manifest(data), data, metadata.view, batch_size, Path(folder) / "cache")
         labels, probabilities, _ = predict(model, pipeline, promotion.SPLIT, tta=tta)
     return metrics.compute_metrics(labels, probabilities)["top1"]

@@ -65,22 +65,11 @@ def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
         plan = batch_predict.plan_predictions(job.images, folder, kind, job.shards, job.only)
         check_ignored(plan.ignored, sum(len(shard.images) for shard in plan.shards), job.max_ignored, job.images.uri)
         result = _load_or_build(job, plan, pool)
-        if result.manifest is None:
-            if job.verify:
-                log.warning("nothing was verified: the rows of other workers are missing; run the same command again")
-            return {"manifest": None, "out": job.out.uri}
         if job.verify:
-            numbers = assign_shards(plan, job.worker.index, job.worker.count)
-            verify_rows(plan, result.manifest, sorted(numbers), job.out, pool)
-    params = {
-        "model": model,
-        "model_sha256": plan.empty_manifest.config["model_sha256"],
-        "images": job.images.uri,
-        "out": job.out.uri,
-        "format": kind,
-    }
-    prefix = job.experiment_prefix or plan.metadata.dataset_name
-    batch_predict.log_predictions(prefix, result.manifest, plan.ignored, params, result.images_per_second)
+            _verify(job, plan, result.manifest, pool)
+    if result.manifest is None:
+        return {"manifest": None, "out": job.out.uri}
+    _log_run(job, model, plan, result.manifest, result.images_per_second)
     batch_predict.check_errors(result.manifest, job.out.uri)
     return {
         **batch_predict.counts(result.manifest),
@@ -89,6 +78,30 @@ def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
         "out": job.out.uri,
         "manifest": job.out.uri_of(MANIFEST),
     }
+
+
+def _verify(job: PredictJob, plan: BatchPredictPlan, manifest: Manifest | None, pool: ThreadPoolExecutor) -> None:
+    """Read every image of this worker's rows again; log a warning where rows of other workers are missing."""
+    if manifest is None:
+        log.warning("nothing was verified: the rows of other workers are missing; run the same command again")
+        return
+    numbers = assign_shards(plan, job.worker.index, job.worker.count)
+    verify_rows(plan, manifest, sorted(numbers), job.out, pool)
+
+
+def _log_run(
+    job: PredictJob, model: str, plan: BatchPredictPlan, manifest: Manifest, images_per_second: float | None
+) -> None:
+    """Write the run of complete predictions; model: resolved URI."""
+    params = {
+        "model": model,
+        "model_sha256": plan.empty_manifest.config["model_sha256"],
+        "images": job.images.uri,
+        "out": job.out.uri,
+        "format": plan.kind,
+    }
+    prefix = job.experiment_prefix or plan.metadata.dataset_name
+    batch_predict.log_predictions(prefix, manifest, plan.ignored, params, images_per_second)
 
 
 def open_images(uri: str) -> tuple[Store, str | None]:

@@ -101,7 +101,7 @@ def _warn_of_missing_classes(manifest: Manifest, counts: Counter[tuple[str, str]
 
 def dry_run(job: PreprocessJob) -> maintenance.Estimate:
     """Estimate what `preprocess` would write and take; writes nothing."""
-    plan = _check_and_plan(job)
+    plan = _check_and_plan(job, tracked=False)
     _warn_of_missing_classes(plan.empty_manifest, preview.images_by_class(plan, plan.empty_manifest))
     with _thread_pool(job) as pool:
         return maintenance.estimate(plan, pool)
@@ -109,13 +109,14 @@ def dry_run(job: PreprocessJob) -> maintenance.Estimate:
 
 def collect_garbage(out: Store) -> GarbageSummary:
     """Delete what abandoned configurations wrote beside a complete dataset."""
-    preflight.before_job(out)
+    preflight.before_job(out, tracked=False)
     return {"out": out.uri, "deleted": len(maintenance.collect_garbage(out))}
 
 
-def _check_and_plan(job: PreprocessJob) -> ShardPlan:
+def _check_and_plan(job: PreprocessJob, tracked: bool = True) -> ShardPlan:
+    """Check the job and return its plan; tracked: whether it will write a run, see `preflight.before_job`."""
     with resources.no_gc():
-        preflight.before_job(job.raw, job.out)
+        preflight.before_job(job.raw, job.out, tracked=tracked)
         source = _open_source(job)
         check_ignored(source.ignored, len(source.images), job.max_ignored, job.raw.uri)
         check_source(source, job.config)

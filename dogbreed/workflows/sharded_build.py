@@ -68,7 +68,7 @@ def load_or_build(
     start_time = time.monotonic()
     plan = prepare(plan) if prepare else plan
     numbers = assign_shards(plan, worker.index, worker.count)
-    log.info("processing %d of %d shards at %s", len(numbers), len(plan.shards), out.uri)
+    log.info("shards to process at %s: %d of %d", out.uri, len(numbers), len(plan.shards))
     images = sum(progress(write_shards(plan, numbers), label, len(numbers), unit="shard"))
     rate = images / (time.monotonic() - start_time) if images else None
     manifest = finalize(plan)

@@ -20,7 +20,8 @@ from dogbreed.core.storage import open_store
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.splits import VALIDATION
 from dogbreed.evaluation.predict import predict
-from dogbreed.serving import classifier
+from dogbreed.evaluation.predictions import has_boxes
+from dogbreed.serving import classifier, model_files
 from dogbreed.tracking import model_card, registry, runs, training_outputs
 from dogbreed.tracking.mlflow_errors import warn_on_failure
 from dogbreed.tracking.resumable_run import Description, ResumableRun
@@ -170,7 +171,8 @@ def _log_and_register(
     """Register the model, log the outputs, and return the finished run."""
     recipe, manifest = job.recipe, job.manifest
     validation, example = predict(trained.model, pipeline, VALIDATION), pipeline.first_jpeg()
-    metadata = classifier.ModelMetadata(
+    boxed = has_boxes(*pipeline.boxes(VALIDATION))
+    metadata = model_files.ModelMetadata(
         manifest.classes, recipe.size, recipe.resize_mode, manifest.name, manifest.digest
     )
 
@@ -179,7 +181,7 @@ def _log_and_register(
         registry.register(
             job.registered_model, lambda: str(classifier.log_model(trained.model, metadata, example).model_id)
         )
-        training_outputs.log_training(run, trained, validation, manifest.classes)
+        training_outputs.log_training(run, trained, validation, manifest.classes, boxed)
 
     try:
         return run.finish(log_outputs)

@@ -15,7 +15,7 @@ from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import Manifest, load_manifest
 from dogbreed.models import weights
 from dogbreed.models.weights import Weights
-from dogbreed.serving import classifier
+from dogbreed.serving import model_files
 from dogbreed.tracking import registry
 from dogbreed.training.checkpointer import CheckpointInterval
 from dogbreed.training.distributed import DistributedContext, resolve_strategy
@@ -120,5 +120,5 @@ def resolve_weights(recipe: Recipe, folder: Path) -> Weights | None:
         )
     if registry.is_tracked(uri):
         model = registry.download(registry.resolve(uri), folder / "weights")
-        return Weights.from_file(classifier.model_path(model))
+        return Weights.from_file(model_files.model_path(model))
     return weights.resolve(uri, recipe.model, folder)

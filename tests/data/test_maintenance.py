@@ -88,11 +88,13 @@ from dogbreed.data import builder, images, maintenance
 from dogbreed.data.config import DatasetConfig
 from dogbreed.data.plan import plan_dataset
 from dogbreed.data.raw import SourceImage
+from dogbreed.data.raw.census import Ignored
 from dogbreed.core.storage import LocalStore
 
 class Source:
     digest, data = "memory", images.encode(numpy.zeros((32, 32, 3), "uint8"))
     images = [SourceImage(f"a/{number}", "a", "train") for number in range(40)]
+    ignored = Ignored()
     def read(self, photo): return self.data
 
 plan = plan_dataset(Source(), DatasetConfig(size=32, shards=3))

@@ -50,6 +50,14 @@ def test_the_most_confident_error_comes_first() -> None:
     assert found.confused_as(0, 1).tolist() == [1, 2, 0]
 
 
+def test_a_box_of_the_whole_image_is_none() -> None:
+    sizes = np.array([[100, 80], [40, 30]])
+    whole = np.array([[0, 0, 100, 80], [0, 0, 40, 30]], np.float32)
+    assert predict_five().has_boxes
+    assert not predictions.has_boxes(whole, sizes)
+    assert predictions.has_boxes(whole - np.array([0, 0, 1, 0], np.float32), sizes)
+
+
 def test_accuracy_is_grouped_by_the_boxs_fraction_of_the_image_and_by_its_shorter_side() -> None:
     table = predictions.accuracy_by_box_size(predict_five())
     rows = {(row["measure"], row["group"]): (row["images"], row["top1"]) for row in table.to_dict("records")}

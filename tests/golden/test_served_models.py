@@ -13,9 +13,10 @@ from pyarrow import parquet
 
 from dogbreed.core.storage import LocalStore, ObjectInfo
 from dogbreed.data.manifest import Manifest, load_manifest
-from dogbreed.serving import batch_predict, classifier
+from dogbreed.serving import batch_predict, classifier, model_files
 from dogbreed.serving.batch_predict import BatchPredictPlan
-from dogbreed.serving.classifier import COLUMNS, REQUIREMENTS, SIGNATURE, ModelMetadata
+from dogbreed.serving.classifier import COLUMNS, REQUIREMENTS, SIGNATURE
+from dogbreed.serving.model_files import ModelMetadata
 from dogbreed.serving.row_writers import WRITERS
 from dogbreed.workflows.evaluate import evaluation_key
 from tests.support.golden.images import BLOCKS
@@ -45,12 +46,12 @@ def test_files_of_a_model(tmp_path: Path) -> None:
     photo = keras.Input((8, 8, 3), dtype="uint8")
     flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(photo))
     model = keras.Model(photo, keras.layers.Dense(len(CLASSES), activation="softmax")(flat))
-    classifier.save(model, METADATA, tmp_path)
+    model_files.save(model, METADATA, tmp_path)
     store = LocalStore(tmp_path)
     assert sorted(store.list()) == ["artifacts/metadata.json", "artifacts/model.keras"]
     assert_text("metadata.json", store.read("artifacts/metadata.json").decode())
     (tmp_path / "artifacts" / "metadata.json").write_bytes(read_literal("metadata.json"))
-    _, metadata = classifier.load(tmp_path)
+    _, metadata = model_files.load(tmp_path)
     assert metadata == METADATA
 
 
@@ -116,7 +117,7 @@ def test_hashes(tmp_path: Path) -> None:
     plain = {"tta": "none", "compare_with": None, "imagenet_baseline": None}
     other = {"tta": "flip", "compare_with": "whole", "imagenet_baseline": "imagenet"}
     found = {
-        "model": classifier.fingerprint(tmp_path / "model"),
+        "model": model_files.fingerprint(tmp_path / "model"),
         "prediction, photos": prediction.empty_manifest.source_digest,
         "prediction, configuration": prediction.config_id,
         "evaluation": evaluation(plain),

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -165,22 +164,12 @@ def test_a_store_that_is_not_there_ends_with_69(tmp_path: Path) -> None:
 
 
 def test_sigterm_ends_a_job_with_143(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "jobs.fetch",
-        "--source",
-        "synthetic",
-        "--per-class",
-        "3000",
-        "--raw",
-        str(tmp_path),
-    ]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as job:
-        time.sleep(3)  # imports are over, drawing takes minutes
-        job.send_signal(signal.SIGTERM)
-        _, errors = job.communicate(timeout=30)
-    assert job.returncode == 143
+    job = [sys.executable, "-m", "jobs.fetch", "--source", "synthetic", "--per-class", "3000", "--raw", str(tmp_path)]
+    with subprocess.Popen(job, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert any("drawing images" in line for line in process.stderr or ()), "the job has ended"
+        process.send_signal(signal.SIGTERM)  # drawing takes minutes
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
     assert "stopped by SIGTERM" in errors
     assert not list(tmp_path.iterdir())
 

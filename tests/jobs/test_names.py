@@ -19,8 +19,8 @@ from dogbreed.core.names import is_valid_name
 from dogbreed.core.storage import LocalStore, Store
 from dogbreed.data.manifest import Manifest, load_manifest
 from dogbreed.data.raw import Source
-from dogbreed.serving import classifier
-from dogbreed.tracking import leaderboard, registry, runs
+from dogbreed.serving import classifier, model_files
+from dogbreed.tracking import evaluation_outputs, leaderboard, registry, runs
 from dogbreed.tracking.resumable_run import ResumableRun, Timeouts
 from dogbreed.tracking.runs import TRAINING_RUN
 from dogbreed.training.trainer import TrainResult
@@ -74,9 +74,9 @@ def client(empty_database: Path, model: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(evaluate.lineage, "tags", training_run)
     monkeypatch.setattr(evaluate.result, "evaluate", lambda *_: Scores())
     monkeypatch.setattr(evaluate, "evaluate_again", lambda *_: 0.25)
-    monkeypatch.setattr(evaluate, "draw_figures", lambda *_: [])
-    monkeypatch.setattr(evaluate.report, "note", lambda *_: "")
-    monkeypatch.setattr(evaluate.report, "render", lambda *_: "")
+    monkeypatch.setattr(evaluation_outputs, "draw_figures", lambda *_: [])
+    monkeypatch.setattr(evaluation_outputs.report, "note", lambda *_: "")
+    monkeypatch.setattr(evaluation_outputs.report, "render", lambda *_: "")
     monkeypatch.setattr(leaderboard, "write", lambda *_: None)
     return mlflow.MlflowClient(uri)
 
@@ -93,7 +93,7 @@ def model(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that was trained on a dataset called pugs, downloaded."""
     folder = tmp_path_factory.mktemp("model")
     classes = load_manifest(LocalStore(dataset)).classes
-    classifier.save(tiny(), classifier.ModelMetadata(classes, 32, "squash", "pugs", "0" * 64), folder)
+    model_files.save(tiny(), model_files.ModelMetadata(classes, 32, "squash", "pugs", "0" * 64), folder)
     return folder
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dogbreed.data.manifest import MANIFEST
-from dogbreed.serving import classifier
+from dogbreed.serving import model_files
 from tests.support.encoded_images import encoded, flat
 from tests.support.small_model import SIZE, small_model
 from tests.support.warm_job import run
@@ -24,9 +24,9 @@ def place(sketches: Path, tmp_path: Path) -> Path:
     (tmp_path / "raw").symlink_to(sketches)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "1.jpg").write_bytes(encoded(flat(0)))
-    classifier.save(
+    model_files.save(
         small_model(),
-        classifier.ModelMetadata(("a", "b", "c", "d"), SIZE, "squash", "dogbreed", "digest"),
+        model_files.ModelMetadata(("a", "b", "c", "d"), SIZE, "squash", "dogbreed", "digest"),
         tmp_path / "model",
     )
     return tmp_path

@@ -22,7 +22,7 @@ from dogbreed.core.storage import LocalStore, Store
 from dogbreed.data.manifest import Manifest, load_manifest
 from dogbreed.data.raw.census import NOT_AN_IMAGE, Ignored
 from dogbreed.data.sharded_work import assign_shards, load_if_complete
-from dogbreed.serving import batch_predict, classifier
+from dogbreed.serving import batch_predict, classifier, model_files
 from dogbreed.serving.row_verification import verify_rows
 from dogbreed.serving.row_writers import SCHEMA, WRITERS
 from dogbreed.tracking import runs
@@ -47,7 +47,7 @@ Predict = Callable[..., Manifest | None]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    classifier.save(small_model(), classifier.ModelMetadata(CLASSES, SIZE, "squash", "dogbreed", "digest"), folder)
+    model_files.save(small_model(), model_files.ModelMetadata(CLASSES, SIZE, "squash", "dogbreed", "digest"), folder)
     return folder
 
 
@@ -160,7 +160,7 @@ def test_the_three_kinds_hold_the_same_rows(predict: Predict, tmp_path: Path) ->
 def test_the_rows_are_what_the_served_model_answers(predict: Predict, model: Path, tmp_path: Path) -> None:
     out = LocalStore(tmp_path / "out")
     predict(out)
-    loaded, card = classifier.load(model)
+    loaded, card = model_files.load(model)
     answers = classifier.predict_rows(
         loaded, card, [classifier.preprocess(PHOTOS[key], card.view) for key in sorted(PHOTOS)]
     )
@@ -198,7 +198,9 @@ def test_other_photos_another_model_or_kind_need_another_place(
         predict(out, "csv")
     other = small_model()
     other.set_weights([weights + 1 for weights in other.get_weights()])
-    classifier.save(other, classifier.ModelMetadata(CLASSES, SIZE, "squash", "dogbreed", "digest"), tmp_path / "other")
+    model_files.save(
+        other, model_files.ModelMetadata(CLASSES, SIZE, "squash", "dogbreed", "digest"), tmp_path / "other"
+    )
     asked = batch_predict.plan_predictions(photos, tmp_path / "other", "jsonl", 2)
     with pytest.raises(DataError, match="choose another --out"):
         load_if_complete(asked, out)
@@ -257,7 +259,7 @@ def test_verification_names_the_images_that_are_not_those_of_their_rows(
     with pytest.raises(DataError, match=rf"2 images below {photos.uri} .*: a/black\.jpg, c\.jpg; choose") as error:
         verify_rows(asked, manifest, [0, 1], out, pool)
     assert error.value.exit_code == 65
-    with pytest.raises(DataError, match=r"1 images .*: a/black\.jpg;"):
+    with pytest.raises(DataError, match=r"^1 image .*: a/black\.jpg;"):
         verify_rows(asked, manifest, [0], out, pool)  # one worker's share
 
 
@@ -266,7 +268,7 @@ def test_a_place_without_photos_is_said(tmp_path: Path, model: Path) -> None:
     with pytest.raises(NotFound, match="does not exist; check --images"):
         batch_predict.plan_predictions(empty, model, "csv", None)
     empty.put("notes.txt", b"")
-    with pytest.raises(NotFound, match=r"holds no image .* among 1 files"):
+    with pytest.raises(NotFound, match=r"holds no image .* among 1 file;"):
         batch_predict.plan_predictions(empty, model, "csv", None)
 
 

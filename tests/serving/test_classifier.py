@@ -21,8 +21,9 @@ from dogbreed.data.images import decode
 from dogbreed.data.plan import plan_dataset
 from dogbreed.data.raw import open_source
 from dogbreed.data.resize import ResizeSpec
-from dogbreed.serving import classifier
-from dogbreed.serving.classifier import COLUMNS, Classifier, ModelMetadata
+from dogbreed.serving import classifier, model_files
+from dogbreed.serving.classifier import COLUMNS, Classifier
+from dogbreed.serving.model_files import ModelMetadata
 from tests.support.encoded_images import BLACK, claims_to_be, encoded, flat, upper_white
 
 CLASSES = ("n02085620-Chihuahua", "n02086240-Shih-Tzu", "n02088466-black-and-tan_coonhound", "my_own", "e", "f")
@@ -45,7 +46,7 @@ def brightness() -> keras.Model:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model."""
     folder = tmp_path_factory.mktemp("model")
-    classifier.save(brightness(), ModelMetadata(CLASSES, 8, "squash", "dogbreed", "digest"), folder)
+    model_files.save(brightness(), ModelMetadata(CLASSES, 8, "squash", "dogbreed", "digest"), folder)
     return folder
 
 
@@ -188,7 +189,7 @@ def test_probabilities_that_are_not_finite_are_an_error_in_every_row() -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "card"])
 def test_a_damaged_model_is_corrupt_data(damage: str, folder: Path, tmp_path: Path) -> None:
-    model, card = classifier.save(*classifier.load(folder), tmp_path)
+    model, card = model_files.save(*model_files.load(folder), tmp_path)
     if damage == "cut":
         model.write_bytes(model.read_bytes()[:1000])
     elif damage == "gone":
@@ -196,16 +197,16 @@ def test_a_damaged_model_is_corrupt_data(damage: str, folder: Path, tmp_path: Pa
     else:
         card.write_text("{")
     with pytest.raises(DataError if damage == "gone" else CorruptData, match=str(tmp_path)):
-        classifier.load(tmp_path)
+        model_files.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["metadata.json", "card.json"])
 def test_a_model_of_format_2_is_refused_with_the_command_to_run(name: str, folder: Path, tmp_path: Path) -> None:
-    _, metadata = classifier.save(*classifier.load(folder), tmp_path)
+    _, metadata = model_files.save(*model_files.load(folder), tmp_path)
     metadata.unlink()
     content = {"classes": CLASSES, "size": 8, "shape": "squash", "dataset_digest": "digest"}
     metadata.with_name(name).write_text(json.dumps(content))
-    for load in (classifier.load, classifier.model_path):
+    for load in (model_files.load, model_files.model_path):
         with pytest.raises(DataError, match=r"format .*jobs\.train") as error:
             load(tmp_path)
         assert error.value.exit_code == 65
@@ -213,39 +214,39 @@ def test_a_model_of_format_2_is_refused_with_the_command_to_run(name: str, folde
 
 
 def test_a_model_without_a_field_of_its_metadata_is_corrupt(folder: Path, tmp_path: Path) -> None:
-    _, metadata = classifier.save(*classifier.load(folder), tmp_path)
+    _, metadata = model_files.save(*model_files.load(folder), tmp_path)
     content = json.loads(metadata.read_text())
     del content["size"]
     metadata.write_text(json.dumps(content))
     with pytest.raises(CorruptData, match="train it again"):
-        classifier.load(tmp_path)
+        model_files.load(tmp_path)
 
 
 @pytest.mark.parametrize("classes", [CLASSES[:4], (*CLASSES, "g")], ids=["fewer", "more"])
 def test_metadata_with_another_number_of_classes_than_outputs_is_named(
     classes: tuple[str, ...], folder: Path, tmp_path: Path
 ) -> None:
-    model, metadata = classifier.save(
-        classifier.load(folder)[0], ModelMetadata(classes, 8, "squash", "dogbreed", "-"), tmp_path
+    model, metadata = model_files.save(
+        model_files.load(folder)[0], ModelMetadata(classes, 8, "squash", "dogbreed", "-"), tmp_path
     )
     found = rf"6 outputs, metadata\.json names {len(classes)} classes: n02085620-Chihuahua, "
     with pytest.raises(CorruptData, match=found):
-        classifier.load(tmp_path)
+        model_files.load(tmp_path)
     with pytest.raises(CorruptData, match=found):  # when the model is served
         Classifier().load_context(SimpleNamespace(artifacts={"model": model, "metadata": metadata}))
 
 
 def test_metadata_with_another_size_than_the_input_is_named(folder: Path, tmp_path: Path) -> None:
-    classifier.save(classifier.load(folder)[0], ModelMetadata(CLASSES, 16, "squash", "dogbreed", "-"), tmp_path)
+    model_files.save(model_files.load(folder)[0], ModelMetadata(CLASSES, 16, "squash", "dogbreed", "-"), tmp_path)
     with pytest.raises(CorruptData, match=r"takes images of \(8, 8\) px, metadata\.json has 16"):
-        classifier.load(tmp_path)
+        model_files.load(tmp_path)
 
 
 def test_the_fingerprint_of_a_model_depends_on_its_content(folder: Path, tmp_path: Path) -> None:
-    before = classifier.fingerprint(folder)
-    classifier.save(classifier.load(folder)[0], ModelMetadata(CLASSES, 8, "pad", "dogbreed", "digest"), tmp_path)
+    before = model_files.fingerprint(folder)
+    model_files.save(model_files.load(folder)[0], ModelMetadata(CLASSES, 8, "pad", "dogbreed", "digest"), tmp_path)
     assert len(before) == 64
-    assert classifier.fingerprint(tmp_path) != before
+    assert model_files.fingerprint(tmp_path) != before
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from dogbreed.core.storage import LocalStore
 from dogbreed.data.manifest import load_manifest
 from dogbreed.evaluation import intervals
-from dogbreed.serving import classifier
+from dogbreed.serving import classifier, model_files
 from dogbreed.tracking import registry, runs
 from dogbreed.tracking.runs import DIGEST
 from tests.support.encoded_images import encoded, flat
@@ -30,15 +30,20 @@ def tiny(bias: float = 0.0) -> keras.Model:
     return model
 
 
-def register(dataset: Path, network: keras.Model | None = None, hours: float = 0.5, **params: object) -> int:
+def register(
+    dataset: Path, network: keras.Model | None = None, hours: float = 0.5, kind: str = "dogs", **params: object
+) -> int:
     """Register a model that has been trained on `dataset`, as jobs.train does, and return its version.
 
-    Without a network the version has a run but no files, which take seconds.
+    Without a network the version has a run but no files, which take seconds. kind: `own` for images without bounding
+    boxes that do not come from ImageNet.
     """
     manifest = load_manifest(LocalStore(dataset))
-    metadata = classifier.ModelMetadata(manifest.classes, SIZE, "squash", "dogbreed", manifest.digest)
+    metadata = model_files.ModelMetadata(manifest.classes, SIZE, "squash", "dogbreed", manifest.digest)
+    own = kind == "own"
+    tags = {DIGEST: manifest.digest, runs.BOXES: str(not own).lower(), runs.IMAGENET: str(not own).lower()}
     described = runs.flatten_params({**TRAINED, **params, "data": manifest.params()})
-    with runs.start_run("dogbreed", "train", "tiny", described, {DIGEST: manifest.digest}) as run:
+    with runs.start_run("dogbreed", "train", "tiny", described, tags) as run:
         scores = {
             "best_val_top1": 0.5,
             "best_val_top1_ci95_low": 0.25,

@@ -1,5 +1,6 @@
 """The model card: its content follows from the runs in MLflow."""
 
+import re
 from pathlib import Path
 
 import mlflow
@@ -39,11 +40,21 @@ def test_a_card_has_data_scores_with_intervals_limitations_and_licence(dataset: 
     for words in (
         "## Limitations",
         "no images but those",
+        "another breed, a cat.",
         "## Licence",
+        "The images of Stanford Dogs",
         "research and education only",
         "margin of 0.1",
     ):
         assert words in before
+
+
+def test_the_card_of_other_images_mentions_neither_dogs_nor_boxes(dataset: Path) -> None:
+    text = card(register(dataset, kind="own"))
+    assert not re.search(r"Stanford|ImageNet|WordNet|breed|\bcat\b|box|crop|margin", text.replace("dogbreed", ""))
+    assert "It was trained on whole images." in text
+    assert "something else.\n" in text
+    assert "The images of dogbreed keep their licence. The code is under" in text
 
 
 def test_each_evaluation_adds_its_row_and_a_newer_one_replaces_it(dataset: Path) -> None:

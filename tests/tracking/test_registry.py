@@ -12,8 +12,8 @@ from mlflow.exceptions import MlflowException
 from dogbreed.core.errors import RetryableError, UsageError
 from dogbreed.core.storage import LocalStore
 from dogbreed.data.manifest import load_manifest
-from dogbreed.serving import classifier
-from dogbreed.serving.classifier import ModelMetadata
+from dogbreed.serving import classifier, model_files
+from dogbreed.serving.model_files import ModelMetadata
 from dogbreed.tracking import registry, runs
 from tests.support.encoded_images import encoded, flat
 from tests.support.registry import tiny
@@ -51,7 +51,7 @@ def test_an_alias_is_resolved_to_its_version_whose_download_is_the_model(
     assert runs.get_run(run.id).data.tags["dogbreed.model_version"] == "1"
     uri = registry.resolve("models:/dogbreed@candidate")
     assert (uri, registry.parse_version(uri)) == ("models:/dogbreed/1", ("dogbreed", 1))
-    loaded, found = classifier.load(registry.download(uri, tmp_path / "model"))
+    loaded, found = model_files.load(registry.download(uri, tmp_path / "model"))
     assert found == metadata
     assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True))
 
@@ -99,6 +99,20 @@ def test_registering_again_after_any_interruption_gives_one_version(
     (logged,) = client.search_logged_models([runs.experiment("dogbreed", "train")])
     assert version.run_id == run.id
     assert version.source == f"models:/{logged.model_id}"
+
+
+def test_a_missing_champion_is_reported_with_the_candidate_and_how_to_promote_it() -> None:
+    client = mlflow.MlflowClient()
+    client.create_registered_model("dogbreed")
+    client.create_model_version("dogbreed", "nowhere")
+    with pytest.raises(UsageError, match="no model") as error:
+        registry.resolve("models:/dogbreed@champion")
+    assert "--promote" not in str(error.value), "there is nothing to promote"
+    registry.set_candidate_alias("dogbreed", 1)
+    with pytest.raises(UsageError, match=r"candidate is version 1; .*models:/dogbreed@candidate --promote"):
+        registry.resolve("models:/dogbreed@champion")
+    with pytest.raises(UsageError, match="no model"):
+        registry.resolve("models:/cats@champion")
 
 
 @pytest.mark.parametrize("uri", ["runs:/1/model", "models:/other/new", "models:/dogbreed@champion", "folder"])

@@ -1,6 +1,8 @@
 """The run of a training on a real SQLite store: continued without gaps or duplicates, with the right status."""
 
 import contextlib
+import socket
+import sqlite3
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +153,29 @@ def test_without_a_server_a_training_starts_and_only_finish_fails(
     with pytest.raises(ServiceUnavailable, match="check MLFLOW_TRACKING_URI"):
         train(JOB, range(1, 2), timeouts=replace(PATIENT, finish=0.0))
     assert "training continues" in caplog.text
+
+
+HASTY = replace(PATIENT, start=0.3)
+
+
+def test_a_locked_database_is_named_when_it_delays_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with ResumableRun(JOB, HASTY) as run:
+            other.execute("ROLLBACK")
+            run.finish(lambda run: None)
+    assert f"MLflow's database {tmp_path}/mlflow.db is not ready after 0.3 s: another process" in caplog.text
+    assert "server" not in caplog.text
+
+
+def test_a_server_is_named_when_it_delays_the_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with ResumableRun(JOB, HASTY):
+            pass
+    assert "MLflow's server http://127.0.0.1:" in caplog.text
 
 
 def test_a_spool_restores_what_it_held_bit_for_bit() -> None:

@@ -20,19 +20,23 @@ from dogbreed.core.errors import DataError
 from dogbreed.core.storage import LocalStore
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import Manifest, load_manifest
+from dogbreed.data.raw.image_folder import ImageFolder
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
 from dogbreed.data.resize import ResizeSpec
 from dogbreed.evaluation import report
+from dogbreed.evaluation.figures.evaluation import draw_figures
 from dogbreed.evaluation.predictions import Predictions
 from dogbreed.evaluation.result import EvalResult, EvalTarget, TrainingLineage, compare_crops
 from dogbreed.evaluation.result import evaluate as evaluate_target
 from dogbreed.evaluation.subsets import score_subsets
 from dogbreed.models import registry
-from dogbreed.serving import classifier
-from dogbreed.serving.classifier import ModelMetadata
-from dogbreed.tracking import runs
+from dogbreed.serving import model_files
+from dogbreed.serving.model_files import ModelMetadata
+from dogbreed.tracking import evaluation_outputs, runs
 from dogbreed.workflows import evaluate
+from dogbreed.workflows.dataset_checks import check_classes_match, open_comparison
 from tests.support.duplicates import group, near
+from tests.support.other_data import write_tree
 from tests.support.registry import register, tiny
 
 pytestmark = pytest.mark.timeout(900)  # creates a tracking store and draws eight figures, beside other tests
@@ -42,7 +46,8 @@ VIEW = ResizeSpec(32)
 PARAMS = {"name": "<b>own</b>", "weights": "imagenet", "seed": "0"}
 LINEAGE = TrainingLineage("0" * 32, PARAMS, {"train_seconds": 270.0}, {}, None)
 TABLES = ("per_class", "predictions", "confusable_pairs", "by_box", "reliability")
-FIGURES = (*TABLES[2:], "confusion_matrix", "recall_by_class", "hardest_images", "sample_predictions", "grad_cam")
+FIGURES = ("confusion_matrix", "recall_by_class", "reliability", "by_box", "hardest_images", "sample_predictions",
+         "confusable_pairs", "grad_cam")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +91,7 @@ def test_the_run_has_scores_with_intervals_baselines_and_subsets_tables_figures_
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     with runs.start_run("dogbreed", "evaluate", "test", {}, {}) as run:
-        evaluate.log_outputs(run, open_target(model, dataset), found, LINEAGE)
+        evaluation_outputs.log_evaluation(run, open_target(model, dataset), found, LINEAGE)
     logged = runs.get_run(run.id).data.metrics
     assert logged["test_top1_ci95_low"] <= logged["test_top1"] <= logged["test_top1_ci95_high"]
     assert (logged["test_majority_baseline_top1"], logged["test_majority_baseline_top5"]) == (0.25, 1.0)
@@ -125,7 +130,7 @@ def options(dataset: Path, model: str) -> evaluate.EvalOptions:
 
 
 def scores_only(run: runs.Run, target: EvalTarget, found: EvalResult, lineage: TrainingLineage | None) -> None:
-    """Replace `log_outputs`: figures take seconds."""
+    """Replace `log_evaluation`: figures take seconds."""
     run.log_metrics(0, {f"test_{name}": value for name, value in found.to_metrics()})
 
 
@@ -133,7 +138,7 @@ def test_a_registered_model_that_was_deleted_and_made_again_is_evaluated_anew(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setattr(evaluate, "log_outputs", scores_only)
+    monkeypatch.setattr(evaluation_outputs, "log_evaluation", scores_only)
     asked = options(dataset, f"models:/dogbreed/{register(dataset, tiny(0.0))}")
     former = evaluate.evaluate(asked)
     assert evaluate.evaluate(asked) == former, "done already"
@@ -150,13 +155,13 @@ def test_a_model_in_a_folder_is_evaluated_once_until_its_files_change(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setattr(evaluate, "log_outputs", scores_only)
+    monkeypatch.setattr(evaluation_outputs, "log_evaluation", scores_only)
     folder, manifest = tmp_path / "model", load_manifest(LocalStore(dataset))
     metadata = ModelMetadata(manifest.classes, 32, "squash", "dogbreed", manifest.digest)
-    classifier.save(tiny(0.0), metadata, folder)
+    model_files.save(tiny(0.0), metadata, folder)
     former = evaluate.evaluate(options(dataset, str(folder)))
     assert evaluate.evaluate(options(dataset, str(folder))) == former, "done already"
-    classifier.save(tiny(5.0), metadata, folder)
+    model_files.save(tiny(5.0), metadata, folder)
     assert evaluate.evaluate(options(dataset, str(folder)))["run_id"] != former["run_id"]
 
 
@@ -187,7 +192,7 @@ def test_one_image_has_scores_figures_and_a_report_that_name_the_classes_without
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     target = OneImage(**vars(open_target(model, dataset)))
     with runs.start_run("dogbreed", "evaluate", "test", {}, {}) as run:
-        evaluate.log_outputs(run, target, evaluate_target(target), LINEAGE)
+        evaluation_outputs.log_evaluation(run, target, evaluate_target(target), LINEAGE)
     data = runs.get_run(run.id).data
     assert data.metrics["test_classes_without_images"] == 3
     assert data.metrics["test_macro_f1"] == data.metrics["test_top1"]
@@ -240,6 +245,28 @@ def test_the_report_has_scores_caveat_dataset_recipe_and_cost(
     assert "training time 4.5 min" in text
 
 
+def test_the_report_of_other_images_mentions_neither_dogs_nor_boxes(
+    model: keras.Model, preprocess: Preprocess, tmp_path: Path
+) -> None:
+    raw = LocalStore(tmp_path / "raw")
+    write_tree(raw, [f"{name}/{n}.jpg" for name in ("axle", "bolt", "cog", "disc") for n in range(6)])
+    assert preprocess(ImageFolder(raw), LocalStore(tmp_path / "parts"), split="stratified", name="parts") is not None
+    target = open_target(model, tmp_path / "parts")
+    found = evaluate_target(target)
+    names = [name for name, _ in draw_figures(target, found)]
+    assert (names, list(found.to_tables())) == (
+        [name for name in FIGURES if name != "by_box"], [name for name in TABLES if name != "by_box"]
+    )  # fmt: skip
+    figures = dict.fromkeys(names, report.to_data_uri(Image.new("RGB", (30, 30), "red")))
+    html = report.render("1" * 32, target, found, LINEAGE, figures)
+    page = Page(html)
+    text = " ".join([*page.text.split(), *(image["alt"] for image in page.all("img"))])
+    assert not re.search(r"Stanford|ImageNet|\bbreed|\bdogs?\b|bounding|lawn", text)
+    assert "crop none, whole images" in text
+    assert "They may have been trained on some of these test images" in text
+    assert "The licence of the images of parts also holds" in text
+
+
 def test_a_training_from_scratch_needs_no_caveat(model: keras.Model, dataset: Path, found: EvalResult) -> None:
     scratch = dataclasses.replace(LINEAGE, params={"weights": "none"})
     assert "optimistic" not in rendered(model, dataset, found, scratch)
@@ -257,9 +284,7 @@ def test_a_deferred_dataset_can_be_compared_with_its_whole_images(
     assert preprocess(source, LocalStore(tmp_path / "none"), crop="none") is not None
     late, store = open_target(model, tmp_path / "late"), LocalStore(tmp_path / "late")
     whole, other = (
-        evaluate_target(
-            late, other_crop=evaluate.open_comparison(name, late.manifest, store, VIEW, 8, tmp_path / "cache")
-        )
+        evaluate_target(late, other_crop=open_comparison(name, late.manifest, store, VIEW, 8, tmp_path / "cache"))
         for name in ("whole", str(tmp_path / "none"))
     )
     assert whole.comparison is not None
@@ -277,11 +302,11 @@ def test_crops_have_no_whole_images_and_other_classes_cannot_be_compared(
     store = LocalStore(dataset)
     manifest = load_manifest(store)
     with pytest.raises(DataError, match="holds crops"):
-        evaluate.open_comparison("whole", manifest, store, VIEW, 8, tmp_path)
+        open_comparison("whole", manifest, store, VIEW, 8, tmp_path)
     assert preprocess(source, LocalStore(tmp_path / "two"), classes=manifest.classes[:2]) is not None
     with pytest.raises(DataError, match="other classes"):
-        evaluate.open_comparison(str(tmp_path / "two"), manifest, store, VIEW, 8, tmp_path)
-    assert evaluate.open_comparison(None, manifest, store, VIEW, 8, tmp_path) is None
+        open_comparison(str(tmp_path / "two"), manifest, store, VIEW, 8, tmp_path)
+    assert open_comparison(None, manifest, store, VIEW, 8, tmp_path) is None
 
 
 def test_images_with_a_duplicate_in_training_are_scored_separately(found: EvalResult, dataset: Path) -> None:
@@ -320,15 +345,13 @@ def test_a_model_of_other_classes_is_a_data_error_and_of_other_data_a_warning(
     manifest = load_manifest(LocalStore(dataset))
     only = r"1 only in the model \(a\) and 4 only in the dataset \(n9000000"
     with pytest.raises(DataError, match=only):
-        evaluate.check_classes_match(ModelMetadata(("a",), 32, "squash", "dogbreed", manifest.digest), manifest)
+        check_classes_match(ModelMetadata(("a",), 32, "squash", "dogbreed", manifest.digest), manifest)
     with pytest.raises(DataError, match=r"\(4\) differ: the same names in another order"):
-        evaluate.check_classes_match(
-            ModelMetadata(manifest.classes[::-1], 32, "squash", "dogbreed", manifest.digest), manifest
-        )
+        check_classes_match(ModelMetadata(manifest.classes[::-1], 32, "squash", "dogbreed", manifest.digest), manifest)
     more = (*manifest.classes, *"abcdefg")
     with pytest.raises(DataError, match=r"differ: 7 only in the model \(a, b, c, d, e and 2 more\); evaluate"):
-        evaluate.check_classes_match(ModelMetadata(more, 32, "squash", "dogbreed", manifest.digest), manifest)
-    evaluate.check_classes_match(ModelMetadata(manifest.classes, 32, "squash", "dogbreed", manifest.digest), manifest)
+        check_classes_match(ModelMetadata(more, 32, "squash", "dogbreed", manifest.digest), manifest)
+    check_classes_match(ModelMetadata(manifest.classes, 32, "squash", "dogbreed", manifest.digest), manifest)
     assert caplog.text == ""
-    evaluate.check_classes_match(ModelMetadata(manifest.classes, 32, "squash", "dogbreed", "other"), manifest)
+    check_classes_match(ModelMetadata(manifest.classes, 32, "squash", "dogbreed", "other"), manifest)
     assert "trained on dataset other, this is" in caplog.text

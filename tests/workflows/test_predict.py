@@ -9,7 +9,7 @@ import pytest
 
 from dogbreed.core.errors import DataError
 from dogbreed.core.storage import LocalStore, open_store
-from dogbreed.serving import classifier
+from dogbreed.serving import model_files
 from dogbreed.tracking import runs
 from dogbreed.workflows.predict import PredictJob, open_images, predict
 from dogbreed.workflows.sharded_build import Worker
@@ -24,8 +24,8 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def asked(tmp_path: Path) -> PredictJob:
-    metadata = classifier.ModelMetadata(("a", "b", "c", "d"), SIZE, "squash", "dogbreed", "digest")
-    classifier.save(small_model(), metadata, tmp_path / "model")
+    metadata = model_files.ModelMetadata(("a", "b", "c", "d"), SIZE, "squash", "dogbreed", "digest")
+    model_files.save(small_model(), metadata, tmp_path / "model")
     images, out = LocalStore(tmp_path / "images"), LocalStore(tmp_path / "out")
     for number in range(7):
         images.put(f"{number}.jpg", b"no image")
@@ -38,7 +38,7 @@ def asked(tmp_path: Path) -> PredictJob:
 
 def test_a_job_of_which_every_image_is_an_error_fails_and_keeps_its_rows(asked: PredictJob) -> None:
     for _ in ("new", "complete already"):
-        message = r"none of 7 images .*0\.jpg: not an image of a known format, .*4\.jpg: .* and 2 more"
+        message = r"no prediction of 7 images .*0\.jpg: not an image of a known format, .*4\.jpg: .* and 2 more"
         with pytest.raises(DataError, match=message) as error:
             predict(asked)
         assert error.value.exit_code == 65
@@ -57,7 +57,7 @@ def test_some_errors_are_a_warning_that_counts_and_names_them(
     with caplog.at_level(logging.WARNING):
         summary = predict(asked)
     assert (summary["rows"], summary["errors"]) == (8, 7)  # type: ignore[typeddict-item]
-    assert "7 of 8 images have no prediction (0.jpg: not an image of a known format, 1.jpg: " in caplog.text
+    assert "images without a prediction: 7 of 8 (0.jpg: not an image of a known format, 1.jpg: " in caplog.text
     assert "and 2 more)" in caplog.text
 
 

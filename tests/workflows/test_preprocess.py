@@ -99,10 +99,32 @@ def test_a_split_without_images_is_a_warning(tmp_path: Path, caplog: pytest.LogC
         assert f"the dataset has no {split} images" in caplog.text
 
 
-def test_a_dry_run_writes_nothing(sketches: Path, tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing_not_even_a_database(
+    sketches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new/mlflow.db")
     estimate = dry_run(job(sketches, tmp_path / "out", Worker()))
     assert estimate["splits"] == {"train": 28, "validation": 4, "test": 16}
-    assert not list(tmp_path.rglob("*.tfrecord"))
+    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_counts_the_ignored_files_as_the_job_does(tmp_path: Path) -> None:
+    raw = LocalStore(tmp_path / "raw")
+    write_tree(raw, [f"{name}/{n}.jpg" for name in ("akita", "beagle") for n in range(8)])
+    for key in ("akita/notes.txt", "beagle/.DS_Store", "about.md"):
+        raw.put(key, b"no image")
+    asked = job_of_tree(tmp_path)
+    estimate, summary = dry_run(asked), preprocess(asked)
+    assert estimate["ignored"] == 3
+    assert estimate["ignored_by_reason"] == {
+        "not an image": {"files": 2, "examples": ["about.md", "akita/notes.txt"]},
+        "hidden or system file": {"files": 1, "examples": ["beagle/.DS_Store"]},
+    }
+    assert {name: summary[name] for name in ("ignored", "ignored_by_reason")} == {  # type: ignore[literal-required]
+        name: estimate[name]
+        for name in ("ignored", "ignored_by_reason")  # type: ignore[literal-required]
+    }
 
 
 def test_garbage_of_a_dataset_that_is_not_complete_stays(tmp_path: Path) -> None:

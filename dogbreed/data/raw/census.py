@@ -9,6 +9,7 @@ from typing import TypedDict, TypeVar
 
 from dogbreed.core.errors import DataError, shorten_list
 from dogbreed.core.storage import ObjectInfo, Store
+from dogbreed.core.text import pluralize
 from dogbreed.data.image_formats import (
     CONVERT,
     FORMATS,
@@ -116,7 +117,7 @@ def check_ignored(ignored: Ignored, used: int, limit: float, where: str) -> None
 def no_image(raw: Store, ignored: Ignored, option: str) -> str:
     """Return the message for a prefix without an image; what is there is logged."""
     ignored.log(raw.uri)
-    return f"{raw.uri} holds no image ({NAMES}) among {len(ignored)} files; check {option}"
+    return f"{raw.uri} holds no image ({NAMES}) among {pluralize(len(ignored), 'file')}; check {option}"
 
 
 def find_images(raw: Store, ignored: Ignored) -> list[ObjectInfo]:

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 def synthesize(raw: Store, config: SyntheticConfig) -> None:
     """Generate archives of synthetic images at `raw`; DataError if other archives are there."""
+    log.info("drawing images of %d classes, %d of each", config.classes, config.per_class)
     for name, content in draw_archives(config).items():
         raw.commit(name, content)
 

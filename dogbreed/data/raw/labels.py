@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from dogbreed.core.errors import DataError, shorten_list
-from dogbreed.core.storage import Store, read_uri
+from dogbreed.core.storage import Store, open_store, read_uri, to_path
 from dogbreed.data.raw.label_tables import SEVERAL_CLASSES, Row, parse_table
 from dogbreed.data.raw.layout import Place, split_of
 
@@ -42,9 +42,10 @@ def read_labels(raw: Store, option: LabelsOption, images: Sequence[str], others:
 
     Raises:
         NotFound: there is no such table.
-        DataError: a table cannot be read, contradicts itself, or names no image.
+        DataError: it is a folder; a table cannot be read, contradicts itself, or names no image.
         UsageError: the columns cannot be found.
     """
+    _check_is_file(option.file, raw, [*images, *others])
     tables = _find_tables(option.file, others)
     finder = _Finder(images)
     places: dict[str, Place] = {}
@@ -63,6 +64,20 @@ def read_labels(raw: Store, option: LabelsOption, images: Sequence[str], others:
                 _add_place(places, image, Place(row.class_name, row.split or split_of(image.split("/")[0])), key)
     _check_matches(option.file, raw, images, places, unmatched)
     return Labels(places, {**dict.fromkeys(images, NO_ROW), **reasons}, tables)
+
+
+def _check_is_file(name: str, raw: Store, keys: Iterable[str]) -> None:
+    """Raise DataError for the name of a folder, below `raw` or elsewhere, or for an S3 prefix of objects."""
+    path, folder = to_path(name), f"{name.rstrip('/')}/"
+    if path is not None and path.is_file():
+        return
+    below = sorted(key for key in keys if key.startswith(folder))
+    if below or (path.is_dir() if path is not None else any(open_store(folder).list())):
+        where = f" below {raw.uri}" if below else ""
+        raise DataError(
+            f"--labels {name} is a folder{where}; name the table itself, a CSV file or JSON lines, for example "
+            f"--labels {folder}labels.csv; without a table leave --labels out: the folders are then the classes"
+        )
 
 
 def _find_tables(name: str, others: Sequence[str]) -> tuple[str, ...]:

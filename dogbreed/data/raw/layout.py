@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dogbreed.core.errors import DataError, shorten_list
+from dogbreed.core.text import pluralize
 from dogbreed.data.splits import TEST, TRAIN, VALIDATION
 
 SPLIT_NAMES = {  # folder, in lower case -> split
@@ -120,7 +121,8 @@ def _no_class_folder(images: Sequence[str], others: Sequence[str], uri: str) -> 
     """Return the message for images that lie directly below the prefix or below folders of splits."""
     table = next((key for key in others if key.lower().endswith(TABLES) and key.count("/") < 2), None)
     advice = f"; if {table} names their classes, add --labels {table.rpartition('/')[2]}" if table else ""
-    return f"the {len(images)} images of {uri} ({shorten_list(images)}) are in no class folder: {EXPECTED}{advice}"
+    found = pluralize(len(images), "image")
+    return f"{found} of {uri} in no class folder ({shorten_list(images)}): {EXPECTED}{advice}"
 
 
 def _refuse_groups(inside: Collection[Sequence[str]], splits: set[str], uri: str) -> None:

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, PercentFormatter
 
-from dogbreed.evaluation.figures.style import BLUE, GREY, STYLE, VERMILLION, new_figure, pluralize, truncate
+from dogbreed.core.text import pluralize
+from dogbreed.evaluation.figures.style import BLUE, GREY, STYLE, VERMILLION, new_figure, truncate
 
 MAX_ROWS = 15  # more text beside the plot is unreadable
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from dogbreed.core.text import pluralize
 from dogbreed.data.class_names import breed_name
 from dogbreed.evaluation.figures.style import (
     BLUE,
@@ -19,7 +20,6 @@ from dogbreed.evaluation.figures.style import (
     VERMILLION,
     count_classes,
     new_figure,
-    pluralize,
     truncate,
 )
 

@@ -9,8 +9,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from dogbreed.core.text import pluralize
 from dogbreed.data.class_names import breed_name
-from dogbreed.evaluation.figures.style import GREY, STYLE, count_classes, new_figure, pluralize, truncate
+from dogbreed.evaluation.figures.style import GREY, STYLE, count_classes, new_figure, truncate
 from dogbreed.evaluation.metrics import Labels, Probabilities, confusion_counts, validate
 
 ANNOTATED_CLASSES = 20  # up to here a cell has room for its percentage

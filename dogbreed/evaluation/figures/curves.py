@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from dogbreed.evaluation.figures.style import BLUE, GREY, STYLE, VERMILLION, new_figure, pluralize
+from dogbreed.core.text import pluralize
+from dogbreed.evaluation.figures.style import BLUE, GREY, STYLE, VERMILLION, new_figure
 
 
 @rc_context(STYLE)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
+from dogbreed.core.text import pluralize
 from dogbreed.evaluation import grad_cam, metrics, predictions
 from dogbreed.evaluation.figures import bars, confusion, image_grids
 from dogbreed.evaluation.figures.calibration import reliability_diagram
-from dogbreed.evaluation.figures.style import pluralize
 from dogbreed.evaluation.predictions import Indices
 from dogbreed.evaluation.result import EvalResult, EvalTarget
 
@@ -18,13 +18,17 @@ PAIRS = 8
 
 
 def draw_figures(target: EvalTarget, result: EvalResult) -> Iterator[tuple[str, Figure]]:
-    """Yield name and figure, one at a time: a confusion matrix takes 40 MB."""
+    """Yield name and figure, one at a time: a confusion matrix takes 40 MB.
+
+    `by_box` only if the images have bounding boxes.
+    """
     found = result.predictions
     table = metrics.per_class(found.labels, found.probabilities, found.classes)
     yield "confusion_matrix", confusion.confusion_matrix(found.labels, found.probabilities, found.classes)
     yield "recall_by_class", bars.recall_bars(table)
     yield "reliability", reliability_diagram(result.reliability)
-    yield "by_box", bars.box_bars(predictions.accuracy_by_box_size(found), result.scores["top1"])
+    if found.has_boxes:
+        yield "by_box", bars.box_bars(predictions.accuracy_by_box_size(found), result.scores["top1"])
     yield "hardest_images", _hardest_images(target, result)
     yield "sample_predictions", _sample_predictions(target, result)
     yield "confusable_pairs", _confusable_pairs(target, result)

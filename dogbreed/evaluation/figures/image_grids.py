@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from dogbreed.core.text import pluralize
 from dogbreed.data.class_names import breed_name
-from dogbreed.evaluation.figures.style import BLUE, STYLE, VERMILLION, new_figure, pluralize, truncate
+from dogbreed.evaluation.figures.style import BLUE, STYLE, VERMILLION, new_figure, truncate
 from dogbreed.evaluation.metrics import Labels, Probabilities, validate
 
 Images = npt.NDArray[np.uint8]

@@ -7,6 +7,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from dogbreed.core.text import pluralize
+
 # Okabe and Ito's palette, https://jfly.uni-koeln.de/color/: distinguishable with any colour vision
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#999999"
 STYLE: dict[Any, Any] = {  # matplotlib types the keys as a Literal of 300 names
@@ -44,10 +46,3 @@ def truncate(name: str, letters: int = 30) -> str:
 def count_classes(classes: int, empty: int) -> str:
     """Return `4 classes`, or `4 classes (2 without images)`."""
     return pluralize(classes, "class") + (f" ({empty:,} without images)" if empty else "")
-
-
-def pluralize(count: int, noun: str) -> str:
-    """Return `3 images`, `1 image`, `0 classes`."""
-    if count == 1:
-        return f"{count:,} {noun}"
-    return f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dogbreed.core.errors import DataError, NotFound, UsageError
-from dogbreed.core.storage import LocalStore
+from dogbreed.core.storage import LocalStore, open_store
 from dogbreed.data.raw.image_folder import NO_CLASS_FOLDER, TABLE, UNLABELLED_TEST, ImageFolder
 from dogbreed.data.raw.label_tables import SEVERAL_CLASSES
 from dogbreed.data.raw.labels import NO_CLASS, NO_ROW, LabelsOption
@@ -154,6 +154,21 @@ def test_folders_above_the_prefix_do_not_matter(tmp_path: Path) -> None:
     table = "file,label\n/home/me/dogs/imgs/1.jpg,akita\nC:\\dogs\\imgs\\2.jpg,pug\n"
     source = opened(tmp_path, ["imgs/1.jpg", "imgs/2.jpg", "others/1.jpg"], {"labels.csv": table})
     assert {key: name for key, (name, _) in classes(source).items()} == {"imgs/1.jpg": "akita", "imgs/2.jpg": "pug"}
+
+
+def test_a_folder_instead_of_a_table_is_refused(tmp_path: Path, bucket: str) -> None:
+    raw, elsewhere, table = LocalStore(tmp_path / "raw"), tmp_path / "elsewhere", b"file,label\n1.jpg,akita\n"
+    elsewhere.mkdir()
+    write_tree(raw, ["1.jpg", "2.jpg"])
+    for store in (raw, open_store(bucket)):
+        store.put("tables/labels.csv", table)
+    folders = ("tables", "tables/", f"{raw.uri}/tables", str(elsewhere), f"{bucket}/tables", f"{bucket}/tables/")
+    for name in folders:
+        with pytest.raises(DataError, match=r"--labels .* is a folder.* name the table itself"):
+            ImageFolder(raw, LabelsOption(name))
+    assert classes(ImageFolder(raw, LabelsOption(f"{bucket}/tables/labels.csv"))) == {"1.jpg": ("akita", None)}
+    with pytest.raises(NotFound, match="does not exist"):
+        ImageFolder(raw, LabelsOption(f"{bucket}/tables/label.csv"))
 
 
 def test_rows_of_json_may_lack_a_value_and_lines_may_be_empty(tmp_path: Path) -> None:

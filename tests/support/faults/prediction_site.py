@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 from dogbreed.data.synthetic.archives import SyntheticConfig, draw_archives
-from dogbreed.serving import classifier
+from dogbreed.serving import model_files
 from tests.support.attempt import KILLED, attempt
 from tests.support.faults.preprocess_sites import FolderSite
 from tests.support.faults.rows import Row, run_again
@@ -27,8 +27,8 @@ class PredictionSite(FolderSite):
     def __init__(self, work: Path, photos: int, shards: int) -> None:
         self.photos, self.shards = photos, shards
         classes = tuple(f"n9000000{number}-breed_{number}" for number in range(CLASSES))
-        classifier.save(
-            small_model(), classifier.ModelMetadata(classes, SIZE, "squash", "dogbreed", "digest"), work / "model"
+        model_files.save(
+            small_model(), model_files.ModelMetadata(classes, SIZE, "squash", "dogbreed", "digest"), work / "model"
         )
         super().__init__(work)
 
