@@ -44,7 +44,9 @@ from jobs._cli import (
     help="CSV or JSON lines that name the class of each image: a name below --raw, or a URI (image-folder only).",
 )
 @click.option(
-    "--label-columns", metavar="FILE,LABEL", help="Columns of --labels.  [default: found by their usual names]"
+    "--label-columns",
+    metavar="FILE,LABEL[,SPLIT]",
+    help="Columns of --labels.  [default: found by their usual names]",
 )
 @uri_option("--out", "Where the dataset is written", required=True)
 @name_option(
@@ -113,10 +115,10 @@ def _import_tensorflow() -> None:
 
 
 def _labels_option(file: str | None, columns: str | None) -> LabelsOption | None:
-    names = columns.split(",") if columns else []
-    if columns and (file is None or len(names) != 2):
-        raise UsageError("--label-columns needs --labels and two names, FILE,LABEL")
-    return LabelsOption(file, (names[0].strip(), names[1].strip()) if names else None) if file else None
+    names = tuple(name.strip() for name in columns.split(",")) if columns else ()
+    if columns and (file is None or len(names) not in (2, 3)):
+        raise UsageError("--label-columns needs --labels and two or three names, FILE,LABEL or FILE,LABEL,SPLIT")
+    return LabelsOption(file, names) if file else None
 
 
 def _dataset_config(options: dict[str, Any], raw: Store) -> DatasetConfig:

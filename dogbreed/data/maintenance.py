@@ -1,5 +1,6 @@
 """What is done with a plan or a dataset besides building it: estimate (--dry-run), collect garbage (--gc), export."""
 
+import logging
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from dogbreed.data.splits import SPLITS
 
 SAMPLE = 200  # images that are processed for an estimate: a second of work
 
+log = logging.getLogger(__name__)
+
 
 class Estimate(TypedDict):
     """What a plan comes to on this machine; counts are of images."""
@@ -26,10 +29,12 @@ class Estimate(TypedDict):
     config_id: str
     shards: int
     splits: dict[str, int]
-    quarantined: int
+    quarantined: int  # of the decoded ones, and of those that are known without decoding
+    decoded: int  # images that were tried
     excluded: int
     ignored: int  # files that are not used
     ignored_by_reason: dict[str, ReasonSummary]
+    ignored_rows_by_reason: dict[str, ReasonSummary]  # of the tables of --labels
     megabytes: float
     seconds: float
     memory_megabytes: int
@@ -44,6 +49,9 @@ def estimate(plan: ShardPlan, pool: ThreadPoolExecutor) -> Estimate:
     start_time = time.perf_counter()
     results = list(pool.map(lambda image: make_examples(plan, image), sample))
     seconds = (time.perf_counter() - start_time) / len(sample)
+    unusable = {image.source_id: r for image, r in zip(sample, results, strict=True) if isinstance(r, str)}
+    for source_id, reason in unusable.items():
+        log.warning("%s cannot be used: %s", source_id, reason)
     examples = [example for result in results if not isinstance(result, str) for example in result]
     image_bytes = len(write_shard(examples)) / len(sample)
     largest = max(len(shard.images) for shard in plan.shards)
@@ -56,10 +64,12 @@ def estimate(plan: ShardPlan, pool: ThreadPoolExecutor) -> Estimate:
         "config_id": plan.config_id,
         "shards": len(plan.shards),
         "splits": dict(splits),
-        "quarantined": len(plan.empty_manifest.quarantine),
+        "quarantined": len(plan.empty_manifest.quarantine) + len(unusable),
+        "decoded": len(sample),
         "excluded": sum(plan.empty_manifest.excluded.values()),
         "ignored": len(plan.source.ignored),
         "ignored_by_reason": plan.source.ignored.summary(),
+        "ignored_rows_by_reason": plan.source.ignored.rows_summary(),
         "megabytes": round(image_bytes * len(plan.images) / 1e6, 1),
         "seconds": round(seconds * len(plan.images), 3),
         "memory_megabytes": round(memory / 1e6),

@@ -16,7 +16,7 @@ from dogbreed.core.names import require_valid_name
 from dogbreed.core.storage import Store, key_problem
 from dogbreed.data.class_names import wordnet_id
 from dogbreed.data.duplicate_groups import DuplicatesFile
-from dogbreed.data.splits import SPLITS
+from dogbreed.data.splits import SPLITS, describe_empty
 
 FORMAT = 3  # raised by hand whenever the same configuration gives other bytes
 MANIFEST = "manifest.json"
@@ -178,7 +178,7 @@ class Manifest:
         """Return the named split; DataError if it has no example."""
         split = self.split(name)
         if not split.num_examples:
-            raise DataError(f"the dataset has no {name} images; preprocess more images of each class")
+            raise DataError(describe_empty(name, self.config["split"]))
         return split
 
     @classmethod

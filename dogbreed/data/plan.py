@@ -17,7 +17,7 @@ from dogbreed.data.duplicate_rules import check_sizes, exclude_duplicates, sampl
 from dogbreed.data.manifest import FORMAT, Manifest, QuarantinedImage, Split
 from dogbreed.data.raw import Source, SourceImage
 from dogbreed.data.sharded_work import PlannedShard, WorkPlan
-from dogbreed.data.splits import SPLITS, TEST, TRAIN, Candidate, assign_splits, hash_order, sample_per_group
+from dogbreed.data.splits import SPLITS, TRAIN, Candidate, assign_splits, hash_order, sample_per_group
 
 IMAGES_PER_SHARD = 512  # 12 MB at 224 px: one PUT, few requests, and room for shuffling whole shards
 NOT_SELECTED = "not selected"  # why images are excluded
@@ -68,10 +68,16 @@ def check_source(source: Source, config: DatasetConfig) -> None:
         )
     displayed = Counter(map(_displayed_name, classes))
     if same := [name for name in classes if displayed[_displayed_name(name)] > 1]:
-        raise DataError(f"the classes {shorten_list([*map(repr, same)])} are displayed alike; rename all but one")
+        raise DataError(
+            f"the classes {shorten_list([*map(repr, same)])} are displayed alike; give them one name if they are one "
+            "class, for example to its folders in all splits, and otherwise different ones"
+        )
     if config.split == "official":
         _check_published_splits(source, config, classes)
-    elif not config.classes:
+        return
+    if published := sorted({image.split for image in source.images if image.split}):
+        log.info("the published splits (%s) are not used: --split stratified samples all", ", ".join(published))
+    if not config.classes:
         _warn_of_untrained_classes(source, classes)
 
 
@@ -87,8 +93,6 @@ def _check_published_splits(source: Source, config: DatasetConfig, classes: Sequ
             f"no image to train on for {len(missing)} of {len(classes)} classes: {shorten_list(missing)}; correct the "
             "folders, select other classes with --classes, or use --split stratified"
         )
-    if splits and TEST not in splits:
-        log.warning("the source publishes no test images: evaluate with --split validation, or use --split stratified")
 
 
 def _warn_of_untrained_classes(source: Source, classes: Sequence[str]) -> None:
@@ -184,8 +188,8 @@ def _select(source: Source, config: DatasetConfig) -> list[SourceImage]:
     """Return the images of the selected classes, at most `per_class` of each class and published split."""
     if config.split == "official" and not any(image.split for image in source.images):
         raise DataError(
-            "the source has no published split (lists.tar, folders train/ and test/, or a column split of --labels); "
-            "use --split stratified"
+            "the source has no published split (lists.tar, folders train/ and test/, or a column of splits in "
+            "--labels); use --split stratified"
         )
     names = set(config.classes)
     keys = {name: class_key(name) for name in {image.class_name for image in source.images}}

@@ -12,6 +12,15 @@ VALIDATION_FRACTION = 0.1  # of the images that are not test: 10 of the publishe
 TEST_FRACTION = 0.2  # of each class, for sources without a published split
 
 
+def describe_empty(split: str, mode: str) -> str:
+    """Return that a dataset has no image of a split, and what to do; `mode` is that of `assign_splits`."""
+    if mode == "official" and split == TEST:
+        advice = "the source publishes none: use --split stratified, or evaluate with --split validation"
+    else:
+        advice = "preprocess more images of each class"
+    return f"the dataset has no {split} images; {advice}"
+
+
 @dataclass(frozen=True)
 class Candidate:
     """An image that is to be assigned to a split."""

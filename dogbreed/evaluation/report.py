@@ -72,6 +72,7 @@ def render(
         lineage=lineage,
         figures={**figures, "learning_curves": curves},
         tiles=_score_tiles(result),
+        weak=result.describe_baseline(),
         missing_classes=result.predictions.missing_classes(target.split),
         comparison_rows=_comparison_rows(result),
         imagenet=are_from_imagenet(target.manifest.classes),
@@ -91,6 +92,8 @@ def note(result: EvalResult, split: str, lineage: TrainingLineage | None) -> str
     caveat = ""
     if weights != "none":
         caveat = f"\n\nThe initial weights ({weights}) may have been trained on some of these images."
+    if weak := result.describe_baseline():
+        caveat += f"\n\nThe {weak}."
     if missing := found.missing_classes(split):
         caveat += f"\n\n{missing}."
     return f"{scores} on {images}.{caveat}\n\nThe full report is the artifact `report.html`."

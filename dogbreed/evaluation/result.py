@@ -103,6 +103,17 @@ class EvalResult:
             yield from (("other_crop_images", self.comparison.images), ("delta_top1", self.comparison.delta))
             yield from (("delta_top1_ci95_low", low), ("delta_top1_ci95_high", high))
 
+    def describe_baseline(self) -> str:
+        """Return that top-1 is not significantly above the majority baseline; "" if it is."""
+        low, high = self.intervals.get("top1", (self.scores["top1"], self.scores["top1"]))
+        baseline = self.baselines[ScoreGroup.MAJORITY_BASELINE]["top1"]
+        if low > baseline:
+            return ""
+        return (
+            f"top-1 {self.scores['top1']:.1%} (95 % CI {low:.1%} to {high:.1%}) is not significantly better than to "
+            f"predict always the most frequent class ({baseline:.1%})"
+        )
+
     def to_tables(self) -> dict[str, pd.DataFrame]:
         """Return the tables of the split by name; `by_box` only if the images have bounding boxes."""
         found = self.predictions

@@ -3,13 +3,11 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Sequence
 
 import pandas as pd
 
 from dogbreed.core.errors import DogbreedError
 from dogbreed.core.storage import Store
-from dogbreed.data.duplicate_groups import DuplicateGroup
 from dogbreed.data.manifest import Manifest
 from dogbreed.data.plan import ShardPlan
 from dogbreed.data.preview import classes_without_images, draw_classes, draw_duplicates
@@ -20,6 +18,7 @@ from dogbreed.tracking.ignored_files import log_ignored
 from dogbreed.tracking.mlflow_errors import ping
 from dogbreed.tracking.runs import CONFIG_ID, Run
 
+DUPLICATES = ["representative", "representative_class", "source_id", "class", "kind"]  # columns of the table
 NUMBER = re.compile(r"-?\d[\d.]*(e[+-]?\d+)?")
 
 log = logging.getLogger(__name__)
@@ -52,9 +51,10 @@ def log_dataset(
             empty = {f"classes_without_images_{split}": float(len(names)) for split, names in missing.items()}
             run.log_metrics(0, {**manifest.metrics(), **empty, **rate})
             run.log_text("manifest.json", manifest.to_json().decode())
-            _log_tables(run, manifest, plan.duplicates)
+            _log_tables(run, manifest, plan)
             log_ignored(run, plan.source.ignored)
             _log_figures(run, plan, manifest, store, counts)
+            log.info("tables and figures of the dataset: %s", run.artifact_uri)
     except DogbreedError as error:
         log.warning("the dataset is complete, but its run in MLflow is not: %s", error)
 
@@ -67,12 +67,17 @@ def quarantine_reasons(manifest: Manifest) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["reason", "images", "example"])
 
 
-def _log_tables(run: Run, manifest: Manifest, groups: Sequence[DuplicateGroup]) -> None:
-    members = [(group.representative, member.source_id, member.kind) for group in groups for member in group.members]
+def _log_tables(run: Run, manifest: Manifest, plan: ShardPlan) -> None:
+    class_of = {image.source_id: image.class_name for image in plan.selected}
+    members = [
+        (first, class_of[first], member.source_id, class_of[member.source_id], member.kind)
+        for first, others in ((group.representative, group.members) for group in plan.duplicates)
+        for member in others
+    ]
     tables = {
         "quarantine": pd.DataFrame(manifest.quarantine, columns=["source_id", "reason"]),
         "quarantine_by_reason": quarantine_reasons(manifest),
-        "duplicates": pd.DataFrame(members, columns=["representative", "source_id", "kind"]),
+        "duplicates": pd.DataFrame(members, columns=DUPLICATES),
     }
     for name, table in tables.items():
         run.log_text(f"tables/{name}.csv", table.to_csv(index=False))

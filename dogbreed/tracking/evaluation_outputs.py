@@ -15,8 +15,9 @@ log = logging.getLogger(__name__)
 def log_evaluation(run: Run, target: EvalTarget, found: EvalResult, trained: TrainingLineage | None) -> None:
     """Log metrics, tables, figures, the description and the report to the active run."""
     split = target.split
-    if missing := found.predictions.missing_classes(split):
-        log.warning("%s", missing)
+    for problem in (found.predictions.missing_classes(split), found.describe_baseline()):
+        if problem:
+            log.warning("%s", problem)
     scores = {f"{split}_{name}": value for name, value in found.to_metrics()}
     run.log_metrics(0, {**scores, "images_per_second": found.images_per_second})
     for name, table in found.to_tables().items():
@@ -28,3 +29,4 @@ def log_evaluation(run: Run, target: EvalTarget, found: EvalResult, trained: Tra
         data_uris[name] = report.to_data_uri(image)
     runs.set_note(report.note(found, split, trained))
     run.log_text("report.html", report.render(run.id, target, found, trained, data_uris))
+    log.info("report, figures and tables: %s", run.artifact_uri)

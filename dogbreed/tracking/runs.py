@@ -49,6 +49,11 @@ class Run:
         self._unsent: list[Metric] = []
 
     @property
+    def artifact_uri(self) -> str:
+        """Where the artifacts of the run are."""
+        return str(mlflow.get_artifact_uri())
+
+    @property
     def _client(self) -> mlflow.MlflowClient:
         return mlflow.MlflowClient()  # opens the store, which may not be possible yet
 

@@ -205,6 +205,7 @@ def train(
             restored = None  # only its own phase is restored from a checkpoint
             if should_continue(state, phase):
                 trainer.train(phase)
+            _log_end(state, phase)
             trainer.save(phase)
             model.set_weights(trainer.best_weights)
             if state.phase < len(phases) - 1:
@@ -212,6 +213,14 @@ def train(
     finally:
         checkpointer.wait_until_finished()
     return _result(recipe, model, phase, trainer, distribution)
+
+
+def _log_end(state: TrainState, phase: Phase) -> None:
+    """Log the best epoch of a phase, whose weights are kept, and why the phase ended early if it did."""
+    best = len(state.history) - state.epochs_since_best
+    early = f"stopped early, {MONITOR} was not better for {state.epochs_since_best} epochs; "
+    log.info("%sbest weights: epoch %d, %s %.4f", early if state.epoch < phase.epochs else "", best, MONITOR,
+             state.best_metric)  # fmt: skip
 
 
 def _check(recipe: Recipe, manifest: Manifest, distribution: DistributedContext) -> None:

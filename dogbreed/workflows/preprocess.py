@@ -11,6 +11,7 @@ from typing import TypedDict
 from dogbreed.core import resources
 from dogbreed.core.errors import DataError, NotFound
 from dogbreed.core.storage import Store
+from dogbreed.core.text import pluralize
 from dogbreed.data import builder, maintenance, preview
 from dogbreed.data.class_names import describe_missing_classes
 from dogbreed.data.config import DatasetConfig
@@ -18,10 +19,11 @@ from dogbreed.data.duplicate_groups import load_groups
 from dogbreed.data.duplicate_search import find_duplicates
 from dogbreed.data.duplicate_warnings import warn_of_duplicates
 from dogbreed.data.manifest import MANIFEST, Manifest, ManifestSummary
-from dogbreed.data.plan import ShardPlan, check_source, plan_dataset
+from dogbreed.data.plan import NOT_SELECTED, ShardPlan, check_source, plan_dataset
 from dogbreed.data.raw import DOWNLOADABLE, Source, open_source
 from dogbreed.data.raw.census import ReasonSummary, check_ignored
 from dogbreed.data.raw.labels import LabelsOption
+from dogbreed.data.splits import describe_empty
 from dogbreed.tracking import dataset_run
 from dogbreed.workflows import preflight
 from dogbreed.workflows.sharded_build import BuildResult, IncompleteSummary, Worker, load_or_build
@@ -36,6 +38,7 @@ class PreprocessSummary(ManifestSummary):
     classes_without_images: dict[str, int]  # by split
     ignored: int  # files that are not used
     ignored_by_reason: dict[str, ReasonSummary]
+    ignored_rows_by_reason: dict[str, ReasonSummary]  # of the tables of --labels
 
 
 class GarbageSummary(TypedDict):
@@ -70,6 +73,7 @@ def preprocess(job: PreprocessJob) -> PreprocessSummary | IncompleteSummary:
             return {"manifest": None, "out": job.out.uri}
         groups = load_groups(job.out, result.manifest.duplicates)
         plan = plan.with_duplicates(groups)  # a plan made for a complete dataset knows none
+        _log_excluded(result.manifest)
         counts = preview.images_by_class(plan, result.manifest)
         missing = _warn_of_missing_classes(result.manifest, counts)
         rate = result.images_per_second
@@ -83,6 +87,7 @@ def preprocess(job: PreprocessJob) -> PreprocessSummary | IncompleteSummary:
         "classes_without_images": {split: len(names) for split, names in missing.items()},
         "ignored": len(ignored),
         "ignored_by_reason": ignored.summary(),
+        "ignored_rows_by_reason": ignored.rows_summary(),
     }
 
 
@@ -91,7 +96,7 @@ def _warn_of_missing_classes(manifest: Manifest, counts: Counter[tuple[str, str]
     missing = preview.classes_without_images(manifest, counts)
     for split, names in missing.items():
         if len(names) == len(manifest.classes):
-            log.warning("the dataset has no %s images; preprocess more images of each class", split)
+            log.warning("%s", describe_empty(split, manifest.config["split"]))
         elif names:
             log.warning("%s", describe_missing_classes(names, len(manifest.classes), split))
     if len(manifest.classes) == 1:
@@ -99,12 +104,21 @@ def _warn_of_missing_classes(manifest: Manifest, counts: Counter[tuple[str, str]
     return missing
 
 
+def _log_excluded(manifest: Manifest) -> None:
+    for reason, count in manifest.excluded.items():
+        named = "" if reason == NOT_SELECTED else ": the groups are in tables/duplicates.csv of the run"
+        log.info("excluded: %s, %s%s", pluralize(count, "image"), reason, named)
+
+
 def dry_run(job: PreprocessJob) -> maintenance.Estimate:
     """Estimate what `preprocess` would write and take; writes nothing."""
     plan = _check_and_plan(job, tracked=False)
     _warn_of_missing_classes(plan.empty_manifest, preview.images_by_class(plan, plan.empty_manifest))
     with _thread_pool(job) as pool:
-        return maintenance.estimate(plan, pool)
+        found = maintenance.estimate(plan, pool)
+    total = pluralize(len(plan.images), "image")
+    log.info("dry run: %d of %s decoded, duplicates not searched for", found["decoded"], total)
+    return found
 
 
 def collect_garbage(out: Store) -> GarbageSummary:

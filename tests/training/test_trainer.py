@@ -84,9 +84,15 @@ def test_the_running_mean_of_the_weights_is_what_is_kept(dataset: Path) -> None:
     assert 0.5 * moved[0] < moved[1] < 0.9 * moved[0]  # at 0.999 the mean stays where the first of 3 steps led
 
 
-def test_training_stops_when_validation_no_longer_improves(dataset: Path) -> None:
-    trained = train(dataset, apply_overrides(SHORT, ["epochs=30", "patience=1", "learning_rate=1e-9"]), Listener())
+def test_training_stops_when_validation_no_longer_improves_and_says_so(
+    dataset: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = apply_overrides(SHORT, ["epochs=30", "patience=1", "learning_rate=1e-9"])
+    with caplog.at_level("INFO"):
+        trained = train(dataset, recipe, Listener())
     assert len(trained.history) < 30
+    best = len(trained.history) - 1
+    assert f"stopped early, val_top1 was not better for 1 epochs; best weights: epoch {best}, val_top1" in caplog.text
 
 
 def test_a_loss_that_is_no_number_ends_with_65(dataset: Path) -> None:

@@ -206,6 +206,17 @@ def test_one_image_has_scores_figures_and_a_report_that_name_the_classes_without
         assert sentence in text
 
 
+def test_a_model_that_is_no_better_than_a_guess_is_a_warning(
+    model: keras.Model, dataset: Path, found: EvalResult
+) -> None:
+    guess = dataclasses.replace(found, scores={**found.scores, "top1": 0.3}, intervals={"top1": (0.2, 0.4)})
+    sentence = "top-1 30.0% (95 % CI 20.0% to 40.0%) is not significantly better than to predict always"
+    assert guess.describe_baseline().startswith(sentence)
+    assert f"The {sentence}" in " ".join(Page(rendered(model, dataset, guess)).text.split())
+    better = dataclasses.replace(guess, intervals={"top1": (0.26, 0.4)})
+    assert better.describe_baseline() == ""
+
+
 def rendered(model: keras.Model, dataset: Path, found: EvalResult, lineage: TrainingLineage | None = LINEAGE) -> str:
     figures = dict.fromkeys(FIGURES, report.to_data_uri(Image.new("RGB", (30, 30), "red")))
     return report.render("1" * 32, open_target(model, dataset), found, lineage, figures)

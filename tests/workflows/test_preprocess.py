@@ -57,7 +57,7 @@ def test_the_last_of_two_workers_has_the_summary_and_the_export(sketches: Path, 
     last = preprocess(job(sketches, out, Worker(1, 2), tmp_path / "images"))
     manifest = load_manifest(LocalStore(out))
     missing = {"validation": 0, "test": 0}
-    ignored = {"ignored": 0, "ignored_by_reason": {}}
+    ignored = {"ignored": 0, "ignored_by_reason": {}, "ignored_rows_by_reason": {}}
     expected = {"manifest": f"{out}/manifest.json", **manifest.summary(), "classes_without_images": missing, **ignored}
     assert last == expected
     assert len(list((tmp_path / "images").rglob("*.jpg"))) == 48
@@ -125,6 +125,17 @@ def test_a_dry_run_counts_the_ignored_files_as_the_job_does(tmp_path: Path) -> N
         name: estimate[name]
         for name in ("ignored", "ignored_by_reason")  # type: ignore[literal-required]
     }
+
+
+def test_a_dry_run_names_the_images_that_it_cannot_decode(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    raw = LocalStore(tmp_path / "raw")
+    write_tree(raw, [f"{name}/{n}.jpg" for name in ("akita", "beagle") for n in range(8)])
+    raw.put("akita/cut.jpg", b"")
+    with caplog.at_level("INFO"):
+        estimate = dry_run(job_of_tree(tmp_path))
+    assert (estimate["decoded"], estimate["quarantined"]) == (17, 1)
+    assert "akita/cut.jpg cannot be used: empty file" in caplog.text
+    assert "17 of 17 images decoded, duplicates not searched for" in caplog.text
 
 
 def test_garbage_of_a_dataset_that_is_not_complete_stays(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ READERS = 8  # files at a time: over a network most of the time is waiting
 SHOWN = 5  # names of each reason
 HIDDEN = "hidden or system file"
 NOT_AN_IMAGE = "not an image"
+TABLE = "table that --labels names"
 NO_ARCHIVE = "none of the dataset's archives"
 NOT_DECODED = f"image of a format that is not decoded; {CONVERT}"
 NOT_DOWNLOADED = "image that a cloud drive has not downloaded; make the folder available offline and run again"
@@ -59,10 +60,11 @@ class ReasonSummary(TypedDict):
 
 @dataclass
 class Ignored:
-    """The files that are not used; `images` of them are, or are named like, images of the dataset."""
+    """The files that are not used, `images` of which are, or are named like, images; and rows of tables of labels."""
 
-    names: dict[str, list[str]] = field(default_factory=dict)  # by reason
+    names: dict[str, list[str]] = field(default_factory=dict)  # of files, by reason
     images: int = 0
+    rows: dict[str, list[str]] = field(default_factory=dict)  # names in the tables, by reason
 
     def add(self, key: str, reason: str, *, is_image: bool = False) -> None:
         """Count a file."""
@@ -72,6 +74,10 @@ class Ignored:
     def add_kind(self, key: str, kind: str) -> None:
         """Count a file of a kind of REASONS."""
         self.add(key, REASONS[kind], is_image=kind in ("placeholder", "unsupported"))
+
+    def add_row(self, file: str, reason: str) -> None:
+        """Count a row of a table of labels by the file that it names."""
+        self.rows.setdefault(reason, []).append(file)
 
     def move(self, keys: Iterable[str], reason: str) -> None:
         """Give files that are counted already another reason."""
@@ -86,18 +92,26 @@ class Ignored:
 
     def summary(self) -> dict[str, ReasonSummary]:
         """Return count and first names by reason, the most frequent reason first."""
-        ordered = sorted(self.names.items(), key=lambda item: (-len(item[1]), item[0]))
-        return {
-            reason: {"files": len(keys), "examples": [printable(key) for key in sorted(keys)[:SHOWN]]}
-            for reason, keys in ordered
-        }
+        return _summarize(self.names)
+
+    def rows_summary(self) -> dict[str, ReasonSummary]:
+        """Return what `summary` does for the rows."""
+        return _summarize(self.rows)
 
     def log(self, where: str) -> None:
         """Log one warning for each reason."""
-        for reason, found in self.summary().items():
+        for reason, found in {**self.summary(), **self.rows_summary()}.items():
             more = ", ..." if found["files"] > SHOWN else ""
-            log.warning("ignored in %s: %s: %d (%s%s)", where, reason, found["files"],
-                        ", ".join(found["examples"]), more)  # fmt: skip
+            log.log(logging.INFO if reason == TABLE else logging.WARNING, "ignored in %s: %s: %d (%s%s)", where, reason,
+                    found["files"], ", ".join(found["examples"]), more)  # fmt: skip
+
+
+def _summarize(names: dict[str, list[str]]) -> dict[str, ReasonSummary]:
+    ordered = sorted(names.items(), key=lambda item: (-len(item[1]), item[0]))
+    return {
+        reason: {"files": len(keys), "examples": [printable(key) for key in sorted(keys)[:SHOWN]]}
+        for reason, keys in ordered
+    }
 
 
 def check_ignored(ignored: Ignored, used: int, limit: float, where: str) -> None:

@@ -9,14 +9,13 @@ from dogbreed.core.errors import CorruptData, NotFound
 from dogbreed.core.log import progress
 from dogbreed.core.storage import Store
 from dogbreed.data.raw import SourceImage
-from dogbreed.data.raw.census import READERS, Ignored, find_images, no_image
+from dogbreed.data.raw.census import READERS, TABLE, Ignored, find_images, no_image
 from dogbreed.data.raw.labels import NO_ROW, LabelsOption, read_labels
 from dogbreed.data.raw.layout import Place, read_layout, split_of
 from dogbreed.data.splits import TEST
 
 NO_CLASS_FOLDER = "image in no class folder"
 UNLABELLED_TEST = "image of a test folder without classes"
-TABLE = "table that --labels names"
 
 
 class ImageFolder:
@@ -46,6 +45,8 @@ class ImageFolder:
             return places
         found = read_labels(self._raw, labels, keys, others)
         self.ignored.move(found.tables, TABLE)
+        for row, reason in found.unused_rows:
+            self.ignored.add_row(row.file, reason)
         self._ignore_unplaced(keys, found.places, found.reasons)
         return found.places
 

@@ -40,10 +40,10 @@ class _Columns:
     split: str | None
 
 
-def parse_table(data: bytes, key: str, columns: tuple[str, str] | None) -> Iterator[Row]:
+def parse_table(data: bytes, key: str, columns: tuple[str, ...]) -> Iterator[Row]:
     """Yield the rows of a table.
 
-    columns: those of file and label; None to find them by their names.
+    columns: those of file, label and perhaps split; () to find them by their names.
 
     Raises:
         DataError: it is no table, has no row, or a row contradicts the header.
@@ -53,7 +53,13 @@ def parse_table(data: bytes, key: str, columns: tuple[str, str] | None) -> Itera
     if not rows:
         raise DataError(f"{key} has no row")
     found = _find_columns(rows, key, columns)
-    log.info("labels: %s, files in %s, classes in %s", key, found.file, found.label or f"{len(found.classes)} columns")
+    log.info(
+        "labels: %s, files in %s, classes in %s, splits in %s",
+        key,
+        found.file,
+        found.label or f"{len(found.classes)} columns",
+        found.split or "no column, but in the folders",
+    )
     for row in rows:
         name = row.get(found.label, "") if found.label else _marked_class(row, found.classes)
         name = unicodedata.normalize("NFC", name.strip())
@@ -62,20 +68,33 @@ def parse_table(data: bytes, key: str, columns: tuple[str, str] | None) -> Itera
         yield Row(row.get(found.file, ""), name, _split(row.get(found.split, ""), key) if found.split else None)
 
 
-def _find_columns(rows: Sequence[Mapping[str, str]], key: str, columns: tuple[str, str] | None) -> _Columns:
+def _find_columns(rows: Sequence[Mapping[str, str]], key: str, columns: tuple[str, ...]) -> _Columns:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    file, label = columns or (_find_column(names, FILE_COLUMNS), _find_column(names, LABEL_COLUMNS))
-    split = _find_column(names, (SPLIT_COLUMN,))
+    file, label = columns[:2] or (_find_column(names, FILE_COLUMNS), _find_column(names, LABEL_COLUMNS))
+    split = columns[2] if columns[2:] else _find_column(names, (SPLIT_COLUMN,))
     classes = tuple(name for name in names if name not in (file, split))
     if not columns and _is_one_hot(rows, classes, strict=label is not None):
         label = None
-    elif label is None or label not in names:
+    elif label is None or label not in names or split not in (None, *names):
         file = None
     if file is None or file not in names:
         raise UsageError(
-            f"{key} has the columns {shorten_list(names)}; name those of file and class with --label-columns FILE,LABEL"
+            f"{key} has the columns {shorten_list(names)}; name those of file and class, and of the split if there is "
+            "one, with --label-columns FILE,LABEL,SPLIT"
         )
+    if split is None:
+        _warn_of_splits(rows, key, [name for name in names if name not in (file, label)])
     return _Columns(file, label, classes, split)
+
+
+def _warn_of_splits(rows: Sequence[Mapping[str, str]], key: str, names: Iterable[str]) -> None:
+    """Log a warning if a column that is not used holds names of splits only."""
+    for name in names:
+        values = {row.get(name, "") for row in rows}
+        if len(values) > 1 and all(map(split_of, values)):
+            some = shorten_list(sorted(values))
+            log.warning("column %s of %s holds splits (%s) but is not used: name it third in --label-columns",
+                        name, key, some)  # fmt: skip
 
 
 def _is_one_hot(rows: Sequence[Mapping[str, str]], classes: Sequence[str], *, strict: bool) -> bool:
@@ -99,7 +118,8 @@ def _read_rows(data: bytes, key: str) -> list[dict[str, str]]:
         return [_csv_row(names, [cell.strip() for cell in cells]) for cells in table if cells]
     except (ValueError, csv.Error, AttributeError, RecursionError) as error:
         raise DataError(
-            f"{key} is no table in UTF-8 ({error}); expected CSV with a header, JSON lines or a JSON list of objects"
+            f"{key} is no table in UTF-8 ({error}); expected CSV with a header (a spreadsheet saves it as CSV UTF-8), "
+            "JSON lines or a JSON list of objects"
         ) from error
 
 

@@ -13,16 +13,18 @@ from dogbreed.data.raw.label_tables import SEVERAL_CLASSES, Row, parse_table
 from dogbreed.data.raw.layout import Place, split_of
 
 NO_ROW, NO_CLASS = "no row in the labels", "no class in the labels"
+NO_IMAGE = "row of the labels without an image"
+SEVERAL_IMAGES = "row of the labels that may mean several images; write their folders into the table"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LabelsOption:
-    """Which table to read; `columns` are those of file and label, None to find them by their names."""
+    """Which table to read; `columns` are those of file, label and perhaps split, () to find them by their names."""
 
     file: str  # a name below the raw prefix, in the folder of each split too, or a URI
-    columns: tuple[str, str] | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,14 @@ class Labels:
     places: dict[str, Place]
     reasons: dict[str, str]
     tables: tuple[str, ...]  # keys of the tables below the raw prefix
+    unused_rows: tuple[tuple[Row, str], ...]  # with the reason
 
 
 def read_labels(raw: Store, option: LabelsOption, images: Sequence[str], others: Sequence[str]) -> Labels:
     """Return the places that the tables give to the images.
 
     A name in a table is relative to the table's folder or to `raw`; it may lack leading folders or the suffix if it
-    then stands for one image. Rows without an image are counted in the log, and classes without one named.
+    then stands for one image. Classes without an image are named in the log.
 
     Raises:
         NotFound: there is no such table.
@@ -50,20 +53,29 @@ def read_labels(raw: Store, option: LabelsOption, images: Sequence[str], others:
     finder = _Finder(images)
     places: dict[str, Place] = {}
     reasons: dict[str, str] = {}
-    unmatched: list[Row] = []
+    unused: list[tuple[Row, str]] = []
+    moved: list[str] = []
     for key in tables or (option.file,):
         table = raw.read(key) if tables else read_uri(key)
         folder = key.rpartition("/")[0] if tables else ""
         for row in parse_table(table, key, option.columns):
-            image = finder.find(folder, row.file)
-            if image is None:
-                unmatched.append(row)
-            elif row.class_name in ("", SEVERAL_CLASSES):
+            found = finder.find(folder, row.file)
+            if len(found) != 1:
+                unused.append((row, SEVERAL_IMAGES if found else NO_IMAGE))
+                continue
+            (image,) = found
+            if row.class_name in ("", SEVERAL_CLASSES):
                 reasons[image] = row.class_name or NO_CLASS
-            else:
-                _add_place(places, image, Place(row.class_name, row.split or split_of(image.split("/")[0])), key)
-    _check_matches(option.file, raw, images, places, unmatched)
-    return Labels(places, {**dict.fromkeys(images, NO_ROW), **reasons}, tables)
+                continue
+            folder_split = split_of(image.split("/")[0])
+            if row.split and folder_split and row.split != folder_split:
+                moved.append(f"{image} in {row.split}")
+            _add_place(places, image, Place(row.class_name, row.split or folder_split), key)
+    if moved:
+        log.warning("%s gives other splits than the folders, and is followed: %d images (%s)", option.file, len(moved),
+                    shorten_list(moved))  # fmt: skip
+    _check_matches(option.file, raw, images, places, [row for row, _ in unused])
+    return Labels(places, {**dict.fromkeys(images, NO_ROW), **reasons}, tables, tuple(unused))
 
 
 def _check_is_file(name: str, raw: Store, keys: Iterable[str]) -> None:
@@ -97,10 +109,7 @@ def _add_place(places: dict[str, Place], image: str, place: Place, table: str) -
 def _check_matches(
     option: str, raw: Store, images: Sequence[str], places: dict[str, Place], unmatched: Sequence[Row]
 ) -> None:
-    """Log the rows and classes without an image; DataError if no image has a class."""
-    if unmatched:
-        some = shorten_list(sorted(row.file for row in unmatched))
-        log.warning("rows of %s that name no image, or several: %d (%s)", option, len(unmatched), some)
+    """Log the classes without an image; DataError if no image has a class."""
     if not places:
         rows = f", for example {unmatched[0].file!r}" if unmatched else ""
         raise DataError(
@@ -128,8 +137,8 @@ class _Finder:
             self._by_name[path.name].append((str(path), key))
             self._by_name[path.stem].append((str(path.with_suffix("")), key))
 
-    def find(self, folder: str, name: str) -> str | None:
-        """Return the key of the image, None if there is none or more than one of that name."""
+    def find(self, folder: str, name: str) -> list[str]:
+        """Return the keys of the images that a name in a table of this folder may mean."""
         path = str(PurePosixPath(_normalize(name).replace("\\", "/")))
         below = f"{_normalize(folder)}/" if folder else ""
         tests: tuple[Callable[[str], bool], ...] = (
@@ -141,8 +150,8 @@ class _Finder:
         for is_meant in tests:
             found = [key for normalized, key in candidates if is_meant(normalized)]
             if found:
-                return found[0] if len(found) == 1 else None
-        return None
+                return found
+        return []
 
 
 def _normalize(name: str) -> str:

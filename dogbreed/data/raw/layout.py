@@ -145,9 +145,10 @@ def _refuse_groups(inside: Collection[Sequence[str]], splits: set[str], uri: str
         some = shorten_list(sorted(nested[top]))
         raise DataError(f"the only folder with images in {uri}, {top}, holds folders ({some}): {advice}")
     if groups:
+        advice = f"give {uri}/{top} as --raw, or move them up beside the others" if len(groups) == 1 else "move them up"
         raise DataError(
             f"folders of {uri} hold folders of images, as {top} does ({shorten_list(sorted(nested[top]))}): if these "
-            f"are the classes, move them up, or name the class of each image with --labels; {EXPECTED}"
+            f"are the classes, {advice}, or name the class of each image with --labels; {EXPECTED}"
         )
     if deep := sum(folders.total() for folders in nested.values()):
         some = shorten_list(sorted(f"{top}/{folder}" for top, folders in nested.items() for folder in folders))

@@ -7,9 +7,10 @@ import pytest
 
 from dogbreed.core.errors import DataError, NotFound, UsageError
 from dogbreed.core.storage import LocalStore, open_store
-from dogbreed.data.raw.image_folder import NO_CLASS_FOLDER, TABLE, UNLABELLED_TEST, ImageFolder
+from dogbreed.data.raw.census import TABLE
+from dogbreed.data.raw.image_folder import NO_CLASS_FOLDER, UNLABELLED_TEST, ImageFolder
 from dogbreed.data.raw.label_tables import SEVERAL_CLASSES
-from dogbreed.data.raw.labels import NO_CLASS, NO_ROW, LabelsOption
+from dogbreed.data.raw.labels import NO_CLASS, NO_IMAGE, NO_ROW, SEVERAL_IMAGES, LabelsOption
 from tests.support.other_data import write_tree
 
 
@@ -21,8 +22,7 @@ def opened(
     write_tree(store, images)
     for key, text in tables.items():
         store.put(key, text.encode())
-    file, _, label = columns.partition(",")
-    return ImageFolder(store, LabelsOption(option, (file, label) if columns else None))
+    return ImageFolder(store, LabelsOption(option, tuple(columns.split(",")) if columns else ()))
 
 
 def classes(source: ImageFolder) -> dict[str, tuple[str, str | None]]:
@@ -94,7 +94,23 @@ def test_rows_and_images_without_a_counterpart_are_counted(tmp_path: Path, caplo
     source = opened(tmp_path, ["a/1.jpg", "b/1.jpg", "b/2.jpg"], {"labels.csv": table})
     assert len(source.images) == 2
     assert reasons(source) == {"labels.csv": TABLE, "b/2.jpg": NO_ROW}
-    assert "rows of labels.csv that name no image, or several: 2 (1.jpg, 3.jpg)" in caplog.text
+    assert source.ignored.rows == {NO_IMAGE: ["3.jpg"], SEVERAL_IMAGES: ["1.jpg"]}
+    source.ignored.log("raw")
+    assert f"{NO_IMAGE}: 1 (3.jpg)" in caplog.text
+
+
+def test_splits_of_a_table_come_before_folders_and_may_be_in_a_column_of_any_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = ["train/1.jpg", "train/2.jpg", "test/3.jpg"]
+    table = "file,label,data set\ntrain/1.jpg,pug,train\ntrain/2.jpg,akita,test\ntest/3.jpg,pug,test\n"
+    found = opened(tmp_path, images, {"labels.csv": table})
+    assert classes(found)["train/2.jpg"] == ("akita", "train")
+    assert "column data set of labels.csv holds splits (test, train) but is not used" in caplog.text
+    caplog.clear()
+    found = opened(tmp_path / "named", images, {"labels.csv": table}, columns="file,label,data set")
+    assert classes(found)["train/2.jpg"] == ("akita", "test")
+    assert "other splits than the folders, and is followed: 1 images (train/2.jpg in test)" in caplog.text
 
 
 def test_classes_of_a_table_without_an_image_are_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
