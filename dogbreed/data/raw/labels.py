@@ -48,34 +48,16 @@ def read_labels(raw: Store, option: LabelsOption, images: Sequence[str], others:
         DataError: it is a folder; a table cannot be read, contradicts itself, or names no image.
         UsageError: the columns cannot be found.
     """
-    _check_is_file(option.file, raw, [*images, *others])
-    tables = _find_tables(option.file, others)
-    finder = _Finder(images)
-    places: dict[str, Place] = {}
-    reasons: dict[str, str] = {}
-    unused: list[tuple[Row, str]] = []
-    moved: list[str] = []
-    for key in tables or (option.file,):
+    file = option.file.removeprefix(f"{raw.uri.rstrip('/')}/")
+    _check_is_file(file, raw, [*images, *others])
+    tables = _find_tables(file, others)
+    matches = _Matches(images)
+    for key in tables or (file,):
         table = raw.read(key) if tables else read_uri(key)
-        folder = key.rpartition("/")[0] if tables else ""
         for row in parse_table(table, key, option.columns):
-            found = finder.find(folder, row.file)
-            if len(found) != 1:
-                unused.append((row, SEVERAL_IMAGES if found else NO_IMAGE))
-                continue
-            (image,) = found
-            if row.class_name in ("", SEVERAL_CLASSES):
-                reasons[image] = row.class_name or NO_CLASS
-                continue
-            folder_split = split_of(image.split("/")[0])
-            if row.split and folder_split and row.split != folder_split:
-                moved.append(f"{image} in {row.split}")
-            _add_place(places, image, Place(row.class_name, row.split or folder_split), key)
-    if moved:
-        log.warning("%s gives other splits than the folders, and is followed: %d images (%s)", option.file, len(moved),
-                    shorten_list(moved))  # fmt: skip
-    _check_matches(option.file, raw, images, places, [row for row, _ in unused])
-    return Labels(places, {**dict.fromkeys(images, NO_ROW), **reasons}, tables, tuple(unused))
+            matches.add(row, key, folder=key.rpartition("/")[0] if tables else "")
+    matches.check(file, raw)
+    return Labels(matches.places, dict.fromkeys(images, NO_ROW) | matches.reasons, tables, tuple(matches.unused))
 
 
 def _check_is_file(name: str, raw: Store, keys: Iterable[str]) -> None:
@@ -99,32 +81,56 @@ def _find_tables(name: str, others: Sequence[str]) -> tuple[str, ...]:
     return tuple(key for key in others if "/" not in name and key.endswith(f"/{name}"))
 
 
-def _add_place(places: dict[str, Place], image: str, place: Place, table: str) -> None:
-    known = places.setdefault(image, place)
-    if known != place:
-        first, second = (f"{found.class_name} in {found.split or 'no split'}" for found in (known, place))
-        raise DataError(f"{table} names {image} twice, as {first} and as {second}; correct it")
+class _Matches:
+    """The rows of the tables and the images that they mean; see `Labels`."""
 
+    def __init__(self, images: Sequence[str]) -> None:
+        self._images, self._finder = images, _Finder(images)
+        self.places: dict[str, Place] = {}
+        self.reasons: dict[str, str] = {}
+        self.unused: list[tuple[Row, str]] = []
+        self._moved: list[str] = []  # images that the tables put into other splits than their folders do
 
-def _check_matches(
-    option: str, raw: Store, images: Sequence[str], places: dict[str, Place], unmatched: Sequence[Row]
-) -> None:
-    """Log the classes without an image; DataError if no image has a class."""
-    if not places:
-        rows = f", for example {unmatched[0].file!r}" if unmatched else ""
-        raise DataError(
-            f"no row of {option}{rows} names one of the images of {raw.uri}, for example {images[0]!r}, and its class; "
-            "check --raw and --label-columns"
-        )
-    named = {row.class_name for row in unmatched} - {"", SEVERAL_CLASSES}
-    if missing := sorted(named - {place.class_name for place in places.values()}):
-        log.warning(
-            "classes of %s without an image in %s: %d (%s); add their images, or correct the files' names in the table",
-            option,
-            raw.uri,
-            len(missing),
-            shorten_list(missing),
-        )
+    def add(self, row: Row, table: str, folder: str) -> None:
+        """Match a row of a table in `folder`; DataError if another row contradicts it."""
+        found = self._finder.find(folder, row.file)
+        if len(found) != 1:
+            self.unused.append((row, SEVERAL_IMAGES if found else NO_IMAGE))
+            return
+        (image,) = found
+        if row.class_name in ("", SEVERAL_CLASSES):
+            self.reasons[image] = row.class_name or NO_CLASS
+            return
+        folder_split = split_of(image.split("/")[0])
+        if row.split and folder_split and row.split != folder_split:
+            self._moved.append(f"{image} in {row.split}")
+        place = Place(row.class_name, row.split or folder_split)
+        known = self.places.setdefault(image, place)
+        if known != place:
+            first, second = (f"{p.class_name} in {p.split or 'no split'}" for p in (known, place))
+            raise DataError(f"{table} names {image} twice, as {first} and as {second}; correct it")
+
+    def check(self, file: str, raw: Store) -> None:
+        """Log moved images, and classes without an image; DataError if no image has a class."""
+        if self._moved:
+            log.warning("%s gives other splits than the folders, and is followed: %d images (%s)", file,
+                        len(self._moved), shorten_list(self._moved))  # fmt: skip
+        if not self.places:
+            rows = f", for example {self.unused[0][0].file!r}" if self.unused else ""
+            raise DataError(
+                f"no row of {file}{rows} names one of the images of {raw.uri}, for example {self._images[0]!r}, and "
+                "its class; check --raw and --label-columns"
+            )
+        named = {row.class_name for row, _ in self.unused} - {"", SEVERAL_CLASSES}
+        if missing := sorted(named - {place.class_name for place in self.places.values()}):
+            log.warning(
+                "classes of %s without an image in %s: %d (%s); add their images, or correct the files' names in the "
+                "table",
+                file,
+                raw.uri,
+                len(missing),
+                shorten_list(missing),
+            )
 
 
 class _Finder:

@@ -89,6 +89,11 @@ def test_a_table_may_lie_elsewhere_and_have_any_columns(tmp_path: Path) -> None:
     assert classes(source) == {"1.jpg": ("Akita", None), "2.jpg": ("Mops", None)}
 
 
+def test_a_table_below_the_prefix_may_be_named_by_its_whole_path(tmp_path: Path) -> None:
+    source = opened(tmp_path, ["1.jpg"], {"labels.csv": "file,label\n1.jpg,pug\n"}, f"{tmp_path}/labels.csv")
+    assert reasons(source) == {"labels.csv": TABLE}
+
+
 def test_rows_and_images_without_a_counterpart_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = "file,label\na/1.jpg,akita\nb/1.jpg,pug\n3.jpg,pug\n1.jpg,pug\n"
     source = opened(tmp_path, ["a/1.jpg", "b/1.jpg", "b/2.jpg"], {"labels.csv": table})
