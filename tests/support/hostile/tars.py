@@ -39,7 +39,7 @@ class Kind:
 
 
 KINDS = (
-    Kind("images", made.photos, "no image in images.tar", "not an image of a known format"),
+    Kind("images", made.photos, "no image in images.tar", "empty file; copy or download it again"),
     Kind("annotation", made.annotations, "no annotation", "unreadable annotation: no element found: line 1, column 0"),
 )
 
