@@ -66,7 +66,7 @@ bare:  ## check, test and demo from a fresh clone in a bare Debian 12 (SUITE=tri
 k8s-secrets:  ## generate random credentials for the Kubernetes stack in files that git ignores
 	k8s/secrets.sh
 
-submit: setup  ## create a Kubernetes Job: JOB=train [ARGS='--recipe …'] [AFTER=preprocess] [WORKERS=4] [OVERLAY=local] [DRY_RUN=1]
+submit: setup  ## create a Kubernetes Job: JOB=train [ARGS='--recipe …'] [AFTER=preprocess] [WORKERS=4] [PRIORITY=high] [OVERLAY=local] [NAMESPACE=dogbreed] [DRY_RUN=1]
 	@$(BIN)/python k8s/submit.py submit
 
 wait: setup  ## wait until the newest Kubernetes Job of a kind, or the named one, has finished: JOB=train

@@ -4,59 +4,53 @@ A job is rendered from k8s/jobs with the changes of an overlay and gets a name o
 may be there at a time. Everything else is plain kubectl.
 """
 
-import json
 import os
 import re
 import secrets
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import yaml
+from cluster import (
+    LOOK_EVERY,
+    NAMESPACE,
+    Object,
+    Refused,
+    Unreachable,
+    check_server,
+    find_job,
+    kubectl,
+    pods_of,
+    tool,
+    watch,
+)
+from diagnosis import endings, problems
 
 HERE = Path(__file__).parent
 JOBS = sorted(path.parent.name for path in HERE.glob("jobs/*/job.yaml"))
 OVERLAYS = sorted(path.parent.name for path in HERE.glob("overlays/*/jobs"))
-NAMESPACE = "dogbreed"
-OLDEST = (1, 33)  # backoffLimitPerIndex is stable from there on
-LOOK_EVERY = 3.0  # seconds between two looks at a Job
 WORKERS = re.compile(r"DOGBREED_(\w+_)?WORKERS")  # variables that repeat a Job's number of completions
-
-Object = dict[str, Any]
-
-
-def tool() -> str:
-    """Return the kubectl to use: KUBECTL, the pinned one of .venv, or the system's."""
-    return os.environ.get("KUBECTL") or shutil.which("kubectl", path=Path(sys.executable).parent) or "kubectl"
-
-
-def kubectl(*arguments: str, given: str | None = None) -> str:
-    """Run kubectl and return what it prints; its own message ends the program when it fails."""
-    done = subprocess.run([tool(), *arguments], input=given, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
-    return done.stdout
+PRIORITIES = ("low", "high")  # the classes of k8s/queue
 
 
 def render(job: str, overlay: str) -> Object:
-    """Return the Job of k8s/jobs with the overlay's changes."""
+    """Return the Job of k8s/jobs with the overlay's changes, in the namespace."""
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder).resolve()  # kustomize follows links before it goes up
         parts = {"resources": HERE / "jobs" / job, "components": HERE / "overlays" / overlay / "jobs"}
         relative = {key: [os.path.relpath(path.resolve(), here)] for key, path in parts.items()}
-        (here / "kustomization.yaml").write_text(yaml.safe_dump(relative))
+        (here / "kustomization.yaml").write_text(yaml.safe_dump({"namespace": NAMESPACE, **relative}))
         rendered: Object = yaml.safe_load(kubectl("kustomize", str(here)))
     return rendered
 
 
-def named(job: Object) -> Object:
+def with_name(job: Object) -> Object:
     """Give the Job a name that no other has: its kind, the time, four random digits."""
     name = f"{job['metadata']['name']}-{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(2)}"
     job["metadata"]["name"] = name
@@ -65,8 +59,12 @@ def named(job: Object) -> Object:
     return job
 
 
-def with_arguments(job: Object, arguments: list[str]) -> Object:
+def with_arguments(job: Object, text: str) -> Object:
     """Append a job's options, which win over its environment, and note them for people who look at the Job."""
+    try:
+        arguments = shlex.split(text)
+    except ValueError as error:
+        raise click.UsageError(f"ARGS={text!r}: {error}; close the quotation") from error
     job["spec"]["template"]["spec"]["containers"][0]["args"] += arguments
     if arguments:
         job["metadata"].setdefault("annotations", {})["dogbreed/arguments"] = shlex.join(arguments)
@@ -74,10 +72,15 @@ def with_arguments(job: Object, arguments: list[str]) -> Object:
 
 
 def with_workers(job: Object, workers: int) -> Object:
-    """Set the number of an Indexed Job's workers everywhere where it stands."""
+    """Set the number of an Indexed Job's workers everywhere where it stands.
+
+    The limit of failed pods grows with it: when one of several workers is lost, all others fail with it.
+    """
     spec = job["spec"]
     if "completions" not in spec:
         raise click.UsageError(f"{job['metadata']['name']} has one worker; leave WORKERS out")
+    if "backoffLimit" in spec:
+        spec["backoffLimit"] = max(spec["backoffLimit"], spec["backoffLimit"] * workers // spec["completions"])
     spec["completions"] = spec["parallelism"] = workers
     for variable in spec["template"]["spec"]["containers"][0]["env"]:
         if WORKERS.fullmatch(variable["name"]):
@@ -85,62 +88,42 @@ def with_workers(job: Object, workers: int) -> Object:
     return job
 
 
-def check_server() -> None:
-    """End with 78 where the cluster is older than the manifests' features."""
-    version = json.loads(kubectl("get", "--raw", "/version"))
-    found = int(version["major"]), int(re.sub(r"\D", "", version["minor"]))  # some clouds say "33+"
-    if found < OLDEST:
-        click.echo("this cluster is Kubernetes {}.{}; the jobs need {}.{} or newer".format(*found, *OLDEST), err=True)
-        sys.exit(78)
-
-
-def find(job: str) -> Object:
-    """Return the Job of that name, or the newest one of that kind."""
-    if job not in JOBS:
-        return dict(json.loads(kubectl("get", "job", job, "--namespace", NAMESPACE, "-o", "json")))
-    chosen = ("--namespace", NAMESPACE, "--selector", f"app.kubernetes.io/component={job}")
-    items = json.loads(kubectl("get", "jobs", *chosen, "-o", "json"))["items"]
-    if not items:
-        click.echo(f"there is no {job} in the cluster; submit one first: make submit JOB={job}", err=True)
-        sys.exit(75)
-    return dict(max(items, key=lambda found: (found["metadata"]["creationTimestamp"], found["metadata"]["name"])))
+def with_priority(job: Object, priority: str) -> Object:
+    """Set the priority of the pods, and that in the queue of Kueue, to one of the classes of k8s/queue."""
+    job["metadata"]["labels"]["kueue.x-k8s.io/priority-class"] = f"dogbreed-{priority}"
+    job["spec"]["template"]["spec"]["priorityClassName"] = f"dogbreed-{priority}"
+    return job
 
 
 def until_done(job: str) -> str:
-    """Wait for a Job's end and return its name; when it has failed, say why and end with 1."""
-    name = find(job)["metadata"]["name"]
+    """Wait for a Job's end and return its name; show what holds it up. If it fails, say why and exit with 1."""
+    name = find_job(job, JOBS)["metadata"]["name"]
     click.echo(f"waiting for {name}", err=True)
-    while not (ended := [c for c in conditions(name) if c["status"] == "True" and c["type"] in ("Complete", "Failed")]):
+    shown: set[str] = set()
+    while True:
+        found = watch("job", name)
+        states = {c["type"]: c for c in found["status"].get("conditions", []) if c["status"] == "True"}
+        if "Complete" in states:
+            return str(name)
+        pods = pods_of(name)
+        if "Failed" in states:
+            click.echo(f"{name} failed: {states['Failed'].get('message', 'no reason given')}", err=True)
+            for line in endings(pods):
+                click.echo(line, err=True)
+            sys.exit(1)
+        for line in problems(found, pods):
+            if line not in shown:
+                shown.add(line)
+                click.echo(line, err=True)
         time.sleep(LOOK_EVERY)
-    if ended[0]["type"] == "Complete":
-        return str(name)
-    click.echo(f"{name} failed: {ended[0].get('message', 'no reason given')}", err=True)
-    for line in last_words(name):
-        click.echo(line, err=True)
-    sys.exit(1)
-
-
-def conditions(name: str) -> list[dict[str, str]]:
-    """Return what Kubernetes says of a Job's state."""
-    found: list[dict[str, str]] = find(name)["status"].get("conditions", [])
-    return found
-
-
-def last_words(name: str) -> list[str]:
-    """Return how each of a Job's pods ended, and the end of what it said."""
-    chosen = ("--selector", f"batch.kubernetes.io/job-name={name}", "-o", "json")
-    pods = json.loads(kubectl("get", "pods", "--namespace", NAMESPACE, *chosen))["items"]
-    ends = [(pod["metadata"]["name"], s["state"].get("terminated")) for pod in pods for s in _statuses(pod)]
-    return [f"{pod} ended with {end['exitCode']}: {end.get('message', '').strip()}" for pod, end in ends if end]
-
-
-def _statuses(pod: Object) -> list[Object]:
-    return list(pod["status"].get("containerStatuses", []))
 
 
 @click.group()
 def main() -> None:
-    """Jobs in Kubernetes; each option may also come from the environment, as `make` hands it on."""
+    """Jobs in Kubernetes; each option may also come from the environment, as `make` passes it on.
+
+    NAMESPACE is the namespace of all commands, by default dogbreed.
+    """
 
 
 @main.command()
@@ -148,21 +131,31 @@ def main() -> None:
 @click.option("--args", "arguments", envvar="ARGS", default="", help="Options of the job, as on its command line.")
 @click.option("--after", envvar="AFTER", help="Create it when the newest Job of this kind, or of this name, is done.")
 @click.option("--workers", envvar="WORKERS", type=click.IntRange(1), help="Workers of an Indexed Job.")
+@click.option("--priority", envvar="PRIORITY", type=click.Choice(PRIORITIES), help="A class of k8s/queue.")
 @click.option("--overlay", envvar="OVERLAY", type=click.Choice(OVERLAYS), default="local", show_default=True)
 @click.option("--dry-run", envvar="DRY_RUN", is_flag=True, help="Only print the Job.")
-def submit(job: str, arguments: str, after: str | None, workers: int | None, overlay: str, dry_run: bool) -> None:
+def submit(
+    job: str,
+    arguments: str,
+    after: str | None,
+    workers: int | None,
+    priority: str | None,
+    overlay: str,
+    dry_run: bool,
+) -> None:
     """Create a Job with a name of its own. Nothing is in the cluster, no GPU is held, while it waits for --after."""
-    own = with_arguments(render(job, overlay), shlex.split(arguments))
-    own = named(with_workers(own, workers) if workers else own)
-    text = yaml.safe_dump(own, sort_keys=False)
+    own = with_arguments(render(job, overlay), arguments)
+    own = with_workers(own, workers) if workers else own
+    own = with_priority(own, priority) if priority else own
     if dry_run:
-        click.echo(text)
+        click.echo(yaml.safe_dump(with_name(own), sort_keys=False))
         return
     check_server()
     if after:
         until_done(after)
-    click.echo(kubectl("create", "--filename", "-", given=text).strip())
-    click.echo(f"see: make wait JOB={own['metadata']['name']}; make logs JOB={own['metadata']['name']}", err=True)
+    name = with_name(own)["metadata"]["name"]
+    click.echo(kubectl("create", "--filename", "-", given=yaml.safe_dump(own, sort_keys=False)).strip())
+    click.echo(f"see: make wait JOB={name}; make logs JOB={name}", err=True)
 
 
 @main.command()
@@ -176,10 +169,23 @@ def wait(job: str) -> None:
 @click.argument("job", envvar="JOB")
 def logs(job: str) -> None:
     """Follow the logs of all pods of the newest Job of this kind, or of the one of this name."""
-    name = find(job)["metadata"]["name"]
+    found = find_job(job, JOBS)
+    name, pods = found["metadata"]["name"], pods_of(found["metadata"]["name"])
+    if found["status"].get("conditions") and not pods:
+        click.echo(f"the pods of {name} are deleted, and their logs; make wait JOB={name} tells how it ended", err=True)
+        sys.exit(75)
     options = ("--namespace", NAMESPACE, "--all-pods", "--prefix", "--follow", "--pod-running-timeout", "10m")
-    sys.exit(subprocess.run([tool(), "logs", f"job/{name}", *options], check=False).returncode)
+    concurrency = str(len(pods) + found["spec"].get("parallelism", 1))  # kubectl's default is 5
+    command = [tool(), "logs", f"job/{name}", *options, "--max-log-requests", concurrency]
+    sys.exit(subprocess.run(command, check=False).returncode)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Refused as error:
+        click.echo(error, err=True)
+        sys.exit(1)
+    except Unreachable as error:
+        click.echo(f"the cluster has not responded for an hour: {error}", err=True)
+        sys.exit(69)

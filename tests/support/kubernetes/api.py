@@ -13,11 +13,15 @@ import yaml
 
 from tests.support.kubernetes.manifests import Object
 
+VERBS = ["create", "get", "list"]
 JOBS = "/apis/batch/v1/namespaces/dogbreed/jobs"
 
 
 class Api(ThreadingHTTPServer):
-    """A server that keeps Jobs; `conditions` is what it says of every Job's state from the second look on."""
+    """A server that keeps Jobs; `conditions` is what it says of every Job's state from look `done_at` on.
+
+    The looks in `outages` get 503, lists of the resources in `forbidden` 403.
+    """
 
     def __init__(self, minor: str) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -26,6 +30,11 @@ class Api(ThreadingHTTPServer):
         self.looks = 0
         self.conditions = [{"type": "Complete", "status": "True"}]
         self.pods: list[Object] = []
+        self.events: list[Object] = []
+        self.spec: Object = {}  # replaces fields of every Job's spec
+        self.done_at = 2
+        self.outages: set[int] = set()
+        self.forbidden: set[str] = set()
 
     def create(self, job: Object) -> tuple[int, Object]:
         name = job["metadata"]["name"]
@@ -40,19 +49,29 @@ class Api(ThreadingHTTPServer):
         if path.startswith(f"{JOBS}/"):
             self.looks += 1
             [job] = [found for found in self.jobs if found["metadata"]["name"] == path.rpartition("/")[2]]
-            return job | {"status": {"conditions": self.conditions if self.looks > 1 else []}}
+            if self.looks in self.outages:
+                return 503, {"kind": "Status", "status": "Failure", "reason": "ServiceUnavailable"}
+            status = {"conditions": self.conditions if self.looks >= self.done_at else []}
+            return job | {"spec": job["spec"] | self.spec, "status": status}
         if path == JOBS:
             key, _, value = query["labelSelector"][0].partition("=")
             items = [job for job in self.jobs if job["metadata"]["labels"].get(key) == value]
             return {"kind": "JobList", "apiVersion": "batch/v1", "items": items}
+        if path.rpartition("/")[2] in self.forbidden:
+            return 403, {"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "not for you"}
         if path == "/api/v1/namespaces/dogbreed/pods":
             return {"kind": "PodList", "apiVersion": "v1", "items": self.pods}
+        if path == "/api/v1/namespaces/dogbreed/events":
+            return {"kind": "EventList", "apiVersion": "v1", "items": self.events}
         return DISCOVERY.get(path) or ({"major": "1", "minor": self.minor} if path == "/version" else None)
 
 
-def _resources(version: str, plural: str, kind: str) -> Object:
-    entry = {"name": plural, "singularName": kind.lower(), "namespaced": True, "kind": kind, "verbs": ["create", "get"]}
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": [entry]}
+def _resources(version: str, *kinds: str) -> Object:
+    entries = [
+        {"name": f"{kind.lower()}s", "singularName": kind.lower(), "namespaced": True, "kind": kind, "verbs": VERBS}
+        for kind in kinds
+    ]
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": entries}
 
 
 # that the server itself refuses unknown fields: without this kubectl asks for every schema
@@ -70,8 +89,8 @@ DISCOVERY: dict[str, Object] = {
     },
     "/openapi/v3": {"paths": {"apis/batch/v1": {"serverRelativeURL": "/openapi/v3/apis/batch/v1"}}},
     "/openapi/v3/apis/batch/v1": {"openapi": "3.0.0", "paths": {f"{JOBS}/name": {"patch": VALIDATES}}},
-    "/api/v1": _resources("v1", "pods", "Pod"),
-    "/apis/batch/v1": _resources("batch/v1", "jobs", "Job"),
+    "/api/v1": _resources("v1", "Pod", "Event"),
+    "/apis/batch/v1": _resources("batch/v1", "Job"),
 }
 
 
@@ -83,7 +102,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         found = self.server.answer(url.path, parse_qs(url.query))
-        self._send(*((404, {"kind": "Status", "status": "Failure"}) if found is None else (200, found)))
+        if found is None:
+            found = 404, {"kind": "Status", "status": "Failure", "reason": "NotFound", "message": "not found"}
+        self._send(*(found if isinstance(found, tuple) else (200, found)))
 
     def do_POST(self) -> None:
         self._send(*self.server.create(json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
