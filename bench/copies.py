@@ -78,7 +78,7 @@ def _save(image: Image.Image, folder: Path, label: int, kind: str, number: int) 
 def measure(raw: Path, home: Path) -> Measured:
     """Preprocess a folder in a process of its own."""
     out = home / f"{raw.name}-dataset"
-    source = ("--source", "image-folder", "--raw", str(raw), "--split", "stratified")
+    source = ("--source", "image-folder", "--name", raw.name, "--raw", str(raw), "--split", "stratified")
     command = [sys.executable, "-m", "jobs.preprocess", *source, "--size", "64", "--out", str(out)]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{home}/{raw.name}.db"}
     began = time.monotonic()
