@@ -13,6 +13,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf,required=false \
  && /opt/dogbreed/bin/python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
       --no-deps --require-hashes -r /tmp/requirements-jobs.lock
 ENV PATH=/opt/dogbreed/bin:$PATH
+# Downloaded weights and compiled CUDA kernels (1 GiB by default) lie with the scratch files: /tmp is small, or memory.
 # getpass.getuser() raises for a uid that is not in passwd unless USER is set; HOME must be writable by any uid.
 ENV HOME=/tmp \
     USER=dogbreed \
@@ -20,6 +21,8 @@ ENV HOME=/tmp \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    KERAS_HOME=/work/.keras \
+    CUDA_CACHE_PATH=/work/.nv/ComputeCache \
     MPLCONFIGDIR=/tmp/matplotlib \
     MLFLOW_DISABLE_TELEMETRY=true
 # Group 0 may write: whatever uid a cluster gives a container, its group is 0.

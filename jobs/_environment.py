@@ -18,10 +18,11 @@ from pathlib import Path
 from jobs._variables import OPTIONS
 
 PREFIX = "DOGBREED_"
-# Variables of the suite that no job has as an option: Compose, the workers of a training, and the tests
+# Variables of the suite that no job has as an option: Compose, Kubernetes, the workers of a training, and the tests
 OTHER_VARIABLES = (
     "DOGBREED_DATA",
     "DOGBREED_RAW",
+    "DOGBREED_SCRATCH_LIMIT",
     "DOGBREED_SOURCE",
     "DOGBREED_TEST_S3_ENDPOINT",
     "DOGBREED_VERSION",

@@ -19,7 +19,7 @@ from dogbreed.data.example_decoder import ExampleDecoder
 from dogbreed.data.examples import FEATURES, SIDES
 from dogbreed.data.manifest import Manifest
 from dogbreed.data.resize import ResizeSpec
-from dogbreed.data.shard_files import cache_shards
+from dogbreed.data.shard_files import cache_shards, check_cache_space
 from dogbreed.data.splits import TRAIN
 from dogbreed.data.train_source import (
     SHUFFLE_BLOCK,
@@ -82,6 +82,11 @@ class InputPipeline:
         self._store, self._cache = store, cache
         self._parallel = resources.cores()
         self._local: dict[str, list[str]] = {}
+
+    def check_cache_space(self, *splits: str) -> None:
+        """Raise EnvironmentUnsupported or RetryableError if the local copies of some splits would not fit together."""
+        shards = [shard for split in splits for shard in self._manifest.split(split).shards]
+        check_cache_space(self._store, shards, self._cache)
 
     def first_jpeg(self) -> bytes:
         """Return the first train image, encoded."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from dogbreed.core import resources
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import CorruptData, EnvironmentUnsupported
 from dogbreed.core.log import progress
@@ -33,7 +34,7 @@ def cache_shards(store: Store, shards: Sequence[Shard], cache: Path, limit: int 
     """Return a verified local file for each shard: the file itself if `store` is a folder, else a copy in `cache`.
 
     Raises:
-        EnvironmentUnsupported: the copies would have more than `limit` bytes.
+        EnvironmentUnsupported: the copies would have more than `limit` bytes, or than the scratch folder may hold.
         CorruptData: a shard differs from the manifest.
     """
     needed = 0 if store.local_path("") else sum(shard.bytes for shard in shards)
@@ -42,20 +43,32 @@ def cache_shards(store: Store, shards: Sequence[Shard], cache: Path, limit: int 
             f"the shards at {store.uri} have {needed >> 20} MiB, the limit of the local cache is {limit >> 20} MiB; "
             "preprocess at a smaller --size or with fewer images"
         )
+    check_cache_space(store, shards, cache)
     with ThreadPoolExecutor(DOWNLOADS) as pool:
         paths = pool.map(lambda shard: _cache_shard(store, shard, cache), shards)
         return list(progress(paths, "verify", len(shards), unit="shard"))
 
 
+def check_cache_space(store: Store, shards: Sequence[Shard], cache: Path) -> None:
+    """Raise an error of `resources.check_free_scratch` where the copies that `cache` lacks would not fit into it."""
+    lacking = [] if store.local_path("") else [shard for shard in shards if not _copy_of(shard, cache).exists()]
+    if lacking:
+        needed = sum(shard.bytes for shard in lacking)
+        resources.check_free_scratch(needed, f"local copies of the shards at {store.uri}", cache)
+
+
 def _cache_shard(store: Store, shard: Shard, cache: Path) -> Path:
     own = store.local_path(shard.key)
-    name = f"{shard.sha256}.tfrecord"
-    path = own or cache / name
+    path = own or _copy_of(shard, cache)
     if own is None and not path.exists():
-        LocalStore(cache).commit(name, read_verified(store, shard))
+        LocalStore(cache).commit(path.name, read_verified(store, shard))
     else:
         _verify(str(path), shard, path.read_bytes() if path.is_file() else b"")
     return path
+
+
+def _copy_of(shard: Shard, cache: Path) -> Path:
+    return cache / f"{shard.sha256}.tfrecord"
 
 
 def _verify(where: str, shard: Shard, data: bytes) -> None:

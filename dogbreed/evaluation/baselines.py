@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from dogbreed.core.errors import DataError, ServiceUnavailable
-from dogbreed.core.storage import read_uri
+from dogbreed.core.resources import check_free_scratch
 from dogbreed.evaluation.metrics import Labels
 from dogbreed.evaluation.score_groups import Scores
 from dogbreed.models import common, keras_applications, registry, weights
@@ -82,6 +82,7 @@ def zero_shot_classifier(model: str, size: int, classes: Sequence[str], weights_
 
 
 def _download(model: str, name: str) -> keras.Model:
+    check_free_scratch(weights.keras_file_bytes(model), f"Keras' weights of {model}")
     try:
         return keras_applications.application(name, registry.get(model).size, weights.IMAGENET, top=True)
     except Exception as error:
@@ -93,7 +94,6 @@ def _download(model: str, name: str) -> keras.Model:
 
 
 def _load_file(whole: keras.Model, uri: str, folder: Path) -> None:
-    path = folder / f"head-{uri.rpartition('/')[2]}"
-    path.write_bytes(read_uri(uri))
+    path = weights.copy_file(uri, folder / f"head-{uri.rpartition('/')[2]}")
     with weights.require_all_loaded(whole, f"{whole.name} with 1,000 classes", uri):
         whole.load_weights(path)

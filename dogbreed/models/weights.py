@@ -12,10 +12,12 @@ import numpy as np
 
 from dogbreed.core.canonical_json import sha256_hex, sha256_of_file
 from dogbreed.core.errors import AlreadyExists, DataError, ServiceUnavailable, UsageError
+from dogbreed.core.resources import check_free_scratch
 from dogbreed.core.storage import Store, read_uri
-from dogbreed.models import common, keras_applications, registry
+from dogbreed.models import common, keras_applications, registry, stats_table
 
 IMAGENET = "imagenet"
+IMAGENET_CLASSES = 1000
 SUFFIX = ".weights.h5"  # Keras' present format; its former one is plain .h5
 
 log = logging.getLogger(__name__)
@@ -43,9 +45,15 @@ def resolve(weights: str, model: str, folder: Path) -> Weights:
     if weights == IMAGENET:
         return Weights.from_file(download(model, folder))
     uri = weights if weights.endswith((".h5", ".keras")) else f"{weights.rstrip('/')}/{model}{SUFFIX}"
-    path = folder / uri.rpartition("/")[2]
-    path.write_bytes(read_uri(uri))
-    return Weights.from_file(path)
+    return Weights.from_file(copy_file(uri, folder / uri.rpartition("/")[2]))
+
+
+def copy_file(uri: str, path: Path) -> Path:
+    """Copy the file at a URI to a local path and return that."""
+    data = read_uri(uri)
+    check_free_scratch(len(data), f"a copy of {uri}", path.parent)
+    path.write_bytes(data)
+    return path
 
 
 def require_published(model: str) -> None:
@@ -63,6 +71,7 @@ def download(model: str, folder: Path) -> Path:
     require_published(model)
     spec = registry.get(model)
     path = folder / f"{model}{SUFFIX}"
+    check_free_scratch(2 * keras_file_bytes(model), f"Keras' weights of {model} and their copy", folder)
     keras.utils.clear_session()  # names of layers count up within a process, and the file holds them
     try:
         keras_applications.application(spec.builder.partition(".")[2], spec.size, IMAGENET).save_weights(path)
@@ -74,6 +83,11 @@ def download(model: str, folder: Path) -> Path:
             f"run jobs.fetch --weights {model} --raw URI, then train with --weights URI/weights"
         ) from error
     return path
+
+
+def keras_file_bytes(model: str) -> int:
+    """Return about how long the file of a model's ImageNet classifier is that Keras downloads: four bytes a number."""
+    return 4 * stats_table.get_stats(registry.get(model), IMAGENET_CLASSES).parameters
 
 
 def cache_in_store(raw: Store, model: str, folder: Path) -> str:

@@ -11,6 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from dogbreed.core.errors import RetryableError, UsageError
+from dogbreed.core.resources import check_free_scratch
 from dogbreed.core.storage import to_path
 from dogbreed.tracking.mlflow_errors import ping, require_model, translate
 
@@ -122,11 +123,18 @@ def _candidate(name: str) -> int | None:
 
 
 def download(uri: str, folder: Path) -> Path:
-    """Return the folder of a model at a path, or download one from models:/... or runs:/...; UsageError without one."""
+    """Return the folder of a model at a path, or download one from models:/... or runs:/... into `folder`.
+
+    Raises:
+        UsageError: there is no such model.
+        EnvironmentUnsupported: the scratch folder may not hold it.
+    """
     if uri.startswith("file:") or ":/" not in uri:  # to MLflow, # and ? in a folder's name would end it
         path = to_path(uri)
         if path is None or not path.is_dir():
             raise UsageError(f"no model at {uri}; train one with jobs.train or name another")
         return path
     with translate(), require_model(uri):
+        files = mlflow.artifacts.list_artifacts(artifact_uri=f"{uri}/artifacts")  # beside them are code and text only
+        check_free_scratch(sum(file.file_size or 0 for file in files), f"the files of {uri}", folder)
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))

@@ -60,6 +60,11 @@ class Snapshot:
     metric_spool: bytes  # state of the metric logger
     id: CheckpointId = CheckpointId()  # once it was written
 
+    @property
+    def array_bytes(self) -> int:
+        """The length of its arrays, which a temporary file holds while it is written."""
+        return sum(array.nbytes for array in self.arrays.values())
+
 
 class CheckpointManager:
     """Writes and restores the checkpoints of one training."""

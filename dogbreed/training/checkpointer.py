@@ -4,11 +4,13 @@ import logging
 import re
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from dogbreed.core.errors import DogbreedError, UsageError
+from dogbreed.core.errors import DogbreedError, RetryableError, UsageError
 from dogbreed.core.lease import Lease
+from dogbreed.core.resources import check_free_scratch
 from dogbreed.training.checkpoint import CheckpointManager, Snapshot
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -97,8 +99,14 @@ class AsyncCheckpointer:
         return not busy and time.monotonic() - self._time >= self._interval.seconds
 
     def save(self, snapshot: Snapshot) -> None:
-        """Begin to write a snapshot, once the one before it is written."""
+        """Begin to write a snapshot, once the one before it is written.
+
+        Raises:
+            EnvironmentUnsupported: DOGBREED_SCRATCH_LIMIT is too small for any.
+        """
         self.wait_until_finished()
+        with suppress(RetryableError):  # a full disk is a warning of the thread: the next checkpoint may find room
+            check_free_scratch(snapshot.array_bytes, "a checkpoint")
         self.start(snapshot.state.global_step)
         self._thread = threading.Thread(target=self._write, args=(snapshot,), daemon=True, name="checkpoint")
         self._thread.start()

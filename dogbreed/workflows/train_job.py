@@ -13,6 +13,7 @@ from dogbreed.core.errors import UsageError
 from dogbreed.core.storage import Store, open_store
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import Manifest, load_manifest
+from dogbreed.data.splits import TRAIN, VALIDATION
 from dogbreed.models import weights
 from dogbreed.models.weights import Weights
 from dogbreed.serving import model_files
@@ -47,11 +48,13 @@ class TrainJob:
         return job_fingerprint(self.recipe, weights, self.manifest.digest, seed)
 
     def pipeline(self) -> InputPipeline:
-        """Return the input pipeline of this worker."""
+        """Return the input pipeline of this worker; EnvironmentUnsupported if it has no room for copies of the data."""
         recipe = self.recipe
-        return InputPipeline(
+        pipeline = InputPipeline(
             self.manifest, self.store, recipe.view, recipe.batch_size, self.scratch, self.distribution.batch_shard
         )
+        pipeline.check_cache_space(TRAIN, VALIDATION)
+        return pipeline
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import pytest
 
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import CorruptData, EnvironmentUnsupported, NotFound
+from dogbreed.core.resources import SCRATCH_LIMIT, SCRATCH_RESERVE
 from dogbreed.core.storage import LocalStore, Store, open_store
 from dogbreed.data.manifest import Shard, load_manifest
 from dogbreed.data.shard_files import cache_shards, commit_shard
@@ -77,6 +78,22 @@ def test_copies_that_the_cache_cannot_hold_are_refused(bucket: str, tmp_path: Pa
         cache_shards(remote, shards, tmp_path / "cache", limit=2999)
     assert error.value.exit_code == 78
     assert len(cache_shards(remote, shards, tmp_path / "cache", limit=3000)) == 3
+
+
+def test_copies_that_would_exceed_the_scratch_limit_are_not_begun(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv(SCRATCH_LIMIT, str(SCRATCH_RESERVE + 16384))
+    remote, cache = open_store(bucket + "/data"), tmp_path / "cache"
+    small = three_shards(remote)
+    large = commit_shard(remote, bytes(16384), 1)
+    with pytest.raises(EnvironmentUnsupported, match=SCRATCH_LIMIT):
+        cache_shards(remote, [*small, large], cache)
+    assert not cache.exists()
+    copies = cache_shards(remote, small, cache)
+    monkeypatch.setenv(SCRATCH_LIMIT, str(SCRATCH_RESERVE))
+    assert cache_shards(remote, small, cache) == copies, "nothing is written"
 
 
 def test_a_damaged_copy_is_not_believed(bucket: str, tmp_path: Path) -> None:

@@ -134,6 +134,17 @@ def test_every_setting_is_known_to_a_job(manifests: Manifests) -> None:
                 assert variable in known or f'"{variable}"' in sources, f"{variable} in {name} is read by nobody"
 
 
+def test_every_job_knows_the_limit_of_its_scratch_volume(manifests: Manifests) -> None:
+    folder = re.findall(r"TMPDIR=(\S+)", (ROOT / "docker" / "jobs.Dockerfile").read_text())
+    for name, objects in manifests.combinations.items():
+        for job in of_kind(objects, "Job"):
+            volumes = {volume["name"]: volume for volume in pod(job)["spec"]["volumes"]}
+            mounts = container(job)["volumeMounts"]
+            scratch = [volumes[mount["name"]] for mount in mounts if mount["mountPath"] in folder]
+            limits = [volume["emptyDir"]["sizeLimit"] for volume in scratch]
+            assert limits == [environment(job)["DOGBREED_SCRATCH_LIMIT"]], name
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_jobs_meet_at_the_same_places(manifests: Manifests, overlay: str) -> None:
     settings = one(manifests.overlays[overlay], "ConfigMap", "settings")["data"]

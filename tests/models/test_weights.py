@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
-from dogbreed.core.errors import DataError, NotFound, ServiceUnavailable, UsageError
+from dogbreed.core.errors import DataError, EnvironmentUnsupported, NotFound, ServiceUnavailable, UsageError
+from dogbreed.core.resources import SCRATCH_LIMIT, SCRATCH_RESERVE
 from dogbreed.core.storage import Store
 from dogbreed.models import common, keras_applications, registry, weights
 
@@ -58,6 +59,17 @@ def test_a_bucket_holds_weights_too(published: Path, tmp_path: Path, store: Stor
     assert brought.path.read_bytes() == (published / f"{MODEL}.weights.h5").read_bytes()
     with pytest.raises(NotFound):
         weights.resolve(f"{store.uri}/elsewhere", MODEL, tmp_path)
+
+
+def test_weights_that_would_exceed_the_scratch_limit_are_not_written(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv(SCRATCH_LIMIT, str(SCRATCH_RESERVE + 100_000))
+    for where in (str(published), weights.IMAGENET):
+        with pytest.raises(EnvironmentUnsupported, match=SCRATCH_LIMIT):
+            weights.resolve(where, MODEL, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_models_weights_are_refused(published: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import runpy
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -138,6 +139,7 @@ def run(order: Order, calls: Connection) -> None:
     for path, descriptor in ((order.stdout, 1), (order.stderr, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
     os.environ.update(order.environment)
+    tempfile.tempdir = None  # as in a new process: TMPDIR decides
     multiprocessing.set_start_method("fork", force=True)  # as in a process that nobody forked: tqdm makes a lock
     watch = Watch(order, calls)
     for kind in (LocalStore, S3Store):

@@ -210,7 +210,7 @@ def test_a_full_disk_is_not_an_unknown_model(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", full)
     with pytest.raises(OSError, match="No space left"):
-        registry.download("models:/dogbreed/1", tmp_path)
+        registry.download(f"runs:/{open_run().info.run_id}/model", tmp_path)
 
 
 def test_a_server_that_never_responded_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dogbreed.core.errors import UsageError
+from dogbreed.core.errors import EnvironmentUnsupported, UsageError
 from dogbreed.core.lease import Lease
+from dogbreed.core.resources import SCRATCH_LIMIT, SCRATCH_RESERVE
 from dogbreed.core.storage import LocalStore, Store
 from dogbreed.training.checkpoint import CheckpointManager, Snapshot
 from dogbreed.training.checkpointer import AsyncCheckpointer, CheckpointInterval
@@ -49,6 +50,17 @@ def test_a_store_that_fails_costs_a_checkpoint_and_not_the_training(
     assert "no checkpoint of step 5, training continues" in caplog.text
     assert "could not be written" in checkpointer.status()
     assert not checkpointer.should_save(9)
+
+
+def test_a_checkpoint_over_the_scratch_limit_ends_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    checkpointer = checkpointer_in(LocalStore(tmp_path / "job"), CheckpointInterval(steps=5))
+    monkeypatch.setenv(SCRATCH_LIMIT, str(SCRATCH_RESERVE + 15))
+    with pytest.raises(EnvironmentUnsupported, match=SCRATCH_LIMIT):
+        checkpointer.save(snapshot(5))
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv(SCRATCH_LIMIT, str(SCRATCH_RESERVE + 16))
+    checkpointer.save(snapshot(5))
 
 
 def test_a_checkpoint_is_due_so_many_steps_after_the_last_one(tmp_path: Path) -> None:

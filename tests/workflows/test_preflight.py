@@ -60,8 +60,10 @@ def test_variables_that_name_another_run_are_ignored_and_named_once(tmp_path: Pa
         (("--gpus", "99"), {}, 78, "of 99 GPUs"),
         (("--memory", "99999"), {}, 78, "raise the container's memory limit"),
         ((), {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, 69, "check MLFLOW_TRACKING_URI"),
+        ((), {"DOGBREED_SCRATCH_LIMIT": "1Mi"}, 78, "raise the sizeLimit"),
+        ((), {"DOGBREED_SCRATCH_LIMIT": "50 GB"}, 2, "DOGBREED_SCRATCH_LIMIT"),
     ],
-    ids=["gpu", "memory", "mlflow"],
+    ids=["gpu", "memory", "mlflow", "scratch", "limit"],
 )
 def test_the_first_failed_check_determines_the_exit_code(
     options: tuple[str, ...], environment: dict[str, str], code: int, message: str, tmp_path: Path

@@ -21,6 +21,7 @@ from dogbreed.core.errors import (
     UsageError,
 )
 from dogbreed.core.log import progress
+from dogbreed.core.resources import check_free_scratch
 from dogbreed.core.storage import STREAM_BLOCK, LocalStore, Store, open_store
 from dogbreed.data.raw.archive import Archive, index
 from dogbreed.data.raw.archive_index import (
@@ -36,6 +37,7 @@ from dogbreed.data.synthetic.archives import SyntheticConfig, draw_archives
 
 PUBLISHER = "http://vision.stanford.edu/aditya86/ImageNetDogs"
 BLOCK = 64 << 10  # bytes a read: the most that a broken connection loses
+UNANNOUNCED = 64 << 20  # bytes of a download without a Content-Length between two looks at the scratch space
 TIMEOUT = (10, 60)  # seconds to connect, and between two reads
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,7 @@ def _in_store(store: Store, name: str, scratch: Path) -> Path:
     if path is None:
         scratch.mkdir(parents=True, exist_ok=True)
         path = scratch / name
+        check_free_scratch(size, f"a copy of {store.uri_of(name)}", scratch)
         with store.open(name) as stream, path.open("wb") as copy:
             for block in progress(iter(lambda: stream.read(STREAM_BLOCK), b""), name, size, "B", len):
                 copy.write(block)
@@ -155,9 +158,13 @@ def _receive(reply: requests.Response, path: Path, have: int) -> None:
     """Append the reply's body to the first `have` bytes of `path`."""
     announced = reply.headers.get("Content-Length")
     blocks: Iterator[bytes] = reply.iter_content(BLOCK)
+    ahead, checked = int(announced or UNANNOUNCED), have
     with path.open("r+b" if have else "wb") as file:
         file.seek(have)
         for block in progress(blocks, path.name, int(announced) if announced else None, "B", len):
+            if file.tell() >= checked:
+                check_free_scratch(ahead, f"the download of {path.name}", path.parent)
+                checked += ahead
             file.write(block)
         if announced and file.tell() != have + int(announced):
             raise RetryableError(

@@ -10,7 +10,16 @@ import pytest
 import requests
 import tenacity
 
-from dogbreed.core.errors import CorruptData, DataError, NotFound, RetryableError, ServiceUnavailable, UsageError
+from dogbreed.core.errors import (
+    CorruptData,
+    DataError,
+    EnvironmentUnsupported,
+    NotFound,
+    RetryableError,
+    ServiceUnavailable,
+    UsageError,
+)
+from dogbreed.core.resources import SCRATCH_LIMIT, SCRATCH_RESERVE
 from dogbreed.core.storage import LocalStore, open_store
 from dogbreed.data.raw import download
 from dogbreed.data.raw.archive_index import ARCHIVES
@@ -22,6 +31,7 @@ class Publisher(http.server.BaseHTTPRequestHandler):
 
     folder: Path
     limit: int | None
+    announced: bool  # whether replies have a Content-Length
     asked: list[str]
 
     def do_GET(self) -> None:
@@ -35,7 +45,8 @@ class Publisher(http.server.BaseHTTPRequestHandler):
         self.asked.append(f"{path.name} from {start}")
         content = path.read_bytes()[start:]
         self.send_response(206 if content else 416)
-        self.send_header("Content-Length", str(len(content)))
+        if self.announced:
+            self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content[: self.limit])
 
@@ -45,7 +56,7 @@ class Publisher(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def publisher(sketches: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    Publisher.folder, Publisher.limit, Publisher.asked = sketches, None, []
+    Publisher.folder, Publisher.limit, Publisher.announced, Publisher.asked = sketches, None, True, []
     monkeypatch.setattr(download._download.retry, "wait", tenacity.wait_none())  # type: ignore[attr-defined]
     monkeypatch.setattr(download, "BLOCK", 1000)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Publisher) as server:
@@ -119,6 +130,31 @@ def test_another_fetch_may_have_been_faster(sketches: Path, tmp_path: Path, monk
     (tmp_path / "raw" / "lists.tar").write_bytes(bytes(2048))
     with pytest.raises(DataError, match=r"lists\.tar is another archive"):
         download.fetch(raw, str(sketches), None, other_checksums=True)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_download_that_would_exceed_the_scratch_limit_ends_before(
+    announced: bool, publisher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv(SCRATCH_LIMIT, str(SCRATCH_RESERVE + 250_000))
+    monkeypatch.setattr(download, "UNANNOUNCED", 50_000)
+    Publisher.announced = announced
+    with pytest.raises(EnvironmentUnsupported, match=rf"images\.tar.*{SCRATCH_LIMIT}"):
+        download.fetch(LocalStore(tmp_path / "raw"), publisher, tmp_path / "scratch", other_checksums=True)
+    (begun,) = (tmp_path / "scratch").glob("*/images.tar")
+    assert begun.stat().st_size == 0 if announced else 100_000 <= begun.stat().st_size <= 250_000
+
+
+def test_a_copy_from_a_bucket_that_would_exceed_the_scratch_limit_is_not_begun(
+    sketches: Path, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv(SCRATCH_LIMIT, str(SCRATCH_RESERVE + 250_000))
+    open_store(bucket).put_file("images.tar", sketches / "images.tar")
+    with pytest.raises(EnvironmentUnsupported, match=rf"images\.tar.*{SCRATCH_LIMIT}"):
+        download.fetch(LocalStore(tmp_path / "raw"), bucket, tmp_path / "scratch", other_checksums=True)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_what_is_not_there_is_named(publisher: str, tmp_path: Path) -> None:
