@@ -47,6 +47,9 @@ class Scores:
     def to_tables(self) -> dict[str, Any]:
         return {}
 
+    def describe_baseline(self) -> str:
+        return ""
+
 
 @pytest.fixture(autouse=True)
 def client(empty_database: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> mlflow.MlflowClient:
