@@ -18,6 +18,7 @@ from tests.support.kubernetes.manifests import (
     Object,
     containers,
     of_kind,
+    one,
     pod,
 )
 from tests.support.kubernetes.submit import rendered
@@ -26,6 +27,10 @@ TEXT = (ROOT / "docs" / "kubernetes.md").read_text()
 README = (ROOT / "README.md").read_text().split("## On Kubernetes")[1].split("\n## ")[0]
 BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", TEXT + README, re.DOTALL)]
 COMMANDS = sorted({re.sub(r" {2,}#.*", "", command) for block in BLOCKS for command in block})
+ON_NODES = {  # a node that is lost; Kubernetes documents the taint by this name
+    "kubectl taint node NAME node.kubernetes.io/out-of-service=nodeshutdown:NoExecute",
+    "kubectl delete node NAME",
+}
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
@@ -57,9 +62,9 @@ def test_the_first_ten_commands_end_with_a_registered_model() -> None:
 
 
 def test_every_command_is_of_a_kind_that_is_tested_below() -> None:
-    kinds = ("make", "kubectl", "kind load docker-image", "python -m bench.sizing")
+    kinds = ("make", "kubectl", "kind load docker-image", "python -m bench.sizing", "aws --endpoint-url")
     assert [command for command in COMMANDS if not command.startswith(kinds)] == []
-    known = {*of("kubectl", "apply"), *of("kubectl", "create"), *of("kubectl", "--namespace")}
+    known = {*of("kubectl", "apply"), *of("kubectl", "create"), *of("kubectl", "--namespace"), *ON_NODES}
     assert set(of("kubectl")) == known
 
 
@@ -104,6 +109,15 @@ def test_a_kubectl_command_has_real_options_and_names_what_is_there(manifests: M
             s for s in of_kind(manifests.overlays["local"], "Service") if words[0].endswith(s["metadata"]["name"])
         ]
         assert int(words[1]) in [entry["port"] for entry in service["spec"]["ports"]]
+
+
+@pytest.mark.parametrize("command", of("aws"))
+def test_images_and_predictions_are_copied_where_predict_looks_for_them(manifests: Manifests, command: str) -> None:
+    settings = one(manifests.overlays["local"], "ConfigMap", "settings")["data"]
+    [place] = [word for word in command.split() if word.startswith("s3://")]
+    assert place in (settings["DOGBREED_PREDICT_IMAGES"], settings["DOGBREED_PREDICT_OUT"])
+    [forward] = [c for c in of("kubectl", "--namespace") if "port-forward service/object-store" in c]
+    assert f"http://localhost:{forward.split()[-1]} " in command
 
 
 @pytest.mark.parametrize("command", of("kind"))

@@ -111,3 +111,11 @@ def test_no_selector_is_without_a_pod(manifests: Manifests, overlay: str) -> Non
         assert any(matches(selector, labels(owner)) for owner in owners), name
     for deployment in of_kind(objects, "Deployment"):
         assert matches(deployment["spec"]["selector"], labels(deployment))
+
+
+def test_every_port_names_its_protocol(manifests: Manifests) -> None:
+    """Without it `kubectl apply` reports a change at every run, and a server-side apply conflicts with it."""
+    for objects in manifests.overlays.values():
+        for policy in of_kind(objects, "NetworkPolicy"):
+            rules = policy["spec"].get("ingress", []) + policy["spec"].get("egress", [])
+            assert all("protocol" in entry for rule in rules for entry in rule.get("ports", [])), policy["metadata"]
