@@ -27,6 +27,7 @@ TEXT = (ROOT / "docs" / "kubernetes.md").read_text()
 README = (ROOT / "README.md").read_text().split("## On Kubernetes")[1].split("\n## ")[0]
 BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", TEXT + README, re.DOTALL)]
 COMMANDS = sorted({re.sub(r" {2,}#.*", "", command) for block in BLOCKS for command in block})
+FOLDER_VERBS = ("apply", "create", "delete")
 ON_NODES = {  # a node that is lost; Kubernetes documents the taint by this name
     "kubectl taint node NAME node.kubernetes.io/out-of-service=nodeshutdown:NoExecute",
     "kubectl delete node NAME",
@@ -64,7 +65,7 @@ def test_the_first_ten_commands_end_with_a_registered_model() -> None:
 def test_every_command_is_of_a_kind_that_is_tested_below() -> None:
     kinds = ("make", "kubectl", "kind load docker-image", "python -m bench.sizing", "aws --endpoint-url")
     assert [command for command in COMMANDS if not command.startswith(kinds)] == []
-    known = {*of("kubectl", "apply"), *of("kubectl", "create"), *of("kubectl", "--namespace"), *ON_NODES}
+    known = {*of("kubectl", "--namespace"), *(c for verb in FOLDER_VERBS for c in of("kubectl", verb, "-k")), *ON_NODES}
     assert set(of("kubectl")) == known
 
 
@@ -89,8 +90,8 @@ def test_jobs_that_are_looked_at_exist(command: str) -> None:
     assert settings(command)["JOB"] in JOBS
 
 
-@pytest.mark.parametrize("command", of("kubectl", "apply") + of("kubectl", "create"))
-def test_a_folder_that_is_applied_or_created_renders(manifests: Manifests, command: str) -> None:
+@pytest.mark.parametrize("command", [c for verb in FOLDER_VERBS for c in of("kubectl", verb, "-k")])
+def test_a_folder_that_is_applied_created_or_deleted_renders(manifests: Manifests, command: str) -> None:
     _, _, option, folder = command.split()
     assert option == "-k"
     assert manifests.render(manifests.folder / folder)
@@ -103,7 +104,10 @@ def test_a_kubectl_command_has_real_options_and_names_what_is_there(manifests: M
     for option in (word.split("=")[0] for word in words if word.startswith("--")):
         assert re.search(rf"{option}\b", flags(verb)), f"kubectl {verb} has no {option}"
     there = names(manifests.overlays["local"]) | names(list(manifests.component_jobs[()].values()))
-    assert {word for word in words if "/" in word} <= there
+    assert {word for word in words if "/" in word and "=" not in word} <= there
+    for label in words[words.index("--selector") + 1 :][:1] if "--selector" in words else []:
+        key, value = label.split("=")
+        assert all(job["metadata"]["labels"][key] == value for job in manifests.component_jobs[()].values())
     if verb == "port-forward":
         [service] = [
             s for s in of_kind(manifests.overlays["local"], "Service") if words[0].endswith(s["metadata"]["name"])

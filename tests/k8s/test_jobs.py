@@ -172,8 +172,9 @@ def test_a_gpu_needs_the_train_image_and_every_job_with_it_can_get_one(manifests
 
 
 def test_the_queue_takes_what_the_jobs_ask_for(manifests: Manifests) -> None:
-    queue, flavor = one(manifests.queue, "ClusterQueue", "dogbreed"), one(manifests.queue, "ResourceFlavor", "dogbreed")
-    local = one(manifests.queue, "LocalQueue", "dogbreed")
+    objects = manifests.once["queue"]
+    queue, flavor = one(objects, "ClusterQueue", "dogbreed"), one(objects, "ResourceFlavor", "dogbreed")
+    local = one(objects, "LocalQueue", "dogbreed")
     assert local["spec"]["clusterQueue"] == queue["metadata"]["name"]
     assert local["metadata"]["namespace"] == "dogbreed"
     [group] = queue["spec"]["resourceGroups"]

@@ -46,8 +46,17 @@ def owners(manifests: Manifests) -> list[tuple[str, Object]]:
 
 def test_every_pod_is_restricted(manifests: Manifests) -> None:
     assert {name: bad for name, owner in owners(manifests) if (bad := violations(owner))} == {}
-    namespace = one(manifests.overlays["local"], "Namespace", "dogbreed")["metadata"]["labels"]
-    assert namespace["pod-security.kubernetes.io/enforce"] == "restricted"
+    for folder in ("namespace", "volumes"):
+        namespace = one(manifests.once[folder], "Namespace", "dogbreed")["metadata"]["labels"]
+        assert {namespace[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "warn", "audit")} == {
+            "restricted"
+        }
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_deleting_an_overlay_keeps_the_namespace_and_the_volumes(manifests: Manifests, overlay: str) -> None:
+    assert of_kind(manifests.overlays[overlay], "Namespace", "PersistentVolumeClaim") == []
+    assert len(of_kind(manifests.once["volumes"], "PersistentVolumeClaim")) == 2
 
 
 def test_a_loosened_pod_is_found(manifests: Manifests) -> None:
@@ -115,7 +124,7 @@ def test_the_stack_is_the_one_of_compose(manifests: Manifests) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_setting_credential_and_volume_that_is_named_exists(manifests: Manifests, overlay: str) -> None:
-    objects = manifests.overlays[overlay]
+    objects = manifests.overlays[overlay] + manifests.once["volumes"]
     there = {(o["kind"], o["metadata"]["name"]): o.get("data", {}) for o in objects}
     kinds = dict.fromkeys(("configMapRef", "configMapKeyRef"), "ConfigMap")
     kinds |= dict.fromkeys(("secretRef", "secretKeyRef"), "Secret")

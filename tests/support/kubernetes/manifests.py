@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[3]
 KUBECTL = shutil.which("kubectl", path=Path(sys.executable).parent) or "kubectl"  # the pinned one
 JOBS = sorted(path.parent.name for path in ROOT.glob("k8s/jobs/*/job.yaml"))
 OVERLAYS = sorted(path.parent.name for path in ROOT.glob("k8s/overlays/*/jobs"))
+ONCE = ("namespace", "queue", "volumes")  # folders of k8s/ that an administrator applies once
 COMPONENTS = ("gpu", "kueue", "spot")
 SETS = [chosen for count in range(len(COMPONENTS) + 1) for chosen in itertools.combinations(COMPONENTS, count)]
 
@@ -72,13 +73,14 @@ class Manifests:
         return {chosen: self.jobs(*(places / name for name in chosen)) for chosen in SETS}
 
     @cached_property
-    def queue(self) -> list[Object]:
-        return self.render(self.folder / "k8s" / "queue")
+    def once(self) -> dict[str, list[Object]]:
+        """What an administrator applies before any overlay, by folder."""
+        return {name: self.render(self.folder / "k8s" / name) for name in ONCE}
 
     @cached_property
     def combinations(self) -> dict[str, list[Object]]:
         """Everything, by a name that says what was combined."""
-        found = {f"overlay-{name}": objects for name, objects in self.overlays.items()} | {"queue": self.queue}
+        found = {f"overlay-{name}": objects for name, objects in self.overlays.items()} | self.once
         for name, jobs in self.overlay_jobs.items():
             found |= {f"{job}-for-{name}": [rendered] for job, rendered in jobs.items()}
         for chosen, jobs in self.component_jobs.items():
