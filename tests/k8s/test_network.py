@@ -119,3 +119,9 @@ def test_every_port_names_its_protocol(manifests: Manifests) -> None:
         for policy in of_kind(objects, "NetworkPolicy"):
             rules = policy["spec"].get("ingress", []) + policy["spec"].get("egress", [])
             assert all("protocol" in entry for rule in rules for entry in rule.get("ports", [])), policy["metadata"]
+
+
+def test_a_job_outside_reaches_the_agent_that_gives_it_a_role_and_no_nodes_metadata(manifests: Manifests) -> None:
+    for job in manifests.overlay_jobs["aws"].values():
+        assert allowed(manifests.overlays["aws"], labels(job), "169.254.170.23", 80)
+        assert not allowed(manifests.overlays["aws"], labels(job), METADATA, 80)

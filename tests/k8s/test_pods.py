@@ -2,6 +2,7 @@
 
 import copy
 import re
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,8 @@ def violations(owner: Object) -> list[str]:
         found.append("a volume of the host")
     if spec.get("automountServiceAccountToken") is not False or spec.get("enableServiceLinks") is not False:
         found.append("a token, or Services as variables")
+    if spec.get("serviceAccountName", "default") == "default":
+        found.append("the ServiceAccount of others")
     for container in containers(owner):
         own = container.get("securityContext", {})
         if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
@@ -67,8 +70,9 @@ def test_a_loosened_pod_is_found(manifests: Manifests) -> None:
     del spec["securityContext"]["runAsUser"]
     del spec["securityContext"]["seccompProfile"]
     del spec["enableServiceLinks"]
+    del spec["serviceAccountName"]
     spec["containers"][0]["securityContext"] = {}
-    assert len(violations(job)) == 8
+    assert len(violations(job)) == 9
 
 
 def test_everything_writable_is_bounded(manifests: Manifests) -> None:
@@ -141,6 +145,7 @@ def test_every_setting_credential_and_volume_that_is_named_exists(manifests: Man
                             {"configMapKeyRef": "ConfigMap", "secretKeyRef": "Secret"}[kind], reference["name"]
                         ]
                         assert reference["key"] in owned
+        assert ("ServiceAccount", pod(owner)["spec"]["serviceAccountName"]) in there
         for volume in pod(owner)["spec"]["volumes"]:
             if "persistentVolumeClaim" in volume:
                 assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in there
@@ -153,3 +158,16 @@ def test_a_reference_within_a_value_is_to_a_variable_that_stands_before_it(manif
             for variable in container.get("env", []):
                 assert set(re.findall(r"\$\((\w+)\)", variable.get("value", ""))) <= seen
                 seen.add(variable["name"])
+
+
+def test_a_registrys_password_belongs_to_every_pod(manifests: Manifests) -> None:
+    accounts = of_kind(manifests.extended, "ServiceAccount")
+    assert {account["metadata"]["name"] for account in accounts} >= {"jobs", "mlflow", "object-store", "postgres"}
+    assert all(account["imagePullSecrets"] == [{"name": "registry"}] for account in accounts)
+    assert all(account["automountServiceAccountToken"] is False for account in accounts)
+
+
+def test_a_pod_with_a_role_of_the_cloud_needs_no_keys(tmp_path: Path) -> None:
+    manifests = Manifests(tmp_path)
+    (tmp_path / "k8s" / "base" / "store.secret").write_text("")
+    assert one(manifests.overlays["aws"], "Secret", "store")["data"] == {}

@@ -6,7 +6,18 @@ import kubernetes_validate
 import pytest
 from kubernetes_validate import SchemaNotFoundError
 
-from tests.support.kubernetes.manifests import COMPONENTS, JOBS, ONCE, OVERLAYS, ROOT, SETS, Manifests, Object, of_kind
+from tests.support.kubernetes.manifests import (
+    COMPONENTS,
+    JOBS,
+    ONCE,
+    OVERLAYS,
+    ROOT,
+    SETS,
+    STACK_COMPONENTS,
+    Manifests,
+    Object,
+    of_kind,
+)
 
 VERSIONS = [f"1.{minor}" for minor in range(33, 38)]  # from the oldest that is served to the newest
 
@@ -21,10 +32,10 @@ def test_every_folder_is_in_a_combination(manifests: Manifests) -> None:
     assert JOBS == ["evaluate", "fetch", "predict", "preflight", "preprocess", "train", "train-multiworker"]
     assert OVERLAYS == ["aws", "cluster", "local"]
     folders = {path.parent.name for path in ROOT.glob("k8s/components/*/kustomization.yaml")}
-    assert folders == {*COMPONENTS, "external"}, "overlays/aws has `external`"
+    assert folders == {*COMPONENTS, *STACK_COMPONENTS, "external"}, "overlays/aws has `external`"
     once = {path.parent.name for path in ROOT.glob("k8s/*/kustomization.yaml")} - {"base", "stack"}
     assert once == set(ONCE)
-    assert len(manifests.combinations) == len(OVERLAYS) + len(ONCE) + len(JOBS) * (len(OVERLAYS) + len(SETS))
+    assert len(manifests.combinations) == len(OVERLAYS) + 1 + len(ONCE) + len(JOBS) * (len(OVERLAYS) + len(SETS))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
