@@ -64,6 +64,7 @@ def test_the_first_ten_commands_end_with_a_registered_model() -> None:
 
 def test_every_command_is_of_a_kind_that_is_tested_below() -> None:
     kinds = ("make", "kubectl", "kind load docker-image", "python -m bench.sizing", "aws --endpoint-url")
+    kinds += ("GPU_BASE_IMAGE=", "for name in ")
     assert [command for command in COMMANDS if not command.startswith(kinds)] == []
     known = {*of("kubectl", "--namespace"), *(c for verb in FOLDER_VERBS for c in of("kubectl", verb, "-k")), *ON_NODES}
     assert set(of("kubectl")) == known
@@ -133,6 +134,17 @@ def test_the_images_that_are_loaded_are_those_of_the_pods_that_no_registry_has(
     assert set(command.split()[3:]) == {image for image in used if image.startswith("dogbreed/")}
 
 
+@pytest.mark.parametrize("command", of("for"))
+def test_the_images_that_are_pushed_are_those_that_the_overlays_have_from_the_registry(
+    manifests: Manifests, command: str
+) -> None:
+    owners = of_kind(manifests.overlays["cluster"], "Deployment") + list(manifests.overlay_jobs["cluster"].values())
+    used = {container["image"] for owner in owners for container in containers(owner)}
+    [pushed] = [word.rstrip(";") for word in command.split() if word.startswith("registry.example.com/")]
+    names = command.split(" in ")[1].split(";")[0].split()
+    assert {pushed.replace("$name", name) for name in names} == {image for image in used if "dogbreed/" in image}
+
+
 @pytest.mark.parametrize("command", of("python"))
 def test_a_benchmark_starts(command: str) -> None:
     words = [sys.executable, *command.split()[1:], "--help"]
@@ -152,4 +164,5 @@ def test_the_table_of_jobs_is_what_the_manifests_say(manifests: Manifests) -> No
 
 
 def test_the_table_of_overlays_is_complete() -> None:
-    assert sorted(re.findall(r"^\| `([a-z]+)` \| ", TEXT, re.MULTILINE)) == OVERLAYS
+    table = TEXT.split("| overlay | content |")[1].split("\n\n")[0]
+    assert sorted(re.findall(r"^\| `([a-z]+)` \| ", table, re.MULTILINE)) == OVERLAYS

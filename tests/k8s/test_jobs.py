@@ -156,7 +156,8 @@ def test_components_add_up(manifests: Manifests, chosen: tuple[str, ...]) -> Non
         assert limits.get("nvidia.com/gpu") == (1 if gpu else None)
         assert ("-gpu:" in container(job)["image"]) == gpu
         assert ("kueue.x-k8s.io/queue-name" in job["metadata"]["labels"]) == ("kueue" in chosen)
-        assert ("affinity" in spec) == ("spot" in chosen)
+        assert ("nodeAffinity" in spec.get("affinity", {})) == ("spot" in chosen)
+        assert ("podAffinity" in spec.get("affinity", {})) == (name == "train-multiworker")
         assert (spec["terminationGracePeriodSeconds"] <= 30) or "spot" not in chosen
         keys = {toleration["key"] for toleration in spec["tolerations"]}
         assert ("nvidia.com/gpu" in keys) == gpu
@@ -184,3 +185,23 @@ def test_the_queue_takes_what_the_jobs_ask_for(manifests: Manifests) -> None:
         assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == local["metadata"]["name"]
         asked = container(job)["resources"]
         assert {*asked["requests"], *asked["limits"]} <= set(group["coveredResources"]), "it would never be admitted"
+
+
+def test_each_priority_is_one_of_pods_and_one_of_the_queue(manifests: Manifests) -> None:
+    objects = manifests.once["queue"]
+    pods, queued = (
+        {found["metadata"]["name"]: found["value"] for found in of_kind(objects, kind)}
+        for kind in ("PriorityClass", "WorkloadPriorityClass")
+    )
+    assert pods == queued
+    assert -10 < pods["dogbreed-low"] < 0 < pods["dogbreed-high"]
+    assert one(objects, "PriorityClass", "dogbreed-high")["preemptionPolicy"] == "Never", "servers have priority 0"
+
+
+def test_workers_of_one_training_prefer_one_zone(manifests: Manifests) -> None:
+    job = manifests.component_jobs[()]["train-multiworker"]
+    [preferred] = pod(job)["spec"]["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    term = preferred["podAffinityTerm"]
+    assert term["topologyKey"] == "topology.kubernetes.io/zone"
+    assert term["labelSelector"]["matchLabels"].items() <= pod(job)["metadata"]["labels"].items()
+    assert term["matchLabelKeys"] == ["batch.kubernetes.io/job-name"], "other trainings attract nobody"

@@ -32,7 +32,9 @@ def test_every_folder_is_in_a_combination(manifests: Manifests) -> None:
     assert JOBS == ["evaluate", "fetch", "predict", "preflight", "preprocess", "train", "train-multiworker"]
     assert OVERLAYS == ["aws", "cluster", "local"]
     folders = {path.parent.name for path in ROOT.glob("k8s/components/*/kustomization.yaml")}
-    assert folders == {*COMPONENTS, *STACK_COMPONENTS, "external"}, "overlays/aws has `external`"
+    assert folders == {*COMPONENTS, *STACK_COMPONENTS, "external", "labels"}, (
+        "all have `labels`, overlays/aws `external`"
+    )
     once = {path.parent.name for path in ROOT.glob("k8s/*/kustomization.yaml")} - {"base", "stack"}
     assert once == set(ONCE)
     assert len(manifests.combinations) == len(OVERLAYS) + 1 + len(ONCE) + len(JOBS) * (len(OVERLAYS) + len(SETS))
@@ -61,7 +63,7 @@ def test_only_kueues_objects_have_no_schema_here(manifests: Manifests) -> None:
             kubernetes_validate.validate(found, VERSIONS[-1], strict=True)
         except SchemaNotFoundError:
             unknown.add(found["kind"])
-    assert unknown == {"ResourceFlavor", "ClusterQueue", "LocalQueue"}
+    assert unknown == {"ResourceFlavor", "ClusterQueue", "LocalQueue", "WorkloadPriorityClass"}
 
 
 def test_no_value_of_a_secret_is_in_git(manifests: Manifests) -> None:

@@ -22,7 +22,7 @@ JOBS = sorted(path.parent.name for path in ROOT.glob("k8s/jobs/*/job.yaml"))
 OVERLAYS = sorted(path.parent.name for path in ROOT.glob("k8s/overlays/*/jobs"))
 ONCE = ("namespace", "queue", "rbac", "volumes")  # folders of k8s/ that an administrator applies once
 COMPONENTS = ("gpu", "kueue", "spot")  # of jobs
-STACK_COMPONENTS = ("pull-secret",)  # of overlays; overlays/aws has `external`
+STACK_COMPONENTS = ("pull-secret", "quota")  # of overlays; overlays/aws has `external`
 SETS = [chosen for count in range(len(COMPONENTS) + 1) for chosen in itertools.combinations(COMPONENTS, count)]
 
 Object = dict[str, Any]
