@@ -36,3 +36,4 @@ write stack/mlflow-server.secret \
   "AWS_SECRET_ACCESS_KEY=$(value base/store.secret AWS_SECRET_ACCESS_KEY)" \
   "MLFLOW_FLASK_SERVER_SECRET_KEY=$(random)"
 write stack/database.secret "POSTGRES_PASSWORD=$(random)"
+write components/backup/target.secret AWS_ACCESS_KEY_ID= AWS_SECRET_ACCESS_KEY=  # keys of the other store, for you to fill in

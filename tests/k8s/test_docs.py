@@ -1,4 +1,4 @@
-"""Every command of docs/kubernetes.md and of the README's part on it: rendered, run, or checked by what it names."""
+"""Every command of docs/kubernetes.md, and of README and docs/operations.md on it: rendered, run, or checked."""
 
 import re
 import shlex
@@ -24,8 +24,9 @@ from tests.support.kubernetes.manifests import (
 from tests.support.kubernetes.submit import rendered
 
 TEXT = (ROOT / "docs" / "kubernetes.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text().split("\n## Kubernetes\n")[1].split("\n## ")[0]
 README = (ROOT / "README.md").read_text().split("## On Kubernetes")[1].split("\n## ")[0]
-BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", TEXT + README, re.DOTALL)]
+BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", TEXT + README + OPERATIONS, re.DOTALL)]
 COMMANDS = sorted({re.sub(r" {2,}#.*", "", command) for block in BLOCKS for command in block})
 FOLDER_VERBS = ("apply", "create", "delete")
 ON_NODES = {  # a node that is lost; Kubernetes documents the taint by this name
@@ -103,8 +104,10 @@ def test_a_kubectl_command_has_real_options_and_names_what_is_there(manifests: M
     _, _, namespace, verb, *words = shlex.split(command)
     assert namespace == "dogbreed"
     for option in (word.split("=")[0] for word in words if word.startswith("--")):
-        assert re.search(rf"{option}\b", flags(verb)), f"kubectl {verb} has no {option}"
+        known = flags(verb, words[0]) if verb == "create" else flags(verb)
+        assert re.search(rf"{option}\b", known), f"kubectl {verb} has no {option}"
     there = names(manifests.overlays["local"]) | names(list(manifests.component_jobs[()].values()))
+    there |= names(manifests.once["restore"]) | {"job/backup-now"}
     assert {word for word in words if "/" in word and "=" not in word} <= there
     for label in words[words.index("--selector") + 1 :][:1] if "--selector" in words else []:
         key, value = label.split("=")

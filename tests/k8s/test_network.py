@@ -125,3 +125,14 @@ def test_a_job_outside_reaches_the_agent_that_gives_it_a_role_and_no_nodes_metad
     for job in manifests.overlay_jobs["aws"].values():
         assert allowed(manifests.overlays["aws"], labels(job), "169.254.170.23", 80)
         assert not allowed(manifests.overlays["aws"], labels(job), METADATA, 80)
+
+
+def test_a_backup_reaches_store_database_and_the_other_store(manifests: Manifests) -> None:
+    objects = manifests.extended
+    server = {name: labels(one(objects, "Deployment", name)) for name in ("object-store", "mlflow", "postgres")}
+    for owner in (one(objects, "CronJob", "backup"), one(manifests.once["restore"], "Job", "restore")):
+        assert allowed(objects, labels(owner), server["object-store"], 9000)
+        assert allowed(objects, labels(owner), server["postgres"], 5432)
+        assert allowed(objects, labels(owner), INTERNET, 443)
+        assert not allowed(objects, labels(owner), server["mlflow"], 5000)
+        assert not allowed(objects, labels(owner), METADATA, 80)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.compose import services
-from tests.support.kubernetes.manifests import OVERLAYS, ROOT, Manifests, Object, containers, of_kind, one, pod
+from tests.support.kubernetes.manifests import JOBS, OVERLAYS, ROOT, Manifests, Object, containers, of_kind, one, pod
 
 RESTRICTED_VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
 OWN_IMAGES = ("preprocess", "train", "train-gpu", "mlflow")
@@ -49,7 +49,7 @@ def owners(manifests: Manifests) -> list[tuple[str, Object]]:
     return [
         (name, found)
         for name, objects in manifests.combinations.items()
-        for found in of_kind(objects, "Job", "Deployment")
+        for found in of_kind(objects, "Job", "CronJob", "Deployment")
     ]
 
 
@@ -133,14 +133,15 @@ def test_the_stack_is_the_one_of_compose(manifests: Manifests) -> None:
         assert probed in " ".join(compose[name]["healthcheck"]["test"])
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("overlay", [*OVERLAYS, "local-extended"])
 def test_every_setting_credential_and_volume_that_is_named_exists(manifests: Manifests, overlay: str) -> None:
-    objects = manifests.overlays[overlay] + manifests.once["volumes"]
+    objects = manifests.combinations[f"overlay-{overlay}"] + manifests.once["volumes"]
     there = {(o["kind"], o["metadata"]["name"]): o.get("data", {}) for o in objects}
     kinds = dict.fromkeys(("configMapRef", "configMapKeyRef"), "ConfigMap")
     kinds |= dict.fromkeys(("secretRef", "secretKeyRef"), "Secret")
-    jobs = list(manifests.overlay_jobs[overlay].values())
-    for owner in of_kind(objects, "Deployment") + jobs:
+    jobs = [*manifests.overlay_jobs[overlay.removesuffix("-extended")].values()]
+    jobs += of_kind(manifests.once["restore"], "Job") if overlay == "local-extended" else []
+    for owner in of_kind(objects, "Deployment", "CronJob") + jobs:
         for container in containers(owner):
             for entry in container.get("envFrom", []):
                 [(kind, reference)] = entry.items()
@@ -154,6 +155,8 @@ def test_every_setting_credential_and_volume_that_is_named_exists(manifests: Man
                         assert reference["key"] in owned
         assert ("ServiceAccount", pod(owner)["spec"]["serviceAccountName"]) in there
         for volume in pod(owner)["spec"]["volumes"]:
+            if "configMap" in volume:
+                assert ("ConfigMap", volume["configMap"]["name"]) in there
             if "persistentVolumeClaim" in volume:
                 assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in there
 
@@ -189,7 +192,7 @@ def secrets(container: Object) -> set[str]:
 
 def test_each_container_has_the_credentials_of_its_role_only(manifests: Manifests) -> None:
     for _, job in owners(manifests):
-        if job["kind"] == "Job":
+        if job["metadata"]["name"] in JOBS:
             assert secrets(containers(job)[0]) == {"store", "mlflow"}
     servers = of_kind(manifests.overlays["local"], "Deployment")
     assert {container["name"]: secrets(container) for server in servers for container in containers(server)} == {

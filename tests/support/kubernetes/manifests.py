@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[3]
 KUBECTL = shutil.which("kubectl", path=Path(sys.executable).parent) or "kubectl"  # the pinned one
 JOBS = sorted(path.parent.name for path in ROOT.glob("k8s/jobs/*/job.yaml"))
 OVERLAYS = sorted(path.parent.name for path in ROOT.glob("k8s/overlays/*/jobs"))
-ONCE = ("namespace", "queue", "rbac", "volumes")  # folders of k8s/ that an administrator applies once
+ONCE = ("namespace", "queue", "rbac", "restore", "volumes")  # folders of k8s/ that an administrator applies
 COMPONENTS = ("gpu", "kueue", "spot")  # of jobs
-STACK_COMPONENTS = ("pull-secret", "quota")  # of overlays; overlays/aws has `external`
+STACK_COMPONENTS = ("backup", "pull-secret", "quota")  # of overlays; overlays/aws has `external`
 SETS = [chosen for count in range(len(COMPONENTS) + 1) for chosen in itertools.combinations(COMPONENTS, count)]
 
 Object = dict[str, Any]
@@ -110,8 +110,8 @@ def one(objects: list[Object], kind: str, name: str) -> Object:
 
 
 def pod(owner: Object) -> Object:
-    """Return the pod template of a Job or Deployment."""
-    template: Object = owner["spec"]["template"]
+    """Return the pod template of a Job, CronJob or Deployment."""
+    template: Object = owner["spec"].get("jobTemplate", owner)["spec"]["template"]
     return template
 
 
