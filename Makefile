@@ -43,6 +43,7 @@ check: setup  ## run ruff, mypy, import-linter, hadolint, shellcheck and validat
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy k8s/submit.py
+	$(BIN)/mypy k8s/components/backup/backup.py
 	$(BIN)/lint-imports
 	$(BIN)/hadolint $(shell git ls-files '*Dockerfile')
 	$(BIN)/shellcheck $(shell git ls-files '*.sh') .ci/run

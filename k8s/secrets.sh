@@ -17,6 +17,23 @@ write() {  # write FILE LINE...
   fi
 }
 
+value() { sed -n "s/^$2=//p" "$1"; }  # value FILE NAME
+
+# What the jobs get.
 write base/store.secret AWS_ACCESS_KEY_ID=dogbreed "AWS_SECRET_ACCESS_KEY=$(random)"
 write base/mlflow.secret MLFLOW_TRACKING_USERNAME=admin "MLFLOW_TRACKING_PASSWORD=$(random)"
-write stack/servers.secret "POSTGRES_PASSWORD=$(random)" "MLFLOW_FLASK_SERVER_SECRET_KEY=$(random)"
+
+# One file for each role of a server. The store and MLflow start with one user each, their administrator, so these
+# repeat the values of the jobs; other users of your own go into the two files above.
+write stack/store-admin.secret \
+  "ROOT_ACCESS_KEY=$(value base/store.secret AWS_ACCESS_KEY_ID)" \
+  "ROOT_SECRET_KEY=$(value base/store.secret AWS_SECRET_ACCESS_KEY)"
+write stack/mlflow-admin.secret \
+  "MLFLOW_AUTH_ADMIN_USERNAME=$(value base/mlflow.secret MLFLOW_TRACKING_USERNAME)" \
+  "MLFLOW_AUTH_ADMIN_PASSWORD=$(value base/mlflow.secret MLFLOW_TRACKING_PASSWORD)"
+write stack/mlflow-server.secret \
+  "AWS_ACCESS_KEY_ID=$(value base/store.secret AWS_ACCESS_KEY_ID)" \
+  "AWS_SECRET_ACCESS_KEY=$(value base/store.secret AWS_SECRET_ACCESS_KEY)" \
+  "MLFLOW_FLASK_SERVER_SECRET_KEY=$(random)"
+write stack/database.secret "POSTGRES_PASSWORD=$(random)"
+write components/backup/target.secret AWS_ACCESS_KEY_ID= AWS_SECRET_ACCESS_KEY=  # keys of the other store, for you to fill in

@@ -28,7 +28,8 @@ Submit = Callable[..., Ended]
 def machine(worker: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor | Cluster]:
     """What runs Jobs: the cluster of KUBECONFIG, or this machine's engine with compose's store and MLflow."""
     if os.environ.get("KUBECONFIG"):
-        kubectl("apply", "-k", str(ROOT / "k8s" / "overlays" / "local"))
+        for folder in ("volumes", "overlays/local"):
+            kubectl("apply", "-k", str(ROOT / "k8s" / folder))
         kubectl("wait", "deployment", "--all", "--for=condition=Available", "--timeout=10m")
         yield Cluster()
         return

@@ -1,4 +1,4 @@
-"""Every command of docs/kubernetes.md and of the README's part on it: rendered, run, or checked by what it names."""
+"""Every command of docs/kubernetes.md, and of README and docs/operations.md on it: rendered, run, or checked."""
 
 import re
 import shlex
@@ -18,14 +18,21 @@ from tests.support.kubernetes.manifests import (
     Object,
     containers,
     of_kind,
+    one,
     pod,
 )
 from tests.support.kubernetes.submit import rendered
 
 TEXT = (ROOT / "docs" / "kubernetes.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text().split("\n## Kubernetes\n")[1].split("\n## ")[0]
 README = (ROOT / "README.md").read_text().split("## On Kubernetes")[1].split("\n## ")[0]
-BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", TEXT + README, re.DOTALL)]
+BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", TEXT + README + OPERATIONS, re.DOTALL)]
 COMMANDS = sorted({re.sub(r" {2,}#.*", "", command) for block in BLOCKS for command in block})
+FOLDER_VERBS = ("apply", "create", "delete")
+ON_NODES = {  # a node that is lost; Kubernetes documents the taint by this name
+    "kubectl taint node NAME node.kubernetes.io/out-of-service=nodeshutdown:NoExecute",
+    "kubectl delete node NAME",
+}
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
@@ -57,9 +64,10 @@ def test_the_first_ten_commands_end_with_a_registered_model() -> None:
 
 
 def test_every_command_is_of_a_kind_that_is_tested_below() -> None:
-    kinds = ("make", "kubectl", "kind load docker-image", "python -m bench.sizing")
+    kinds = ("make", "kubectl", "kind load docker-image", "python -m bench.sizing", "aws --endpoint-url")
+    kinds += ("GPU_BASE_IMAGE=", "for name in ")
     assert [command for command in COMMANDS if not command.startswith(kinds)] == []
-    known = {*of("kubectl", "apply"), *of("kubectl", "create"), *of("kubectl", "--namespace")}
+    known = {*of("kubectl", "--namespace"), *(c for verb in FOLDER_VERBS for c in of("kubectl", verb, "-k")), *ON_NODES}
     assert set(of("kubectl")) == known
 
 
@@ -84,8 +92,8 @@ def test_jobs_that_are_looked_at_exist(command: str) -> None:
     assert settings(command)["JOB"] in JOBS
 
 
-@pytest.mark.parametrize("command", of("kubectl", "apply") + of("kubectl", "create"))
-def test_a_folder_that_is_applied_or_created_renders(manifests: Manifests, command: str) -> None:
+@pytest.mark.parametrize("command", [c for verb in FOLDER_VERBS for c in of("kubectl", verb, "-k")])
+def test_a_folder_that_is_applied_created_or_deleted_renders(manifests: Manifests, command: str) -> None:
     _, _, option, folder = command.split()
     assert option == "-k"
     assert manifests.render(manifests.folder / folder)
@@ -96,14 +104,28 @@ def test_a_kubectl_command_has_real_options_and_names_what_is_there(manifests: M
     _, _, namespace, verb, *words = shlex.split(command)
     assert namespace == "dogbreed"
     for option in (word.split("=")[0] for word in words if word.startswith("--")):
-        assert re.search(rf"{option}\b", flags(verb)), f"kubectl {verb} has no {option}"
+        known = flags(verb, words[0]) if verb == "create" else flags(verb)
+        assert re.search(rf"{option}\b", known), f"kubectl {verb} has no {option}"
     there = names(manifests.overlays["local"]) | names(list(manifests.component_jobs[()].values()))
-    assert {word for word in words if "/" in word} <= there
+    there |= names(manifests.once["restore"]) | {"job/backup-now"}
+    assert {word for word in words if "/" in word and "=" not in word} <= there
+    for label in words[words.index("--selector") + 1 :][:1] if "--selector" in words else []:
+        key, value = label.split("=")
+        assert all(job["metadata"]["labels"][key] == value for job in manifests.component_jobs[()].values())
     if verb == "port-forward":
         [service] = [
             s for s in of_kind(manifests.overlays["local"], "Service") if words[0].endswith(s["metadata"]["name"])
         ]
         assert int(words[1]) in [entry["port"] for entry in service["spec"]["ports"]]
+
+
+@pytest.mark.parametrize("command", of("aws"))
+def test_images_and_predictions_are_copied_where_predict_looks_for_them(manifests: Manifests, command: str) -> None:
+    settings = one(manifests.overlays["local"], "ConfigMap", "settings")["data"]
+    [place] = [word for word in command.split() if word.startswith("s3://")]
+    assert place in (settings["DOGBREED_PREDICT_IMAGES"], settings["DOGBREED_PREDICT_OUT"])
+    [forward] = [c for c in of("kubectl", "--namespace") if "port-forward service/object-store" in c]
+    assert f"http://localhost:{forward.split()[-1]} " in command
 
 
 @pytest.mark.parametrize("command", of("kind"))
@@ -113,6 +135,17 @@ def test_the_images_that_are_loaded_are_those_of_the_pods_that_no_registry_has(
     owners = of_kind(manifests.overlays["local"], "Deployment") + list(manifests.overlay_jobs["local"].values())
     used = {container["image"] for owner in owners for container in containers(owner)}
     assert set(command.split()[3:]) == {image for image in used if image.startswith("dogbreed/")}
+
+
+@pytest.mark.parametrize("command", of("for"))
+def test_the_images_that_are_pushed_are_those_that_the_overlays_have_from_the_registry(
+    manifests: Manifests, command: str
+) -> None:
+    owners = of_kind(manifests.overlays["cluster"], "Deployment") + list(manifests.overlay_jobs["cluster"].values())
+    used = {container["image"] for owner in owners for container in containers(owner)}
+    [pushed] = [word.rstrip(";") for word in command.split() if word.startswith("registry.example.com/")]
+    names = command.split(" in ")[1].split(";")[0].split()
+    assert {pushed.replace("$name", name) for name in names} == {image for image in used if "dogbreed/" in image}
 
 
 @pytest.mark.parametrize("command", of("python"))
@@ -134,4 +167,5 @@ def test_the_table_of_jobs_is_what_the_manifests_say(manifests: Manifests) -> No
 
 
 def test_the_table_of_overlays_is_complete() -> None:
-    assert sorted(re.findall(r"^\| `([a-z]+)` \| ", TEXT, re.MULTILINE)) == OVERLAYS
+    table = TEXT.split("| overlay | content |")[1].split("\n\n")[0]
+    assert sorted(re.findall(r"^\| `([a-z]+)` \| ", table, re.MULTILINE)) == OVERLAYS

@@ -129,7 +129,7 @@ def test_every_setting_is_known_to_a_job(manifests: Manifests) -> None:
     for name, objects in manifests.combinations.items():
         for settings in of_kind(objects, "ConfigMap"):
             assert {n for n in settings["data"] if n.startswith("DOGBREED_")} <= known, name
-        for job in of_kind(objects, "Job"):
+        for job in of_kind(objects, "Job") if name != "restore" else []:
             for variable in environment(job):
                 assert variable in known or f'"{variable}"' in sources, f"{variable} in {name} is read by nobody"
 
@@ -167,7 +167,8 @@ def test_components_add_up(manifests: Manifests, chosen: tuple[str, ...]) -> Non
         assert limits.get("nvidia.com/gpu") == (1 if gpu else None)
         assert ("-gpu:" in container(job)["image"]) == gpu
         assert ("kueue.x-k8s.io/queue-name" in job["metadata"]["labels"]) == ("kueue" in chosen)
-        assert ("affinity" in spec) == ("spot" in chosen)
+        assert ("nodeAffinity" in spec.get("affinity", {})) == ("spot" in chosen)
+        assert ("podAffinity" in spec.get("affinity", {})) == (name == "train-multiworker")
         assert (spec["terminationGracePeriodSeconds"] <= 30) or "spot" not in chosen
         keys = {toleration["key"] for toleration in spec["tolerations"]}
         assert ("nvidia.com/gpu" in keys) == gpu
@@ -183,8 +184,9 @@ def test_a_gpu_needs_the_train_image_and_every_job_with_it_can_get_one(manifests
 
 
 def test_the_queue_takes_what_the_jobs_ask_for(manifests: Manifests) -> None:
-    queue, flavor = one(manifests.queue, "ClusterQueue", "dogbreed"), one(manifests.queue, "ResourceFlavor", "dogbreed")
-    local = one(manifests.queue, "LocalQueue", "dogbreed")
+    objects = manifests.once["queue"]
+    queue, flavor = one(objects, "ClusterQueue", "dogbreed"), one(objects, "ResourceFlavor", "dogbreed")
+    local = one(objects, "LocalQueue", "dogbreed")
     assert local["spec"]["clusterQueue"] == queue["metadata"]["name"]
     assert local["metadata"]["namespace"] == "dogbreed"
     [group] = queue["spec"]["resourceGroups"]
@@ -194,3 +196,23 @@ def test_the_queue_takes_what_the_jobs_ask_for(manifests: Manifests) -> None:
         assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == local["metadata"]["name"]
         asked = container(job)["resources"]
         assert {*asked["requests"], *asked["limits"]} <= set(group["coveredResources"]), "it would never be admitted"
+
+
+def test_each_priority_is_one_of_pods_and_one_of_the_queue(manifests: Manifests) -> None:
+    objects = manifests.once["queue"]
+    pods, queued = (
+        {found["metadata"]["name"]: found["value"] for found in of_kind(objects, kind)}
+        for kind in ("PriorityClass", "WorkloadPriorityClass")
+    )
+    assert pods == queued
+    assert -10 < pods["dogbreed-low"] < 0 < pods["dogbreed-high"]
+    assert one(objects, "PriorityClass", "dogbreed-high")["preemptionPolicy"] == "Never", "servers have priority 0"
+
+
+def test_workers_of_one_training_prefer_one_zone(manifests: Manifests) -> None:
+    job = manifests.component_jobs[()]["train-multiworker"]
+    [preferred] = pod(job)["spec"]["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    term = preferred["podAffinityTerm"]
+    assert term["topologyKey"] == "topology.kubernetes.io/zone"
+    assert term["labelSelector"]["matchLabels"].items() <= pod(job)["metadata"]["labels"].items()
+    assert term["matchLabelKeys"] == ["batch.kubernetes.io/job-name"], "other trainings attract nobody"

@@ -111,3 +111,28 @@ def test_no_selector_is_without_a_pod(manifests: Manifests, overlay: str) -> Non
         assert any(matches(selector, labels(owner)) for owner in owners), name
     for deployment in of_kind(objects, "Deployment"):
         assert matches(deployment["spec"]["selector"], labels(deployment))
+
+
+def test_every_port_names_its_protocol(manifests: Manifests) -> None:
+    """Without it `kubectl apply` reports a change at every run, and a server-side apply conflicts with it."""
+    for objects in manifests.overlays.values():
+        for policy in of_kind(objects, "NetworkPolicy"):
+            rules = policy["spec"].get("ingress", []) + policy["spec"].get("egress", [])
+            assert all("protocol" in entry for rule in rules for entry in rule.get("ports", [])), policy["metadata"]
+
+
+def test_a_job_outside_reaches_the_agent_that_gives_it_a_role_and_no_nodes_metadata(manifests: Manifests) -> None:
+    for job in manifests.overlay_jobs["aws"].values():
+        assert allowed(manifests.overlays["aws"], labels(job), "169.254.170.23", 80)
+        assert not allowed(manifests.overlays["aws"], labels(job), METADATA, 80)
+
+
+def test_a_backup_reaches_store_database_and_the_other_store(manifests: Manifests) -> None:
+    objects = manifests.extended
+    server = {name: labels(one(objects, "Deployment", name)) for name in ("object-store", "mlflow", "postgres")}
+    for owner in (one(objects, "CronJob", "backup"), one(manifests.once["restore"], "Job", "restore")):
+        assert allowed(objects, labels(owner), server["object-store"], 9000)
+        assert allowed(objects, labels(owner), server["postgres"], 5432)
+        assert allowed(objects, labels(owner), INTERNET, 443)
+        assert not allowed(objects, labels(owner), server["mlflow"], 5000)
+        assert not allowed(objects, labels(owner), METADATA, 80)

@@ -6,7 +6,18 @@ import kubernetes_validate
 import pytest
 from kubernetes_validate import SchemaNotFoundError
 
-from tests.support.kubernetes.manifests import COMPONENTS, JOBS, OVERLAYS, ROOT, SETS, Manifests, Object, of_kind
+from tests.support.kubernetes.manifests import (
+    COMPONENTS,
+    JOBS,
+    ONCE,
+    OVERLAYS,
+    ROOT,
+    SETS,
+    STACK_COMPONENTS,
+    Manifests,
+    Object,
+    of_kind,
+)
 
 VERSIONS = [f"1.{minor}" for minor in range(33, 38)]  # from the oldest that is served to the newest
 
@@ -21,8 +32,12 @@ def test_every_folder_is_in_a_combination(manifests: Manifests) -> None:
     assert JOBS == ["evaluate", "fetch", "predict", "preflight", "preprocess", "train", "train-multiworker"]
     assert OVERLAYS == ["aws", "cluster", "local"]
     folders = {path.parent.name for path in ROOT.glob("k8s/components/*/kustomization.yaml")}
-    assert folders == {*COMPONENTS, "external"}, "overlays/aws has `external`"
-    assert len(manifests.combinations) == len(OVERLAYS) + 1 + len(JOBS) * (len(OVERLAYS) + len(SETS))
+    assert folders == {*COMPONENTS, *STACK_COMPONENTS, "external", "labels"}, (
+        "all have `labels`, overlays/aws `external`"
+    )
+    once = {path.parent.name for path in ROOT.glob("k8s/*/kustomization.yaml")} - {"base", "stack"}
+    assert once == set(ONCE)
+    assert len(manifests.combinations) == len(OVERLAYS) + 1 + len(ONCE) + len(JOBS) * (len(OVERLAYS) + len(SETS))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -48,7 +63,7 @@ def test_only_kueues_objects_have_no_schema_here(manifests: Manifests) -> None:
             kubernetes_validate.validate(found, VERSIONS[-1], strict=True)
         except SchemaNotFoundError:
             unknown.add(found["kind"])
-    assert unknown == {"ResourceFlavor", "ClusterQueue", "LocalQueue"}
+    assert unknown == {"ResourceFlavor", "ClusterQueue", "LocalQueue", "WorkloadPriorityClass"}
 
 
 def test_no_value_of_a_secret_is_in_git(manifests: Manifests) -> None:

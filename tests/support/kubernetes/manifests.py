@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[3]
 KUBECTL = shutil.which("kubectl", path=Path(sys.executable).parent) or "kubectl"  # the pinned one
 JOBS = sorted(path.parent.name for path in ROOT.glob("k8s/jobs/*/job.yaml"))
 OVERLAYS = sorted(path.parent.name for path in ROOT.glob("k8s/overlays/*/jobs"))
-COMPONENTS = ("gpu", "kueue", "spot")
+ONCE = ("namespace", "queue", "rbac", "restore", "volumes")  # folders of k8s/ that an administrator applies
+COMPONENTS = ("gpu", "kueue", "spot")  # of jobs
+STACK_COMPONENTS = ("backup", "pull-secret", "quota")  # of overlays; overlays/aws has `external`
 SETS = [chosen for count in range(len(COMPONENTS) + 1) for chosen in itertools.combinations(COMPONENTS, count)]
 
 Object = dict[str, Any]
@@ -61,6 +63,15 @@ class Manifests:
         return {name: self.render(self.folder / "k8s" / "overlays" / name) for name in OVERLAYS}
 
     @cached_property
+    def extended(self) -> list[Object]:
+        """The overlay `local` with all components for overlays."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as name:
+            places = {"resources": ["overlays/local"], "components": [f"components/{c}" for c in STACK_COMPONENTS]}
+            text = {key: [f"../k8s/{path}" for path in paths] for key, paths in places.items()}
+            (Path(name) / "kustomization.yaml").write_text(yaml.safe_dump(text))
+            return self.render(Path(name))
+
+    @cached_property
     def overlay_jobs(self) -> dict[str, dict[str, Object]]:
         """The Jobs as `make submit OVERLAY=...` makes them, by overlay."""
         return {name: self.jobs(self.folder / "k8s" / "overlays" / name / "jobs") for name in OVERLAYS}
@@ -72,13 +83,15 @@ class Manifests:
         return {chosen: self.jobs(*(places / name for name in chosen)) for chosen in SETS}
 
     @cached_property
-    def queue(self) -> list[Object]:
-        return self.render(self.folder / "k8s" / "queue")
+    def once(self) -> dict[str, list[Object]]:
+        """What an administrator applies before any overlay, by folder."""
+        return {name: self.render(self.folder / "k8s" / name) for name in ONCE}
 
     @cached_property
     def combinations(self) -> dict[str, list[Object]]:
         """Everything, by a name that says what was combined."""
-        found = {f"overlay-{name}": objects for name, objects in self.overlays.items()} | {"queue": self.queue}
+        found = {f"overlay-{name}": objects for name, objects in self.overlays.items()} | self.once
+        found["overlay-local-extended"] = self.extended
         for name, jobs in self.overlay_jobs.items():
             found |= {f"{job}-for-{name}": [rendered] for job, rendered in jobs.items()}
         for chosen, jobs in self.component_jobs.items():
@@ -97,8 +110,8 @@ def one(objects: list[Object], kind: str, name: str) -> Object:
 
 
 def pod(owner: Object) -> Object:
-    """Return the pod template of a Job or Deployment."""
-    template: Object = owner["spec"]["template"]
+    """Return the pod template of a Job, CronJob or Deployment."""
+    template: Object = owner["spec"].get("jobTemplate", owner)["spec"]["template"]
     return template
 
 

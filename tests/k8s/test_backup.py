@@ -1,0 +1,160 @@
+"""The backup of the stack in a cluster: what the CronJob copies, the restore Job brings back."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.support.kubernetes.manifests import ROOT, Manifests, containers, one
+from tests.support.servers import free_port, s3_server
+
+SCRIPT = ROOT / "k8s" / "components" / "backup" / "backup.py"
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+TARGET = "s3://backups/some/prefix"
+
+
+class Stores:
+    """A stack's store and another one (here two sets of buckets of one server), and a dump beside them."""
+
+    def __init__(self, variables: dict[str, str], folder: Path) -> None:
+        self.variables, self.dump = variables, folder / "database.sql"
+        keys = {"aws_access_key_id": variables["AWS_ACCESS_KEY_ID"]}
+        keys["aws_secret_access_key"] = variables["AWS_SECRET_ACCESS_KEY"]
+        place = {"endpoint_url": variables["AWS_ENDPOINT_URL_S3"], "region_name": variables["AWS_DEFAULT_REGION"]}
+        self.client: Any = boto3.client("s3", **place, **keys)
+        for bucket in ("dogbreed", "mlflow", "backups"):
+            self.client.create_bucket(Bucket=bucket)
+
+    def run(self, command: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        own = {
+            "BACKUP_TARGET": TARGET,
+            "DUMP": str(self.dump),
+            "STACK_ENDPOINT_URL": self.variables["AWS_ENDPOINT_URL_S3"],
+            "STACK_REGION": self.variables["AWS_DEFAULT_REGION"],
+            "STACK_ACCESS_KEY": self.variables["AWS_ACCESS_KEY_ID"],
+            "STACK_SECRET_KEY": self.variables["AWS_SECRET_ACCESS_KEY"],
+        }
+        environment = {"PATH": os.environ["PATH"], **self.variables, **own, **more}
+        words = [sys.executable, str(SCRIPT), command]
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+
+    def write(self, bucket: str, key: str, data: bytes) -> None:
+        self.client.put_object(Bucket=bucket, Key=key, Body=data, ContentType="image/png")
+
+    def read(self, bucket: str, key: str) -> tuple[bytes, str]:
+        found = self.client.get_object(Bucket=bucket, Key=key)
+        return found["Body"].read(), found["ContentType"]
+
+    def keys(self, bucket: str) -> list[str]:
+        return [item["Key"] for item in self.client.list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Stores]:
+    with s3_server(tmp_path) as (_, variables):
+        yield Stores(variables, tmp_path)
+
+
+def test_an_emptied_stack_is_as_before_after_a_restore(stores: Stores) -> None:
+    stores.write("dogbreed", "datasets/a b/ü.tfrecord", b"shard")
+    stores.write("mlflow", "artifacts/1/model", bytes(range(256)) * 50_000)  # goes in parts
+    stores.dump.write_text("CREATE TABLE runs;")
+    done = stores.run("backup")
+    assert done.returncode == 0, done.stderr
+    for bucket in ("dogbreed", "mlflow"):
+        for key in stores.keys(bucket):
+            stores.client.delete_object(Bucket=bucket, Key=key)
+    stores.dump.unlink()
+    done = stores.run("restore")
+    assert done.returncode == 0, done.stderr
+    assert stores.read("dogbreed", "datasets/a b/ü.tfrecord") == (b"shard", "image/png")
+    assert stores.read("mlflow", "artifacts/1/model") == (bytes(range(256)) * 50_000, "image/png")
+    assert stores.dump.read_text() == "CREATE TABLE runs;"
+
+
+def test_the_next_backup_copies_what_has_changed_and_deletes_nothing(stores: Stores) -> None:
+    for key in ("same", "changed", "deleted"):
+        stores.write("dogbreed", key, b"1")
+    stores.dump.write_text("one")
+    assert stores.run("backup").returncode == 0
+    stores.write("dogbreed", "changed", b"22")
+    stores.client.delete_object(Bucket="dogbreed", Key="deleted")
+    done = stores.run("backup")
+    assert "dogbreed: objects copied: 1, already there: 1" in done.stdout
+    kept = [key for key in stores.keys("backups") if "/buckets/dogbreed/" in key]
+    assert [key.rpartition("/")[2] for key in kept] == ["changed", "deleted", "same"]
+    assert stores.read("backups", "some/prefix/buckets/dogbreed/changed")[0] == b"22"
+
+
+def test_a_dump_that_is_not_there_is_refused_with_those_that_are(stores: Stores) -> None:
+    stores.dump.write_text("one")
+    assert stores.run("backup").returncode == 0
+    [name] = [key.rpartition("/")[2] for key in stores.keys("backups")]
+    done = stores.run("restore", BACKUP_DUMP="20200101T000000Z.sql.gz")
+    assert done.returncode == 1
+    assert name in done.stderr
+    assert stores.run("restore", BACKUP_TARGET="backups").returncode == 1
+
+
+class Database:
+    """A PostgreSQL of its own with the user and the database that the image makes."""
+
+    def __init__(self, folder: Path, password: str) -> None:
+        self.folder, self.port = folder, free_port()
+        self.user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses root
+        folder.mkdir()
+        if self.user:
+            shutil.chown(folder, self.user)
+        (folder / "password").write_text(password)
+        self.variables = {"PATH": f"{PROGRAMS[-1].parent}:/usr/bin:/bin", "PGHOST": "127.0.0.1", "PGUSER": "mlflow"}
+        self.variables |= {"PGPORT": str(self.port), "PGPASSWORD": password, "LC_ALL": "C.UTF-8"}
+        self.do("initdb", "-D", "data", "--username=mlflow", "--pwfile=password", "--auth-host=scram-sha-256")
+        options = f"-p {self.port} -k {folder} -h 127.0.0.1"
+        self.do("pg_ctl", "-D", "data", "-o", options, "-l", "log", "-w", "start")
+        self.do("createdb", "mlflow")
+
+    def do(self, *words: str) -> str:
+        place = {"cwd": self.folder, "env": self.variables, "user": self.user}
+        with (self.folder.parent / "out").open("w+") as out:  # the server that pg_ctl starts would hold a pipe open
+            done = subprocess.run(words, **place, stdout=out, stderr=subprocess.STDOUT, check=False)
+            out.seek(0)
+            said = out.read()
+        assert done.returncode == 0, said
+        return said
+
+    def sql(self, text: str) -> str:
+        return self.do("psql", "--quiet", "--tuples-only", "--no-align", "--dbname=mlflow", f"--command={text}")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may write; pytest's are closed to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(not PROGRAMS, reason="needs PostgreSQL's programs")
+def test_the_database_of_a_dump_replaces_the_one_of_a_new_stack(open_folder: Path, manifests: Manifests) -> None:
+    [dump, _] = containers(one(manifests.extended, "CronJob", "backup"))
+    [_, restore] = containers(one(manifests.once["restore"], "Job", "restore"))
+    file = open_folder / "database.sql"
+    old, new = Database(open_folder / "old", "old-password"), Database(open_folder / "new", "new-password")
+    try:
+        old.sql("CREATE TABLE runs (id int); INSERT INTO runs VALUES (1), (2)")
+        new.sql("CREATE TABLE runs (id int, other int)")  # as the server has made it at its first start
+        words = [word for word in dump["command"] if not word.startswith("--host")]
+        old.do(*(word.replace("/backup/database.sql", str(file)) for word in words))
+        [script] = restore["args"]
+        new.do(*restore["command"], script.replace("/backup/database.sql", str(file)))
+        assert new.sql("SELECT id FROM runs ORDER BY id").split() == ["1", "2"], "with its own password"
+    finally:
+        for database in (old, new):
+            database.do("pg_ctl", "-D", "data", "-m", "immediate", "stop")
