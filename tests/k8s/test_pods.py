@@ -241,6 +241,14 @@ def test_every_object_and_pod_has_the_common_labels(manifests: Manifests) -> Non
         assert tags <= {wanted["app.kubernetes.io/version"]}
 
 
+def test_every_object_is_in_the_namespace(manifests: Manifests) -> None:
+    outside = {"Namespace", "PriorityClass", "ResourceFlavor", "ClusterQueue", "WorkloadPriorityClass"}
+    for name, objects in manifests.combinations.items():
+        for found in objects:
+            namespace = found["metadata"].get("namespace")
+            assert (namespace is None) if found["kind"] in outside else (namespace == "dogbreed"), (name, found["kind"])
+
+
 def test_a_quota_admits_every_pod(manifests: Manifests) -> None:
     hard = one(manifests.extended, "ResourceQuota", "dogbreed")["spec"]["hard"]
     [limits] = one(manifests.extended, "LimitRange", "dogbreed")["spec"]["limits"]
