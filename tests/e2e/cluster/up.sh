@@ -114,17 +114,21 @@ load_system_images() {
 }
 
 configure_node() {  # what kubeadm reads
-  local component
   sed "s/ADDRESS/$address/; s/vKUBERNETES/v$KUBERNETES/; s/vCOREDNS/v$COREDNS/; s/vETCD/v$ETCD/" "$here/kubeadm.yaml" |
     on_node sh -c 'mkdir -p /etc/kubernetes/patches && cat > /etc/kubernetes/kubeadm.yaml'
   # resolvers of the host that listen on a loopback address do not answer to pods
   { cat /etc/resolv.conf /run/systemd/resolve/resolv.conf 2>/dev/null || true; } |
     awk '$1 == "nameserver" && $2 !~ /^127\./ && !seen[$2]++' | on_node sh -c 'cat > /etc/kubernetes/resolv.conf'
-  # two cores must do for the control plane, the stack and the Jobs
-  for component in etcd kube-apiserver kube-controller-manager kube-scheduler; do
-    printf '{"spec": {"containers": [{"name": "%s", "resources": {"requests": {"cpu": "10m"}}}]}}' "$component" |
-      on_node sh -c "cat > /etc/kubernetes/patches/$component.json"
-  done
+  # requests are shares of the processor, too; on two cores those of the stack and of four Jobs take 1400m
+  request_cpu etcd 75m
+  request_cpu kube-apiserver 100m
+  request_cpu kube-controller-manager 50m
+  request_cpu kube-scheduler 25m
+}
+
+request_cpu() {  # request_cpu COMPONENT CPU: by a patch for kubeadm
+  printf '{"spec": {"containers": [{"name": "%s", "resources": {"requests": {"cpu": "%s"}}}]}}' "$1" "$2" |
+    on_node sh -c "cat > /etc/kubernetes/patches/$1.json"
 }
 
 init_control_plane() {  # without kubeadm's preflight, which is for whole machines and pulls images
@@ -144,9 +148,9 @@ apply_network() {  # kube-router's manifest for kubeadm, with our image
   on_node sh -c 'modprobe br_netfilter || true; sysctl --write net.bridge.bridge-nf-call-iptables=1'
   module=$(cd "$cluster/modules/kube-router-$KUBE_ROUTER" && go list -m -f '{{.Dir}}' github.com/cloudnativelabs/kube-router/v2)
   sed -e "s|image: docker.io/.*|image: docker.io/dogbreed-cluster/kube-router:v$KUBE_ROUTER|" \
-    -e 's/imagePullPolicy: Always/imagePullPolicy: Never/' -e 's/cpu: 250m/cpu: 10m/' \
+    -e 's/imagePullPolicy: Always/imagePullPolicy: Never/' -e 's/cpu: 250m/cpu: 25m/' \
     "$module/daemonset/kubeadm-kuberouter.yaml" | kube apply --filename -
-  kube --namespace kube-system set resources deployment/coredns --requests cpu=10m
+  kube --namespace kube-system set resources deployment/coredns --requests cpu=25m
   kube --namespace kube-system scale deployment/coredns --replicas 1
 }
 

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # What `make cluster` builds; the scripts of this folder source it.
-KUBERNETES=${VERSION:-1.33.13}  # of these the Go module proxy has all staging modules, too
+KUBERNETES=${VERSION:-1.33.13}  # of the oldest minor version that k8s/ supports
 ETCD=3.6.16
 COREDNS=1.14.7
 KUBE_ROUTER=2.1.0
