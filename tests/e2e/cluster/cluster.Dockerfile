@@ -54,4 +54,5 @@ FROM scratch AS kueue
 ARG KUEUE
 LABEL dogbreed.stand-in="true"
 COPY bin/kueue-${KUEUE}/kueue /manager
+USER 65532:65532
 ENTRYPOINT ["/manager"]
