@@ -8,10 +8,10 @@ LOCK := docker/requirements-dev.lock
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate --no-header --quiet $(UPGRADE)
 
 .PHONY: help setup demo test test-long faults check docs images e2e bare gpu bench ui lock clean \
-	k8s-secrets submit wait logs k8s-check e2e-k8s
+	k8s-secrets submit wait logs k8s-check e2e-k8s cluster cluster-load cluster-down
 
 help:  ## list all targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready  ## create .venv with the locked dependencies of jobs and tests
 
@@ -89,6 +89,15 @@ k8s-check: setup .venv-checkov/ready  ## render and validate the Kubernetes mani
 e2e-k8s: setup  ## run the Kubernetes Jobs in containers, or in the cluster of KUBECONFIG
 	if [ -n "$$KUBECONFIG" ]; then $(BIN)/pytest -m e2e -v --timeout 3600 tests/e2e/test_kubernetes.py; \
 	else tests/e2e/run.sh -k kubernetes; fi
+
+cluster:  ## build and start a Kubernetes with one node, for tests; without a registry, with root, an engine and Go
+	tests/e2e/cluster/up.sh
+
+cluster-load:  ## copy the images that k8s/ names from the container engine to this cluster, after make images
+	tests/e2e/cluster/load_images.sh
+
+cluster-down:  ## remove this cluster with everything in it; keep what was built
+	tests/e2e/cluster/down.sh
 
 gpu: setup  ## benchmark training on a GPU: devices, precisions, images/s; prints "not run" without one
 	$(BIN)/python -m bench.gpu
