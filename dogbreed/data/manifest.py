@@ -178,7 +178,7 @@ class Manifest:
         """Return the named split; DataError if it has no example."""
         split = self.split(name)
         if not split.num_examples:
-            raise DataError(describe_empty(name, self.config["split"]))
+            raise DataError(describe_empty(name, self.config.get("split", "")))
         return split
 
     @classmethod

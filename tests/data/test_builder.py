@@ -111,7 +111,7 @@ def test_a_shard_that_is_missing_is_made_again(
     assert sharded_work.load_if_complete(plan, out) == manifest
     out.delete(manifest.split("test").shards[0].key)
     assert sharded_work.load_if_complete(plan, out) is None
-    assert "1 objects of the manifest" in caplog.text
+    assert "that are missing and will be made again: 1" in caplog.text
     assert complete(preprocess(source, out)) == manifest
     assert contents(out) == contents(LocalStore(dataset))
 

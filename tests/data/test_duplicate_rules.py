@@ -155,7 +155,7 @@ def test_large_groups_divided_chains_and_changes_are_warned_of_by_name(caplog: p
         warn_of_duplicates(before, before.with_duplicates([placeholder]))
     large, divided, labels = [record.getMessage() for record in caplog.records]
     assert "--duplicates drop" in large
-    assert "different splits: a/train/copy_000 (2,000 images)" in divided
+    assert "different splits: 1 (a/train/copy_000 (2,000 images))" in divided
 
 
 def test_few_duplicates_are_no_warning(caplog: pytest.LogCaptureFixture) -> None:
