@@ -122,7 +122,8 @@ def until_done(job: str) -> str:
 def main() -> None:
     """Jobs in Kubernetes; each option may also come from the environment, as `make` passes it on.
 
-    NAMESPACE is the namespace of all commands, by default dogbreed.
+    NAMESPACE is the namespace of all commands, by default dogbreed. LOOK_EVERY is the number of seconds between two
+    looks at a Job, by default 3.
     """
 
 

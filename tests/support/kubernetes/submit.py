@@ -16,7 +16,7 @@ def run(command: str, kubeconfig: Path | str = "/dev/null", **settings: str) -> 
     return subprocess.run(
         [sys.executable, "k8s/submit.py", command],
         cwd=ROOT,
-        env={**environment, **settings},
+        env={**environment, "LOOK_EVERY": "0.3", **settings},
         capture_output=True,
         text=True,
         check=False,
