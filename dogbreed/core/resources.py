@@ -214,7 +214,7 @@ def check_scratch(needed: float) -> str:
     """Write and read a file in the scratch folder, and return a line about its free space.
 
     Raises:
-        EnvironmentUnsupported: the folder cannot be written, or DOGBREED_SCRATCH_LIMIT leaves fewer than `needed` GiB.
+        EnvironmentUnsupported: the folder cannot be written, or fewer than `needed` GiB are left of its limit.
         RetryableError: fewer than `needed` GiB of the disk are free.
     """
     folder = scratch_folder()

@@ -84,7 +84,7 @@ def predict_split(
 
 
 def has_boxes(boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int64]) -> bool:
-    """Return whether one of the boxes is not its whole image, which stands for a missing annotation.
+    """Return whether one of the boxes is not its whole image, the box of an image without annotation.
 
     boxes, sizes: see `Predictions`.
     """

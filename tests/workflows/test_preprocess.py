@@ -92,6 +92,17 @@ def test_one_class_only_is_refused_unless_it_was_selected(tmp_path: Path, caplog
     assert "one class only, jobs.train needs two or more: akita" in caplog.text
 
 
+def test_a_source_without_test_images_is_accepted_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    places = [f"{split}/{name}/{n}.jpg" for split in ("train", "validation") for name in "ab" for n in range(3)]
+    write_tree(LocalStore(tmp_path / "raw"), places)
+    asked = job_of_tree(tmp_path)
+    summary = preprocess(dataclasses.replace(asked, config=dataclasses.replace(asked.config, split="official")))
+    assert summary["splits"] == {"train": 6, "validation": 6, "test": 0}  # type: ignore[typeddict-item]
+    assert "evaluate with --split validation" in caplog.text
+
+
 def test_a_split_without_images_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_tree(LocalStore(tmp_path / "raw"), [f"{name}/{n}.jpg" for name in "ab" for n in range(2)])
     preprocess(job_of_tree(tmp_path))

@@ -175,7 +175,7 @@ def _name_kind(key: str) -> str:
 
 
 def _is_placeholder(key: str) -> bool:
-    """Tell whether a file stands for an image that a cloud drive has not downloaded."""
+    """Tell whether a file is the placeholder of an image that a cloud drive has not downloaded."""
     folder, _, name = key.rpartition("/")
     match = PLACEHOLDER.fullmatch(name)
     if not match or (folder and is_hidden(folder)):

@@ -41,7 +41,7 @@ def read_labels(raw: Store, option: LabelsOption, images: Sequence[str], others:
     """Return the places that the tables give to the images.
 
     A name in a table is relative to the table's folder or to `raw`; it may lack leading folders or the suffix if it
-    then stands for one image. Classes without an image are named in the log.
+    then matches one image only. Classes without an image are named in the log.
 
     Raises:
         NotFound: there is no such table.
