@@ -125,9 +125,9 @@ class Database:
         with (self.folder.parent / "out").open("w+") as out:  # the server that pg_ctl starts would hold a pipe open
             done = subprocess.run(words, **place, stdout=out, stderr=subprocess.STDOUT, check=False)
             out.seek(0)
-            said = out.read()
-        assert done.returncode == 0, said
-        return said
+            output = out.read()
+        assert done.returncode == 0, output
+        return output
 
     def sql(self, text: str) -> str:
         return self.do("psql", "--quiet", "--tuples-only", "--no-align", "--dbname=mlflow", f"--command={text}")

@@ -142,11 +142,11 @@ def test_a_download_that_would_exceed_the_scratch_limit_ends_before(
     Publisher.announced = announced
     with pytest.raises(EnvironmentUnsupported, match=rf"images\.tar.*{SCRATCH_LIMIT}"):
         download.fetch(LocalStore(tmp_path / "raw"), publisher, tmp_path / "scratch", other_checksums=True)
-    (begun,) = (tmp_path / "scratch").glob("*/images.tar")
-    assert begun.stat().st_size == 0 if announced else 100_000 <= begun.stat().st_size <= 250_000
+    (partial,) = (tmp_path / "scratch").glob("*/images.tar")
+    assert partial.stat().st_size == 0 if announced else 100_000 <= partial.stat().st_size <= 250_000
 
 
-def test_a_copy_from_a_bucket_that_would_exceed_the_scratch_limit_is_not_begun(
+def test_a_copy_from_a_bucket_that_would_exceed_the_scratch_limit_is_not_started(
     sketches: Path, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
