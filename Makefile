@@ -86,9 +86,8 @@ k8s-check: setup .venv-checkov/ready  ## render and validate the Kubernetes mani
 	.venv-checkov/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
 	touch $@
 
-e2e-k8s: setup  ## run the Kubernetes Jobs in containers, or in the cluster of KUBECONFIG
-	if [ -n "$$KUBECONFIG" ]; then $(BIN)/pytest -m e2e -v --timeout 3600 tests/e2e/test_kubernetes.py; \
-	else tests/e2e/run.sh -k kubernetes; fi
+e2e-k8s: setup  ## test the Kubernetes Jobs on the cluster of KUBECONFIG, by default that of make cluster, which it starts
+	tests/e2e/run_kubernetes.sh
 
 cluster:  ## build and start a Kubernetes with one node, for tests; without a registry, with root, an engine and Go
 	tests/e2e/cluster/up.sh

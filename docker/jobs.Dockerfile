@@ -50,6 +50,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf,required=false \
 FROM packages AS preprocess
 COPY jobs /app/jobs
 COPY dogbreed /app/dogbreed
+RUN chmod -R a+rX /app  # a checkout under umask 077 or 027; Kubernetes runs it with a group of its own
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="dogbreed preprocess" \
@@ -63,6 +64,7 @@ CMD ["jobs.preprocess", "--help"]
 FROM gpu-packages AS train
 COPY jobs /app/jobs
 COPY dogbreed /app/dogbreed
+RUN chmod -R a+rX /app  # a checkout under umask 077 or 027; Kubernetes runs it with a group of its own
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="dogbreed train" \

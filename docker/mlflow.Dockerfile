@@ -18,7 +18,8 @@ ENV PATH=/opt/mlflow/bin:$PATH \
     MLFLOW_DISABLE_TELEMETRY=true
 COPY docker/stack_init.py docker/mlflow_server.sh docker/volumes.sh /app/
 # A fresh named volume takes the owner of the folder that the first container shows it: compose lays /data over this one.
-RUN mkdir /data && chown 10001:0 /data && chmod 0770 /data
+RUN mkdir /data && chown 10001:0 /data && chmod 0770 /data \
+ && chmod -R a+rX /app
 WORKDIR /tmp
 ARG VERSION=0.1.0
 ARG REVISION=unknown

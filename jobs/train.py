@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from dogbreed.core.errors import WorkerLost
+from jobs import _restart
 from jobs._cli import SEED, gpus_option, job, name_option, standalone_flag, uri_option, validate_name
 
 CLASSES = 120  # for which --list-models counts: the breeds of Stanford Dogs
@@ -64,6 +66,14 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
     help="single (one device), mirrored (all GPUs of this machine), multiworker (several processes, named by TF_CONFIG "
     "or DOGBREED_WORKERS), or auto: chosen from this machine and the environment.",
 )
+@click.option(
+    "--max-restarts",
+    metavar="NUMBER",
+    type=click.IntRange(0),
+    default=0,
+    help="How often this process starts again, to join the others, when another worker of its training is lost; "
+    "then, and by default at once, it exits with 75.",
+)
 @click.option("--deterministic", is_flag=True, help="Bit-for-bit reproducible on a CPU; slower.")
 @uri_option(
     "--checkpoints", "Folder of checkpoints, one subfolder per job key.  [default: checkpoints, beside the dataset]"
@@ -93,6 +103,14 @@ def main(**options: Any) -> Mapping[str, object]:
     """Train a recipe on a preprocessed dataset and register the model as `candidate`."""
     if options["list_models"]:
         return _list_models()
+    try:
+        return _train(options)
+    except WorkerLost as error:
+        _restart.restart(error, options["max_restarts"])
+
+
+def _train(options: dict[str, Any]) -> Mapping[str, object]:
+    """Prepare the job and train its seeds."""
     from dogbreed.workflows import train, train_job, train_seeds
 
     seeds, name = options["seeds"], options["name"]

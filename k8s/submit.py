@@ -72,15 +72,10 @@ def with_arguments(job: Object, text: str) -> Object:
 
 
 def with_workers(job: Object, workers: int) -> Object:
-    """Set the number of an Indexed Job's workers everywhere where it stands.
-
-    The limit of failed pods grows with it: when one of several workers is lost, all others fail with it.
-    """
+    """Set the number of an Indexed Job's workers everywhere where it stands."""
     spec = job["spec"]
     if "completions" not in spec:
         raise click.UsageError(f"{job['metadata']['name']} has one worker; leave WORKERS out")
-    if "backoffLimit" in spec:
-        spec["backoffLimit"] = max(spec["backoffLimit"], spec["backoffLimit"] * workers // spec["completions"])
     spec["completions"] = spec["parallelism"] = workers
     for variable in spec["template"]["spec"]["containers"][0]["env"]:
         if WORKERS.fullmatch(variable["name"]):

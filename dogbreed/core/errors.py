@@ -41,6 +41,10 @@ class RetryableError(DogbreedError):
     exit_code = 75
 
 
+class WorkerLost(RetryableError):
+    """Another worker of a distributed training has ended or cannot be reached."""
+
+
 class LeaseLost(RetryableError):
     """Another process has taken over the lease of this one."""
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from dogbreed.core import resources
+from dogbreed.core import scratch
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import CorruptData, EnvironmentUnsupported
 from dogbreed.core.log import progress
@@ -50,11 +50,11 @@ def cache_shards(store: Store, shards: Sequence[Shard], cache: Path, limit: int 
 
 
 def check_cache_space(store: Store, shards: Sequence[Shard], cache: Path) -> None:
-    """Raise an error of `resources.check_free_scratch` where the copies that `cache` lacks would not fit into it."""
+    """Raise an error of `scratch.check_free_scratch` where the copies that `cache` lacks would not fit into it."""
     lacking = [] if store.local_path("") else [shard for shard in shards if not _copy_of(shard, cache).exists()]
     if lacking:
         needed = sum(shard.bytes for shard in lacking)
-        resources.check_free_scratch(needed, f"local copies of the shards at {store.uri}", cache)
+        scratch.check_free_scratch(needed, f"local copies of the shards at {store.uri}", cache)
 
 
 def _cache_shard(store: Store, shard: Shard, cache: Path) -> Path:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from dogbreed.core.errors import DataError, ServiceUnavailable
-from dogbreed.core.resources import check_free_scratch
+from dogbreed.core.scratch import check_free_scratch
 from dogbreed.evaluation.metrics import Labels
 from dogbreed.evaluation.score_groups import Scores
 from dogbreed.models import common, keras_applications, registry, weights

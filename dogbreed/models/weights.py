@@ -12,7 +12,7 @@ import numpy as np
 
 from dogbreed.core.canonical_json import sha256_hex, sha256_of_file
 from dogbreed.core.errors import AlreadyExists, DataError, ServiceUnavailable, UsageError
-from dogbreed.core.resources import check_free_scratch
+from dogbreed.core.scratch import check_free_scratch
 from dogbreed.core.storage import Store, read_uri
 from dogbreed.models import common, keras_applications, registry, stats_table
 

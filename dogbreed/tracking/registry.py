@@ -11,7 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from dogbreed.core.errors import RetryableError, UsageError
-from dogbreed.core.resources import check_free_scratch
+from dogbreed.core.scratch import check_free_scratch
 from dogbreed.core.storage import to_path
 from dogbreed.tracking.mlflow_errors import ping, require_model, translate
 

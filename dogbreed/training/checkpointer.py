@@ -10,7 +10,7 @@ from typing import Protocol
 
 from dogbreed.core.errors import DogbreedError, RetryableError, UsageError
 from dogbreed.core.lease import Lease
-from dogbreed.core.resources import check_free_scratch
+from dogbreed.core.scratch import check_free_scratch
 from dogbreed.training.checkpoint import CheckpointManager, Snapshot
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}

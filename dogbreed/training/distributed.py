@@ -15,14 +15,14 @@ import keras
 import tensorflow as tf
 
 from dogbreed.core import rendezvous, signals
-from dogbreed.core.errors import DataError, EnvironmentUnsupported, RetryableError, UsageError
+from dogbreed.core.errors import DataError, EnvironmentUnsupported, RetryableError, UsageError, WorkerLost
 from dogbreed.core.rendezvous import ClusterSpec
 from dogbreed.data.input_pipeline import BatchShard
 from dogbreed.models.common import leaf_layers
 from dogbreed.training.recipe import Recipe
 
 STRATEGIES = ("auto", "single", "mirrored", "multiworker")
-JOIN_WITHIN = 600.0  # seconds from the first worker's start to the last one's: a machine may have to be started
+JOIN_WITHIN = 1200.0  # seconds from the first worker's start to the last one's: twice the longest pause of Kubernetes
 DELIVER_WITHIN = 3600.0  # seconds that a chief may take to hand over a finished training
 LOOK_EVERY = 0.2  # seconds between two looks for a signal
 ABORTED = "Collective ops is aborted"  # part of what TensorFlow says, under several classes, when a worker is lost
@@ -171,7 +171,7 @@ class DistributedContext:
 
     @contextmanager
     def translating_worker_loss(self) -> Iterator[None]:
-        """Raise RetryableError for an error of TensorFlow that means that another worker was lost."""
+        """Raise WorkerLost for an error of TensorFlow that means that another worker was lost."""
         try:
             yield
         except tf.errors.OpError as error:
@@ -179,10 +179,9 @@ class DistributedContext:
                 raise
             signals.raise_if_requested()  # all were stopped: this one, too, ends with 143
             reason = next((line for line in str(error).splitlines() if ABORTED in line), type(error).__name__)
-            raise RetryableError(
+            raise WorkerLost(
                 f"worker {self._cluster.process_index} of {self.num_processes} lost another one; when all are started "
-                f"again, "
-                f"they go on from the last checkpoint ({reason})"
+                f"again, they go on from the last checkpoint ({reason})"
             ) from error
 
 
@@ -200,8 +199,7 @@ def resolve_strategy(strategy: str, cluster: ClusterSpec, recipe: Recipe) -> Dis
     if several and strategy != "multiworker":
         raise UsageError(
             f"--strategy {strategy}, but the environment names {len(cluster.addresses)} workers, which would all do "
-            f"the "
-            "same; use multiworker, or start one process without TF_CONFIG and DOGBREED_WORKERS"
+            "the same; use multiworker, or start one process without TF_CONFIG and DOGBREED_WORKERS"
         )
     if strategy == "multiworker" and not several:
         raise UsageError(

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 from dogbreed.core.errors import DataError, DogbreedError, EnvironmentUnsupported
-from dogbreed.core.resources import GIB, check_scratch, container_gpu_count, memory_limit
+from dogbreed.core.resources import GIB, container_gpu_count, memory_limit
+from dogbreed.core.scratch import check_scratch
 from dogbreed.core.storage import Store, open_store
 from dogbreed.tracking import runs
 from dogbreed.tracking.mlflow_errors import ping

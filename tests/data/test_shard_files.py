@@ -7,7 +7,7 @@ import pytest
 
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import CorruptData, EnvironmentUnsupported, NotFound
-from dogbreed.core.resources import SCRATCH_LIMIT, SCRATCH_RESERVE
+from dogbreed.core.scratch import SCRATCH_LIMIT, SCRATCH_RESERVE
 from dogbreed.core.storage import LocalStore, Store, open_store
 from dogbreed.data.manifest import Shard, load_manifest
 from dogbreed.data.shard_files import cache_shards, commit_shard

@@ -48,4 +48,4 @@ if [ -n "$("$DOCKER" image ls --quiet --filter label=dogbreed.stand-in)" ]; then
   echo "Some bases are stand-ins. To remove them afterwards: docker image ls --quiet --filter label=dogbreed.stand-in | xargs docker rmi --force"
 fi
 "$DOCKER" image ls --format 'table {{.Repository}}\t{{.Tag}}\t{{.Size}}' 'dogbreed/*'
-.venv/bin/pytest -m e2e -v --numprocesses 2 --durations=0 --durations-min=1 --timeout 900 tests/e2e "$@"
+.venv/bin/pytest -m e2e -v --numprocesses 2 --durations=0 --durations-min=1 --timeout 900 --ignore tests/e2e/kubernetes tests/e2e "$@"

@@ -149,6 +149,18 @@ def test_only_the_allow_list_is_in_an_image(image: str) -> None:
     assert python(image, code) == str(expected)
 
 
+@pytest.mark.parametrize("image", IMAGES)
+def test_any_user_may_read_the_programs(image: str) -> None:
+    options = ("--user", "12345:12345", "--entrypoint", "sh", name(image), "-c")
+    assert docker("run", "--rm", *options, "find /app ! -readable -o -type d ! -executable").stdout == ""
+
+
+@pytest.mark.parametrize("image", JOB_IMAGES)
+def test_caches_that_grow_are_on_the_scratch_volume(image: str) -> None:
+    code = "import os; print(os.environ['KERAS_HOME'], os.environ['CUDA_CACHE_PATH'], os.environ['TMPDIR'])"
+    assert all(folder.startswith("/work") for folder in python(image, code).split())
+
+
 @pytest.mark.parametrize("delay", [0.3, 0.6, 1.0, 2.0, 4.0])
 def test_sigterm_to_process_1_ends_with_143_at_any_moment_of_its_start(delay: float) -> None:
     options = ("--source", "synthetic", "--per-class", "3000", "--raw", "/work/raw")

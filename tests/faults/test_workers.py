@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.support.attempt import KILLED, Outcome
-from tests.support.faults.worker_team import TOTAL, Team
+from tests.support.e2e.stack import eventually
+from tests.support.faults.worker_team import TOTAL, Team, start_program
 from tests.support.watched_job import Kill
 
 STOPPED, LOST = 143, 75
@@ -101,3 +102,19 @@ def ended_in_time(wait: Callable[[], Outcome], code: int) -> None:
     assert outcome.exit_code == code, outcome.stderr
     assert time.monotonic() - began < LOST_WITHIN
     assert "Traceback" not in outcome.stderr
+
+
+def test_with_max_restarts_the_others_restart_and_wait_for_a_killed_worker(
+    dataset: Path, pair: Team, tmp_path: Path
+) -> None:
+    team = Team(dataset, tmp_path, "--deterministic", "--max-restarts", "1")
+    orders = team.orders(2)
+    chief, victim = (start_program(order) for order in orders)
+    eventually(lambda: "checkpoint of step" in orders[0].stderr.read_text(), "a checkpoint", LOST_WITHIN)
+    victim.kill()
+    again = start_program(orders[1])
+    assert [process.wait(LOST_WITHIN) for process in (victim, chief, again)] == [KILLED, 0, 0]
+    assert "restarting this worker (1 of at most 1 times)" in orders[0].stderr.read_text()
+    assert team.series() == pair.series()
+    hashes = [{summary["weights_sha256"] for summary in one.summaries(2)} for one in (team, pair)]
+    assert hashes[0] == hashes[1]

@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 import mlflow
 import pytest
 
-from dogbreed.core.resources import SCRATCH_LIMIT
+from dogbreed.core.scratch import SCRATCH_LIMIT
 from dogbreed.core.storage import LocalStore, open_store
 from dogbreed.data.manifest import MANIFEST, load_manifest
 from dogbreed.serving import classifier, model_files

@@ -1,19 +1,7 @@
 """What a submitter may do in the namespace: what the manual's commands need and nothing else."""
 
 from tests.support.kubernetes.manifests import Manifests, one
-
-READ = ("get", "list", "watch")
-ALLOWED = {  # each with a command that needs it
-    **dict.fromkeys([("jobs", verb) for verb in READ], "make wait JOB=train"),
-    ("jobs", "create"): "make submit JOB=train",
-    ("jobs", "delete"): "kubectl delete job train",
-    **dict.fromkeys([("pods", verb) for verb in READ], "make wait JOB=train, make logs JOB=train"),
-    **dict.fromkeys([("events", verb) for verb in READ], "make wait JOB=train, kubectl describe pod"),
-    ("pods/log", "get"): "make logs JOB=train",
-    ("services", "get"): "kubectl port-forward service/mlflow 5000",
-    **dict.fromkeys([("pods/portforward", verb) for verb in ("get", "create")], "kubectl port-forward"),
-    **dict.fromkeys([("workloads", verb) for verb in READ], "kubectl get workloads"),
-}
+from tests.support.kubernetes.rights import ALLOWED
 
 
 def test_a_submitter_may_do_what_the_manual_says_and_nothing_else(manifests: Manifests) -> None:

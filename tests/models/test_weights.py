@@ -11,7 +11,7 @@ import pytest
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
 from dogbreed.core.errors import DataError, EnvironmentUnsupported, NotFound, ServiceUnavailable, UsageError
-from dogbreed.core.resources import SCRATCH_LIMIT, SCRATCH_RESERVE
+from dogbreed.core.scratch import SCRATCH_LIMIT, SCRATCH_RESERVE
 from dogbreed.core.storage import Store
 from dogbreed.models import common, keras_applications, registry, weights
 

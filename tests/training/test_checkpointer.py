@@ -9,7 +9,7 @@ import pytest
 
 from dogbreed.core.errors import EnvironmentUnsupported, UsageError
 from dogbreed.core.lease import Lease
-from dogbreed.core.resources import SCRATCH_LIMIT, SCRATCH_RESERVE
+from dogbreed.core.scratch import SCRATCH_LIMIT, SCRATCH_RESERVE
 from dogbreed.core.storage import LocalStore, Store
 from dogbreed.training.checkpoint import CheckpointManager, Snapshot
 from dogbreed.training.checkpointer import AsyncCheckpointer, CheckpointInterval

@@ -21,7 +21,7 @@ from dogbreed.core.errors import (
     UsageError,
 )
 from dogbreed.core.log import progress
-from dogbreed.core.resources import check_free_scratch
+from dogbreed.core.scratch import check_free_scratch
 from dogbreed.core.storage import STREAM_BLOCK, LocalStore, Store, open_store
 from dogbreed.data.raw.archive import Archive, index
 from dogbreed.data.raw.archive_index import (

@@ -19,7 +19,7 @@ from dogbreed.core.errors import (
     ServiceUnavailable,
     UsageError,
 )
-from dogbreed.core.resources import SCRATCH_LIMIT, SCRATCH_RESERVE
+from dogbreed.core.scratch import SCRATCH_LIMIT, SCRATCH_RESERVE
 from dogbreed.core.storage import LocalStore, open_store
 from dogbreed.data.raw import download
 from dogbreed.data.raw.archive_index import ARCHIVES

@@ -1,19 +1,28 @@
-"""Runs a rendered Job in the cluster of KUBECONFIG, with the same methods as executor.py."""
+"""Jobs in the cluster of KUBECONFIG: created, watched from the first pod on, and disturbed."""
 
+import itertools
 import json
+import os
+import shutil
 import subprocess
-import time
-from collections.abc import Callable
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from tests.support.e2e.executor import Ended
+from tests.support.e2e.stack import DOCKER, eventually
 from tests.support.kubernetes.manifests import KUBECTL, Object
 
-NAMESPACE = "dogbreed"
+NAMESPACE = os.environ.get("NAMESPACE") or "dogbreed"
+NODE = "dogbreed-cluster"  # the container that `make cluster` starts
 
 
 def kubectl(*arguments: str, given: str | None = None, check: bool = True) -> str:
+    """Run kubectl in the namespace of the tests and return what it prints."""
     done = subprocess.run(
         [KUBECTL, "--namespace", NAMESPACE, *arguments], input=given, capture_output=True, text=True, check=False
     )
@@ -21,69 +30,188 @@ def kubectl(*arguments: str, given: str | None = None, check: bool = True) -> st
     return done.stdout
 
 
+def get(*arguments: str) -> Object:
+    """Return an object, or a list of objects."""
+    found: Object = json.loads(kubectl("get", *arguments, "--output", "json"))
+    return found
+
+
+def on_node(*command: str) -> str:
+    """Run a command on the node that `make cluster` has started, as root."""
+    done = subprocess.run([DOCKER, "exec", NODE, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+def has_node() -> bool:
+    """Tell whether the cluster is that of `make cluster`, whose node can be reached."""
+    return (
+        shutil.which(DOCKER) is not None
+        and not subprocess.run([DOCKER, "container", "inspect", NODE], capture_output=True, check=False).returncode
+    )
+
+
 @dataclass
 class Pod:
-    """A running pod."""
+    """A pod of a Job, as it was seen last; it may be gone since."""
 
-    index: int
-    attempt: int
-    name: str
+    seen: Object
+    log: Path
 
+    @property
+    def name(self) -> str:
+        return str(self.seen["metadata"]["name"])
+
+    @property
+    def index(self) -> int:
+        return int(self.seen["metadata"].get("annotations", {}).get("batch.kubernetes.io/job-completion-index", 0))
+
+    @property
+    def created(self) -> datetime:
+        return datetime.fromisoformat(self.seen["metadata"]["creationTimestamp"])
+
+    @property
+    def is_running(self) -> bool:
+        return self.seen["status"].get("phase") == "Running" and "deletionTimestamp" not in self.seen["metadata"]
+
+    @property
+    def end(self) -> Object:
+        """How its container has ended: exitCode, reason, finishedAt; empty while it runs or if that was not seen."""
+        statuses = self.seen["status"].get("containerStatuses", [])
+        return dict(statuses[0]["state"].get("terminated", {})) if statuses else {}
+
+    @property
     def said(self) -> str:
-        return kubectl("logs", self.name, check=False)
+        """All that it has printed on stdout and stderr."""
+        return self.log.read_text() if self.log.exists() else ""
 
-    def kill(self, signal: str = "KILL") -> None:
-        """Delete it: at once, or with its grace period."""
-        kubectl("delete", "pod", self.name, *(["--force", "--grace-period=0"] if signal == "KILL" else []), check=False)
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the job has printed last."""
+        found: dict[str, Any] = json.loads(self.said.splitlines()[-1])
+        return found
+
+    def kill(self) -> None:
+        """Send SIGKILL to its main process, as the kernel does when memory is exhausted."""
+        identifier = self.seen["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+        on_node("ctr", "--namespace", "k8s.io", "task", "kill", "--signal", "SIGKILL", identifier)
 
 
-class Cluster:
-    """A cluster in which `kubectl apply -k k8s/overlays/local` has been done and its images are known."""
+class RunningJob:
+    """A Job; its pods and their logs are noted while it runs, since pods that are deleted take both with them."""
 
-    def run(self, job: Object, disturb: Callable[[list[Any]], None] = lambda pods: None) -> Ended:
-        """Create a Job, wait for its end, and remove it."""
-        name = job["metadata"]["name"]
-        kubectl("create", "--filename", "-", given=json.dumps(job))
-        ended, seen = Ended(succeeded=False), dict[int, list[str]]()
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self._folder = name, folder
+        self._pods: dict[str, Pod] = {}
+        self._removed, self._logs = threading.Event(), list[subprocess.Popen[bytes]]()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    @property
+    def pods(self) -> list[Pod]:
+        """All pods that there were, the oldest first."""
+        return sorted(self._pods.values(), key=lambda pod: (pod.created, pod.index))
+
+    @property
+    def codes(self) -> list[tuple[int, int | None]]:
+        """Index and exit code of each pod, the oldest first."""
+        return [(pod.index, pod.end.get("exitCode")) for pod in self.pods]
+
+    @property
+    def status(self) -> Object:
+        """The status of the Job."""
+        return dict(get("job", self.name)["status"])
+
+    @property
+    def condition(self) -> str:
+        """Complete, Failed, or nothing while it runs."""
+        found = [c["type"] for c in self.status.get("conditions", []) if c["status"] == "True"]
+        return next((kind for kind in found if kind in ("Complete", "Failed")), "")
+
+    def said(self, index: int = 0) -> str:
+        """Return all that the pods of an index have printed."""
+        return "".join(pod.said for pod in self.pods if pod.index == index)
+
+    def summaries(self) -> dict[int, dict[str, Any]]:
+        """Return what the pods that have ended well have printed last, by index."""
+        return {pod.index: pod.summary for pod in self.pods if pod.end.get("exitCode") == 0}
+
+    def pauses(self) -> list[float]:
+        """Return the seconds from the creation of each pod to that of the next one of its index."""
+        by_index = [[pod.created for pod in self.pods if pod.index == i] for i in {pod.index for pod in self.pods}]
+        return [(b - a).total_seconds() for times in by_index for a, b in itertools.pairwise(times)]
+
+    def await_pod(self, condition: Callable[[Pod], bool], what: str, seconds: float = 300) -> Pod:
+        """Return the newest running pod for which the condition holds, as soon as there is one."""
+        found: list[Pod] = []
+
+        def look() -> bool:
+            found[:] = [pod for pod in self.pods if pod.is_running and condition(pod)]
+            return bool(found) or bool(self._has_ended())
+
+        eventually(look, f"{self.name}: {what}", seconds)
+        assert found, f"{self.name} has ended before this: {what}\n{self.said()}"
+        return found[-1]
+
+    def _has_ended(self) -> bool:
+        """Tell whether all seen pods have ended; the Job itself is asked only then."""
+        return bool(self._pods) and not any(pod.is_running for pod in self.pods) and self.condition != ""
+
+    def await_end(self, seconds: float = 600) -> "RunningJob":
+        """Wait until the Job is complete or has failed, and its pods' ends are noted."""
+        eventually(lambda: self.condition != "", f"the end of {self.name}", seconds)
+        eventually(lambda: all(pod.end or not pod.is_running for pod in self.pods), "the ends of the pods")
+        for log in self._logs:  # of a pod that has ended, it comes to an end
+            log.wait(30)
+        return self
+
+    def remove(self) -> None:
+        """Delete the Job with its pods and end the watch."""
+        kubectl("delete", "job", self.name, "--cascade=foreground", "--ignore-not-found")
+        self._removed.set()
+        self._watcher.terminate()
+
+    def _watch(self) -> None:
+        """Note every state of every pod; begin again where the API server goes away."""
+        selector = f"batch.kubernetes.io/job-name={self.name}"
+        while not self._removed.is_set():
+            self._watcher = _start("get", "pods", "--selector", selector, "--watch", "--output", "json")
+            for seen in _objects(self._watcher):
+                self._note(Pod(seen, self._folder / f"{seen['metadata']['name']}.log"))
+            self._removed.wait(1)
+
+    def _note(self, pod: Pod) -> None:
+        self._pods[pod.name] = pod
+        if pod.seen["status"].get("phase") in ("Running", "Succeeded", "Failed") and not pod.log.exists():
+            self._logs.append(_start("logs", "--follow", pod.name, stdout=pod.log))
+
+
+def _start(*arguments: str, stdout: Path | None = None) -> "subprocess.Popen[bytes]":
+    """Start kubectl; its output goes to a file, or to a pipe."""
+    command = [KUBECTL, "--namespace", NAMESPACE, *arguments]
+    with Path(stdout or os.devnull).open("wb") as file:
+        return subprocess.Popen(command, stdout=file if stdout else subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def _objects(watch: "subprocess.Popen[bytes]") -> Iterator[Object]:
+    """Yield the objects that kubectl prints, each indented, its last line a brace."""
+    lines: list[bytes] = []
+    for line in watch.stdout or ():
+        lines.append(line)
+        if line == b"}\n":
+            yield json.loads(b"".join(lines))
+            lines = []
+
+
+Submit = Callable[..., AbstractContextManager[RunningJob]]  # the fixture: job, its options, a change, settings
+
+
+@contextmanager
+def running(job: Object) -> Iterator[RunningJob]:
+    """Create a Job, watch it, and delete it at the end."""
+    kubectl("create", "--filename", "-", given=json.dumps(job))
+    with tempfile.TemporaryDirectory() as folder:
+        created = RunningJob(job["metadata"]["name"], Path(folder))
         try:
-            while not (done := self._done(name)):
-                pods = self._pods(name)
-                disturb([self._pod(pod, seen) for pod in pods if pod["status"]["phase"] == "Running"])
-                time.sleep(1)
-            ended.succeeded = done == "Complete"
-            for pod in self._pods(name):
-                self._note(pod, ended)
+            yield created
         finally:
-            kubectl("delete", "job", name, "--cascade=foreground")
-        return ended
-
-    def _done(self, name: str) -> str:
-        conditions = json.loads(kubectl("get", "job", name, "-o", "json"))["status"].get("conditions", [])
-        return next(
-            (c["type"] for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), ""
-        )
-
-    def _pods(self, name: str) -> list[Object]:
-        found: list[Object] = json.loads(
-            kubectl("get", "pods", "--selector", f"batch.kubernetes.io/job-name={name}", "-o", "json")
-        )["items"]
-        return sorted(found, key=lambda pod: pod["metadata"]["creationTimestamp"])
-
-    def _pod(self, pod: Object, seen: dict[int, list[str]]) -> Pod:
-        name, names = pod["metadata"]["name"], seen.setdefault(_index(pod), [])
-        if name not in names:
-            names.append(name)
-        return Pod(_index(pod), names.index(name), name)
-
-    def _note(self, pod: Object, ended: Ended) -> None:
-        index, text = _index(pod), kubectl("logs", pod["metadata"]["name"], check=False)
-        ended.said[index] = ended.said.get(index, "") + text
-        for status in pod["status"].get("containerStatuses", []):
-            if code := status["state"].get("terminated"):
-                ended.codes.append((index, code["exitCode"]))
-                if code["exitCode"] == 0:
-                    ended.summaries[index] = json.loads(text.splitlines()[-1])
-
-
-def _index(pod: Object) -> int:
-    return int(pod["metadata"].get("annotations", {}).get("batch.kubernetes.io/job-completion-index", 0))
+            created.remove()

@@ -1,6 +1,9 @@
 """One training by several processes on 127.0.0.1, each of which counts its steps and may be hurt."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,13 @@ BATCH = 12  # photos; three workers take four each
 TOTAL = 8  # steps: four epochs of two
 
 
+def start_program(order: Order) -> "subprocess.Popen[bytes]":
+    """Start a worker as a program of its own, which may start itself again; its output is appended."""
+    with order.stdout.open("ab") as stdout, order.stderr.open("ab") as stderr:
+        command = [sys.executable, "-m", order.module, *order.arguments]
+        return subprocess.Popen(command, env={**os.environ, **order.environment}, stdout=stdout, stderr=stderr)
+
+
 class Team:
     """A training and those who do it: the same command, each with its place in TF_CONFIG."""
 
@@ -39,9 +49,13 @@ class Team:
 
     def start(self, workers: int, kills: Mapping[int, Kill] | None = None) -> list[Attempt]:
         """Start all workers; some may have to kill themselves."""
+        return [Attempt(order) for order in self.orders(workers, kills)]
+
+    def orders(self, workers: int, kills: Mapping[int, Kill] | None = None) -> list[Order]:
+        """Return what each worker of one start does."""
         self._starts += 1
         hosts = [f"127.0.0.1:{free_port()}" for _ in range(workers)]
-        return [Attempt(self._order(hosts, index, (kills or {}).get(index))) for index in range(workers)]
+        return [self._order(hosts, index, (kills or {}).get(index)) for index in range(workers)]
 
     def run(self, workers: int) -> list[Outcome]:
         """Start all workers and wait for their ends."""

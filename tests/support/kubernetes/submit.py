@@ -29,3 +29,9 @@ def rendered(**settings: str) -> Object:
     assert done.returncode == 0, done.stderr
     found: Object = yaml.safe_load(done.stdout)
     return found
+
+
+def make(target: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run `make` as a user does, in the cluster of KUBECONFIG."""
+    words = [f"{name}={value}" for name, value in settings.items()]
+    return subprocess.run(["make", target, *words], cwd=ROOT, capture_output=True, text=True, check=False)

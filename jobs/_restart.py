@@ -1,0 +1,33 @@
+"""Restart of a worker's process when another worker of its training is lost, as torchrun does.
+
+TensorFlow cannot connect a process to other workers twice, so the program is replaced (execve). The process id, the
+container and its pod stay the same.
+"""
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from dogbreed.core.errors import WorkerLost
+
+RESTARTS = "DOGBREED_RESTARTS"  # how often this process has been restarted, set by itself
+
+log = logging.getLogger(__name__)
+
+
+def restart(error: WorkerLost, max_restarts: int) -> NoReturn:
+    """Start this program again with the same options, but without `--restart`, so that it resumes.
+
+    Raises:
+        WorkerLost: `error`, after `max_restarts` restarts.
+    """
+    restarts = int(os.environ.get(RESTARTS, "0")) + 1
+    if restarts > max_restarts:
+        raise error
+    log.warning("%s; restarting this worker (%d of at most %d times)", error, restarts, max_restarts)
+    os.environ[RESTARTS] = str(restarts)
+    os.environ.pop("DOGBREED_TRAIN_RESTART", None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [word for word in sys.orig_argv if word != "--restart"])

@@ -1,0 +1,76 @@
+"""The stack of k8s/overlays/local in the cluster of KUBECONFIG, and Jobs with prefixes of this run alone."""
+
+import os
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mlflow
+import pytest
+
+from tests.support.e2e.cluster import Submit, has_node, kubectl, running
+from tests.support.e2e.port_forward import forwarded
+from tests.support.kubernetes.manifests import ROOT
+from tests.support.kubernetes.submit import rendered
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stack() -> None:
+    """Store, database and MLflow, as an administrator applies them."""
+    if not os.environ.get("KUBECONFIG"):
+        pytest.fail("KUBECONFIG is not set; call `make e2e-k8s`")
+    if not (ROOT / "k8s" / "base" / "store.secret").exists():
+        subprocess.run([ROOT / "k8s" / "secrets.sh"], check=True)
+    for folder in ("volumes", "rbac", "overlays/local"):
+        kubectl("apply", "--kustomize", str(ROOT / "k8s" / folder))
+    kubectl("wait", "deployment", "--all", "--for=condition=Available", "--timeout=10m")
+
+
+@pytest.fixture(scope="session")
+def node(stack: None) -> None:
+    """Access to the node itself, for what only its administrator can do."""
+    if not has_node():
+        pytest.skip("needs the node of `make cluster`")
+
+
+@pytest.fixture(scope="session")
+def prefix() -> str:
+    """A name that no other run of the tests has: a cluster may already have datasets and models."""
+    return f"e2e-{secrets.token_hex(3)}"
+
+
+@pytest.fixture(scope="session")
+def submit(prefix: str) -> Submit:
+    """Create what `make submit` creates, with `settings` as for it, and watch it."""
+
+    def create(job: str, arguments: str = "", change: Callable[[Any], Any] = lambda job: job, **settings: str) -> Any:
+        return running(change(rendered(JOB=job, ARGS=arguments, **settings)))
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def raw(submit: Submit) -> str:
+    """Synthetic images in the store."""
+    with submit("fetch") as job:
+        assert job.await_end().condition == "Complete", job.said()
+    return "s3://dogbreed/raw/synthetic"
+
+
+@pytest.fixture(scope="session")
+def data(submit: Submit, raw: str, prefix: str) -> str:
+    """The URI of a dataset of this run, made by four pods that nobody disturbed."""
+    uri = f"s3://dogbreed/{prefix}/data"
+    with submit("preprocess", f"--out {uri} --name {prefix}") as job:
+        assert job.await_end().condition == "Complete", job.said()
+    return uri
+
+
+@pytest.fixture(scope="session")
+def tracking(stack: None) -> Iterator[mlflow.MlflowClient]:
+    """MLflow's API through a forwarded port."""
+    lines = (ROOT / "k8s" / "base" / "mlflow.secret").read_text().splitlines()
+    os.environ.update(line.split("=", 1) for line in lines if line.startswith("MLFLOW_TRACKING_"))
+    with forwarded("service/mlflow", 5000) as port:
+        yield mlflow.MlflowClient(f"http://localhost:{port}")
