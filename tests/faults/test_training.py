@@ -24,6 +24,7 @@ def test_killed_several_times_a_training_ends_as_one_that_was_not(site: Training
     assert row.seen["steps done twice"] > 0
 
 
+@pytest.mark.long
 def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(site: TrainingSite) -> None:
     writes = training_kills.checkpoint_writes(site)
     first_call, _ = writes[len(writes) // 2]
@@ -57,6 +58,7 @@ def test_stopped_in_its_imports_it_ends_with_143(site: TrainingSite, again: bool
     assert row.exit_codes[training_kills.STOPPED] == 1
 
 
+@pytest.mark.long
 def test_mlflow_may_leave_for_a_second_and_a_killed_training_goes_on_from_its_checkpoints_alone(
     site: TrainingSite,
 ) -> None:

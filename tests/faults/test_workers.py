@@ -52,6 +52,7 @@ def assert_equal_to_one_process(team: Team, workers: int, one: Team) -> None:
         assert np.abs(mine - other).max() < TOLERANCE
 
 
+@pytest.mark.long
 def test_two_workers_end_with_the_weights_of_one_process(pair: Team, one: Team) -> None:
     assert_equal_to_one_process(pair, 2, one)
 
@@ -73,6 +74,7 @@ def assert_resumes(team: Team, workers: int, undisturbed: Team) -> None:
     assert hashes == [[undisturbed.summaries(1)[0][f"{name}_sha256"] for name in ("weights", "optimizer")]] * workers
 
 
+@pytest.mark.long
 def test_a_killed_worker_ends_the_others_and_all_go_on_from_the_last_checkpoint(
     dataset: Path, pair: Team, tmp_path: Path
 ) -> None:

@@ -139,7 +139,10 @@ def test_a_lost_worker_is_75_and_other_errors_stay_what_they_are(error: Callable
         raise error(None, None, "a store of TensorFlow's own")
 
 
-@pytest.mark.parametrize("settings", [(), ("precision=mixed_float16", "steps_per_execution=2", "size=16")])
+@pytest.mark.parametrize(
+    "settings",
+    [(), pytest.param(("precision=mixed_float16", "steps_per_execution=2", "size=16"), marks=pytest.mark.long)],
+)
 def test_two_devices_end_with_the_weights_of_one(dataset: Path, settings: tuple[str, ...]) -> None:
     done = run("tests.support.mirrored", str(dataset), *settings)
     assert done.returncode == 0, done.stderr
