@@ -60,6 +60,8 @@ def parse_table(data: bytes, key: str, columns: tuple[str, ...]) -> Iterator[Row
         found.label or f"{len(found.classes)} columns",
         found.split or "no column, but in the folders",
     )
+    if found.label is None:
+        _warn_of_unmarked(rows, key, found.classes)
     for row in rows:
         name = row.get(found.label, "") if found.label else _marked_class(row, found.classes)
         name = unicodedata.normalize("NFC", name.strip())
@@ -95,6 +97,13 @@ def _warn_of_splits(rows: Sequence[Mapping[str, str]], key: str, names: Iterable
             some = shorten_list(sorted(values))
             log.warning("column %s of %s holds splits (%s) but is not used: name it third in --label-columns",
                         name, key, some)  # fmt: skip
+
+
+def _warn_of_unmarked(rows: Sequence[Mapping[str, str]], key: str, classes: Sequence[str]) -> None:
+    """Log a warning if columns that each stand for a class have no mark."""
+    unmarked = [name for name in classes if not any(row.get(name, "").startswith("1") for row in rows)]
+    if unmarked:
+        log.warning("no row of %s marks these columns; they are no classes: %s", key, shorten_list(unmarked))
 
 
 def _is_one_hot(rows: Sequence[Mapping[str, str]], classes: Sequence[str], *, strict: bool) -> bool:

@@ -220,3 +220,10 @@ def test_a_class_may_be_called_label(tmp_path: Path) -> None:
     table = "filename,label,pug\n1.jpg,1,0\n2.jpg,0,1\n"
     source = opened(tmp_path, ["1.jpg", "2.jpg"], {"x.csv": table}, "x.csv")
     assert {key: name for key, (name, _) in classes(source).items()} == {"1.jpg": "label", "2.jpg": "pug"}
+
+
+def test_a_column_of_a_class_without_a_mark_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = "image,nevus,melanoma,scar\na,1.0,0.0,0.0\nb,0.0,1.0,0.0\n"
+    source = opened(tmp_path, ["a.jpg", "b.jpg"], {"labels.csv": table})
+    assert {name for name, _ in classes(source).values()} == {"nevus", "melanoma"}
+    assert "no row of labels.csv marks these columns; they are no classes: scar" in caplog.text
