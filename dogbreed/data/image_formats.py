@@ -13,7 +13,7 @@ def _suffixes(names: str) -> frozenset[str]:
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", *(["AVIF"] if features.check("avif") else []))
 NAMES = ", ".join(FORMATS)  # for messages
-CONVERT = "convert it to JPEG, for example with: magick mogrify -format jpg FILE"
+CONVERT = "convert it to JPEG, for example with ImageMagick: mogrify -format jpg FILE"
 SUFFIXES = _suffixes("jpg jpeg jpe jfif jif mpo png apng webp gif bmp dib tif tiff avif")  # of these formats
 UNSUPPORTED_SUFFIXES = _suffixes(  # of images that are not decoded; a camera's raw file begins like a TIFF
     "heic heif hif jxl jp2 j2k svg psd xcf ico tga ppm pgm pbm pnm exr hdr "

@@ -135,12 +135,12 @@ XML = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>\n'
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(100), r"HEIC.*magick"),
-        (encoded(picture(), "JPEG2000"), r"JPEG 2000.*magick"),
-        (encoded(picture(), "JPEG2000", no_jp2=True), r"JPEG 2000.*magick"),
-        (b"8BPS\0\1" + bytes(100), r"PSD.*magick"),
-        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', r"SVG.*magick"),
-        (b"\xef\xbb\xbf" + XML + b"<!-- a -->" * 20 + b"<svg/>", r"SVG.*magick"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(100), r"HEIC.*mogrify"),
+        (encoded(picture(), "JPEG2000"), r"JPEG 2000.*mogrify"),
+        (encoded(picture(), "JPEG2000", no_jp2=True), r"JPEG 2000.*mogrify"),
+        (b"8BPS\0\1" + bytes(100), r"PSD.*mogrify"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', r"SVG.*mogrify"),
+        (b"\xef\xbb\xbf" + XML + b"<!-- a -->" * 20 + b"<svg/>", r"SVG.*mogrify"),
         (LFS, r"Git LFS pointer.*git lfs pull"),
         (b"\r\n<!DOCTYPE html>\n<title>404</title>", r"web page.*download"),
         (b"<HTML><BODY>Not found", r"web page.*download"),
