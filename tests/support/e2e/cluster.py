@@ -148,7 +148,7 @@ class RunningJob:
             found[:] = [pod for pod in self.pods if pod.is_running and condition(pod)]
             return bool(found) or bool(self._has_ended())
 
-        eventually(look, f"{self.name}: {what}", seconds)
+        eventually(look, f"{self.name}: {what}", seconds, every=1)
         assert found, f"{self.name} has ended before this: {what}\n{self.said()}"
         return found[-1]
 
@@ -158,7 +158,7 @@ class RunningJob:
 
     def await_end(self, seconds: float = 600) -> "RunningJob":
         """Wait until the Job is complete or has failed, and its pods' ends are noted."""
-        eventually(lambda: self.condition != "", f"the end of {self.name}", seconds)
+        eventually(lambda: self.condition != "", f"the end of {self.name}", seconds, every=2)
         eventually(lambda: all(pod.end or not pod.is_running for pod in self.pods), "the ends of the pods")
         for log in self._logs:  # of a pod that has ended, it comes to an end
             log.wait(30)

@@ -34,12 +34,12 @@ def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
     return done
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    """Wait until the condition holds."""
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 120, every: float = 0.1) -> None:
+    """Wait until the condition holds, looking again after `every` seconds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"{what} did not happen within {seconds:g} s"
-        time.sleep(0.1)
+        time.sleep(every)
 
 
 @dataclass
