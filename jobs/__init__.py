@@ -7,6 +7,7 @@ import signal
 signal.signal(signal.SIGTERM, lambda number, frame: os._exit(143))
 if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
     signal.signal(signal.SIGHUP, lambda number, frame: os._exit(143))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGHUP})  # jobs/_restart.py blocks them
 
 from jobs import _environment, _streams  # noqa: E402  # after the handlers
 

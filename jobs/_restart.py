@@ -6,6 +6,7 @@ container and its pod stay the same.
 
 import logging
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -17,7 +18,10 @@ log = logging.getLogger(__name__)
 
 
 def restart(error: WorkerLost, max_restarts: int) -> NoReturn:
-    """Start this program again with the same options, but without `--restart`, so that it resumes.
+    """Start this program again with the same options.
+
+    SIGTERM and SIGHUP wait from here on until jobs/__init__.py has its handlers: a container's first process without
+    a handler never gets them.
 
     Raises:
         WorkerLost: `error`, after `max_restarts` restarts.
@@ -27,7 +31,7 @@ def restart(error: WorkerLost, max_restarts: int) -> NoReturn:
         raise error
     log.warning("%s; restarting this worker (%d of at most %d times)", error, restarts, max_restarts)
     os.environ[RESTARTS] = str(restarts)
-    os.environ.pop("DOGBREED_TRAIN_RESTART", None)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [word for word in sys.orig_argv if word != "--restart"])
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+    os.execv(sys.executable, sys.orig_argv)

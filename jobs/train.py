@@ -71,8 +71,8 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
     metavar="NUMBER",
     type=click.IntRange(0),
     default=0,
-    help="How often this process starts again, to join the others, when another worker of its training is lost; "
-    "then, and by default at once, it exits with 75.",
+    help="Highest number of restarts of this process, which then joins the others again, when another worker of its "
+    "training is lost; after them it exits with 75.",
 )
 @click.option("--deterministic", is_flag=True, help="Bit-for-bit reproducible on a CPU; slower.")
 @uri_option(
@@ -103,6 +103,8 @@ def main(**options: Any) -> Mapping[str, object]:
     """Train a recipe on a preprocessed dataset and register the model as `candidate`."""
     if options["list_models"]:
         return _list_models()
+    if options["restart"] and options["max_restarts"]:
+        raise click.UsageError("--restart with --max-restarts would discard all progress at each restart; omit one")
     try:
         return _train(options)
     except WorkerLost as error:

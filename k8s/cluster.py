@@ -20,6 +20,10 @@ REFUSED = re.compile(
     r"\((NotFound|Forbidden|Unauthorized|BadRequest)\)|You must be logged in|does not exist|"
     r"doesn't have a resource type"
 )
+UNREACHABLE = re.compile(
+    r"(?i)was refused|connection refused|unable to connect|timed? ?out|unexpected EOF|reset by peer|no route to host|"
+    r"serviceunavailable|currently unable to handle|internal error|etcdserver"
+)
 
 Object = dict[str, Any]
 
@@ -69,13 +73,16 @@ def _log_outage(state: tenacity.RetryCallState) -> None:
         click.echo(f"the cluster does not respond, looking again: {state.outcome.exception()}", err=True)
 
 
-@tenacity.retry(
+outlast = tenacity.retry(
     retry=tenacity.retry_if_exception_type(Unreachable),
     wait=tenacity.wait_exponential(min=LOOK_EVERY, max=30),
     stop=tenacity.stop_after_delay(OUTAGE),
     before_sleep=_log_outage,
     reraise=True,
 )
+
+
+@outlast
 def watch(*arguments: str) -> Object:
     """Return what `kubectl get` finds; unlike `get`, an outage of the API server is waited for.
 
@@ -90,6 +97,26 @@ def watch(*arguments: str) -> Object:
     if REFUSED.search(done.stderr):
         raise Refused(done.stderr.strip())
     raise Unreachable(done.stderr.strip())
+
+
+@outlast
+def create(name: str, text: str) -> str:
+    """Create an object of a unique name and return kubectl's message; an outage of the API server is waited for.
+
+    Raises:
+        Refused: the API server does not accept it.
+        Unreachable: the API server has not responded for OUTAGE seconds.
+    """
+    command = [tool(), "create", "--filename", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        click.echo(done.stderr, err=True, nl=False)  # warnings
+        return done.stdout.strip()
+    if "(AlreadyExists)" in done.stderr:  # an attempt whose response was lost
+        return f"{name} created"
+    if UNREACHABLE.search(done.stderr):
+        raise Unreachable(done.stderr.strip())
+    raise Refused(done.stderr.strip())
 
 
 def find_job(job: str, kinds: list[str]) -> Object:

@@ -24,6 +24,7 @@ from cluster import (
     Refused,
     Unreachable,
     check_server,
+    create,
     find_job,
     kubectl,
     pods_of,
@@ -36,6 +37,7 @@ HERE = Path(__file__).parent
 JOBS = sorted(path.parent.name for path in HERE.glob("jobs/*/job.yaml"))
 OVERLAYS = sorted(path.parent.name for path in HERE.glob("overlays/*/jobs"))
 WORKERS = re.compile(r"DOGBREED_(\w+_)?WORKERS")  # variables that repeat a Job's number of completions
+TRAININGS = ("train", "train-multiworker")
 PRIORITIES = ("low", "high")  # the classes of k8s/queue
 
 
@@ -65,6 +67,8 @@ def with_arguments(job: Object, text: str) -> Object:
         arguments = shlex.split(text)
     except ValueError as error:
         raise click.UsageError(f"ARGS={text!r}: {error}; close the quotation") from error
+    if "--restart" in arguments and job["metadata"]["name"] in TRAININGS:
+        raise click.UsageError("--restart would discard all progress in each new pod of the Job; every Job begins anew")
     job["spec"]["template"]["spec"]["containers"][0]["args"] += arguments
     if arguments:
         job["metadata"].setdefault("annotations", {})["dogbreed/arguments"] = shlex.join(arguments)
@@ -97,12 +101,12 @@ def until_done(job: str) -> str:
     shown: set[str] = set()
     while True:
         found = watch("job", name)
-        states = {c["type"]: c for c in found["status"].get("conditions", []) if c["status"] == "True"}
-        if "Complete" in states:
+        end = _end_of(found)
+        if end.get("type") == "Complete":
             return str(name)
         pods = pods_of(name)
-        if "Failed" in states:
-            click.echo(f"{name} failed: {states['Failed'].get('message', 'no reason given')}", err=True)
+        if end:
+            click.echo(f"{name} failed: {end.get('message', 'no reason given')}", err=True)
             for line in endings(pods):
                 click.echo(line, err=True)
             sys.exit(1)
@@ -111,6 +115,12 @@ def until_done(job: str) -> str:
                 shown.add(line)
                 click.echo(line, err=True)
         time.sleep(LOOK_EVERY)
+
+
+def _end_of(job: Object) -> Object:
+    """Return the condition Complete or Failed of a Job that has ended; empty for any other."""
+    conditions = [c for c in job["status"].get("conditions", []) if c["status"] == "True"]
+    return next((c for c in conditions if c["type"] in ("Complete", "Failed")), {})
 
 
 @click.group()
@@ -150,7 +160,7 @@ def submit(
     if after:
         until_done(after)
     name = with_name(own)["metadata"]["name"]
-    click.echo(kubectl("create", "--filename", "-", given=yaml.safe_dump(own, sort_keys=False)).strip())
+    click.echo(create(name, yaml.safe_dump(own, sort_keys=False)))
     click.echo(f"see: make wait JOB={name}; make logs JOB={name}", err=True)
 
 
@@ -167,7 +177,7 @@ def logs(job: str) -> None:
     """Follow the logs of all pods of the newest Job of this kind, or of the one of this name."""
     found = find_job(job, JOBS)
     name, pods = found["metadata"]["name"], pods_of(found["metadata"]["name"])
-    if found["status"].get("conditions") and not pods:
+    if _end_of(found) and not pods:
         click.echo(f"the pods of {name} are deleted, and their logs; make wait JOB={name} tells how it ended", err=True)
         sys.exit(75)
     options = ("--namespace", NAMESPACE, "--all-pods", "--prefix", "--follow", "--pod-running-timeout", "10m")

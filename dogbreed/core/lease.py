@@ -14,6 +14,7 @@ lost           of another process                 the former holder raises Lease
 import json
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
@@ -28,6 +29,8 @@ from dogbreed.core.storage import Store
 RENEW_EVERY = 10.0  # seconds
 DEAD_AFTER = 35.0  # seconds without a new number: three missed renewals
 POLL_EVERY = 1.0  # seconds between two reads of another process's lease
+
+_PROGRAM = secrets.token_hex(4)  # of this process from here on
 
 log = logging.getLogger(__name__)
 
@@ -145,8 +148,8 @@ def _key(number: int) -> str:
 
 
 def _holder() -> str:
-    """Return host, process id and start time, which together are unique."""
-    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
+    """Return host, process id, start time, and a name for the program, which a process may replace (execve)."""
+    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}/{_PROGRAM}"
 
 
 def _host(holder: str) -> str:
@@ -157,7 +160,9 @@ def _is_dead(holder: str) -> bool:
     """Return whether a holder on this host has ended; False for one of another host, which is unknown."""
     if _host(holder) != socket.gethostname():
         return False
-    _, pid, start_time = holder.split("/")
+    _, pid, start_time, *program = holder.split("/")
+    if int(pid) == os.getpid() and program and program != [_PROGRAM]:
+        return True
     try:
         process = psutil.Process(int(pid))
         return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - float(start_time)) > 1

@@ -22,6 +22,7 @@ from dogbreed.core.errors import RetryableError, UsageError
 WORKER_PORT = 2222  # as in TensorFlow's own examples
 RETRY_EVERY = 0.5  # seconds between two attempts to connect to worker 0
 REPLY_TIMEOUT = 5.0  # seconds
+RECONNECT_EVERY = 60.0  # seconds without a message: the machine of worker 0 may be gone, and its successor waits
 HELLO, PING, PONG, START = b"dogbreed worker ", b"?", b"!", b">"
 
 log = logging.getLogger(__name__)
@@ -134,11 +135,11 @@ def _is_alive(worker: socket.socket) -> bool:
 
 
 def _connect(address: tuple[str, int], index: int) -> bool:
-    """Connect to worker 0 and wait for START; False where worker 0 is not there yet, or goes away."""
+    """Connect to worker 0 and wait for START; False where worker 0 is not there yet, goes away or is silent."""
     try:
         with socket.create_connection(address, timeout=REPLY_TIMEOUT) as connection:
             connection.sendall(HELLO + str(index).encode())
-            connection.settimeout(None)
+            connection.settimeout(RECONNECT_EVERY)
             while message := connection.recv(1):
                 if message == START:
                     return True

@@ -60,6 +60,20 @@ def test_a_live_holder_keeps_it_and_a_killed_one_loses_it_at_once(tmp_path: Path
     holder.communicate()
 
 
+def test_a_process_that_has_replaced_its_program_follows_itself(tmp_path: Path) -> None:
+    code = f"""
+import os, sys
+from dogbreed.core.lease import Lease
+from dogbreed.core.storage import open_store
+with Lease(open_store({str(tmp_path)!r}), "job x") as lease:
+    print(lease.number, flush=True)
+    if lease.number == 1:
+        os.execv(sys.executable, sys.orig_argv)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["1", "2"], done.stderr
+
+
 def check_until_it_raises(lease: Lease) -> None:
     while True:
         lease.check()

@@ -52,6 +52,19 @@ def test_one_that_came_and_left_does_not_count() -> None:
     assert done.is_set()
 
 
+def test_a_worker_leaves_a_chief_that_has_vanished_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendezvous, "RECONNECT_EVERY", 0.5)
+    where = hosts(2)
+    with socket.create_server(("127.0.0.1", int(where[0].split(":")[1]))) as silent:
+        second = threading.Thread(target=rendezvous.join, args=(ClusterSpec(where, 1), 30))
+        second.start()
+        connections = [silent.accept()[0] for _ in range(2)]
+    rendezvous.join(ClusterSpec(where, 0), 30)
+    second.join()
+    for connection in connections:
+        connection.close()
+
+
 @pytest.mark.parametrize("index", [0, 1])
 def test_who_waits_in_vain_gives_up_with_75(index: int) -> None:
     with pytest.raises(RetryableError, match="within 1 s"):

@@ -1,13 +1,16 @@
 """A worker that has lost another one replaces its program by the same one, as often as it may."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 import pytest
+from click.testing import CliRunner
 
 from dogbreed.core.errors import WorkerLost
 from jobs._restart import RESTARTS, restart
+from jobs.train import main
 
 LOST = WorkerLost("lost another one")
 
@@ -22,18 +25,24 @@ def program(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Replaced(path, list(arguments), dict(os.environ))
 
     monkeypatch.setattr(os, "execv", execv)
-    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "jobs.train", "--restart", "--epochs", "3"])
-    monkeypatch.setenv("DOGBREED_TRAIN_RESTART", "true")
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "jobs.train", "--epochs", "3"])
     monkeypatch.delenv(RESTARTS, raising=False)
 
 
-def test_it_resumes_even_if_the_first_start_was_to_begin_anew() -> None:
+def test_it_is_the_same_command_which_gets_no_signal_before_it_has_handlers() -> None:
     with pytest.raises(Replaced) as replaced:
         restart(LOST, max_restarts=2)
     path, arguments, environment = replaced.value.args
     assert (path, arguments) == (sys.executable, ["python", "-m", "jobs.train", "--epochs", "3"])
     assert environment[RESTARTS] == "1"
-    assert "DOGBREED_TRAIN_RESTART" not in environment
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGHUP})
+    assert {signal.SIGTERM, signal.SIGHUP} <= blocked
+
+
+def test_together_with_restart_it_would_never_end() -> None:
+    done = CliRunner().invoke(main, ["--data", "d", "--recipe", "simple-64", "--restart", "--max-restarts", "1"])
+    assert done.exit_code == 2
+    assert "omit one" in done.output
 
 
 @pytest.mark.parametrize(("before", "most"), [("0", 0), ("2", 2)])

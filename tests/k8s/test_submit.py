@@ -177,6 +177,27 @@ def test_logs_of_pods_that_are_gone_are_missing_at_once(api: Api, kubeconfig: Pa
     assert "are deleted, and their logs" in done.stderr
 
 
+def test_logs_of_a_job_in_a_queue_are_not_called_deleted(api: Api, kubeconfig: Path) -> None:
+    run("submit", kubeconfig, JOB="train")
+    api.jobs[0]["status"] = {"conditions": [{"type": "Suspended", "status": "True"}]}
+    assert "are deleted" not in run("logs", kubeconfig, JOB="train").stderr
+
+
+def test_a_job_whose_creation_had_no_response_is_created_once(api: Api, kubeconfig: Path) -> None:
+    api.lost_responses = 1
+    done = run("submit", kubeconfig, JOB="train")
+    assert done.returncode == 0, done.stderr
+    assert "the cluster does not respond, looking again" in done.stderr
+    assert len(api.jobs) == 1
+
+
+@pytest.mark.parametrize("job", ["train", "train-multiworker"])
+def test_a_job_that_would_begin_anew_in_each_pod_is_refused(job: str) -> None:
+    done = run("submit", JOB=job, ARGS="--restart", DRY_RUN="1")
+    assert done.returncode == 2
+    assert "--restart would discard all progress" in done.stderr
+
+
 def test_an_open_quotation_is_a_usage_error() -> None:
     done = run("submit", JOB="train", ARGS="--recipe 'x", DRY_RUN="1")
     assert done.returncode == 2

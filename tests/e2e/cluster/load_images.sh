@@ -16,7 +16,7 @@ digest() {  # digest REFERENCE: of the manifest that the node knows by this refe
 }
 
 project_images() {
-  grep -rhoE 'image: (&[a-z]+ )?[^*&].*' "$repository/k8s/jobs" "$repository/k8s/stack" | sed 's/.* //' | sort --unique
+  grep -rhoE 'image: (&[a-z]+ )?[^*&].*' "$repository/k8s/jobs" "$repository/k8s/stack" | sed 's/ *#.*//; s/.* //' | sort --unique
 }
 
 "$docker" container inspect "$node" >/dev/null 2>&1 || fail 69 "there is no cluster; start one with: make cluster"

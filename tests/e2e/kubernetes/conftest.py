@@ -3,14 +3,12 @@
 import os
 import secrets
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import mlflow
 import pytest
 
 from tests.support.e2e.cluster import Submit, has_node, kubectl, running
-from tests.support.e2e.port_forward import forwarded
 from tests.support.kubernetes.manifests import ROOT
 from tests.support.kubernetes.submit import rendered
 
@@ -20,6 +18,8 @@ def stack() -> None:
     """Store, database and MLflow, as an administrator applies them."""
     if not os.environ.get("KUBECONFIG"):
         pytest.fail("KUBECONFIG is not set; call `make e2e-k8s`")
+    if not has_node() and not os.environ.get("E2E_DESTRUCTIVE"):
+        pytest.fail("these tests change and delete what is in the namespace dogbreed; E2E_DESTRUCTIVE=1 allows that")
     if not (ROOT / "k8s" / "base" / "store.secret").exists():
         subprocess.run([ROOT / "k8s" / "secrets.sh"], check=True)
     for folder in ("volumes", "rbac", "overlays/local"):
@@ -65,12 +65,3 @@ def data(submit: Submit, raw: str, prefix: str) -> str:
     with submit("preprocess", f"--out {uri} --name {prefix}") as job:
         assert job.await_end().condition == "Complete", job.said()
     return uri
-
-
-@pytest.fixture(scope="session")
-def tracking(stack: None) -> Iterator[mlflow.MlflowClient]:
-    """MLflow's API through a forwarded port."""
-    lines = (ROOT / "k8s" / "base" / "mlflow.secret").read_text().splitlines()
-    os.environ.update(line.split("=", 1) for line in lines if line.startswith("MLFLOW_TRACKING_"))
-    with forwarded("service/mlflow", 5000) as port:
-        yield mlflow.MlflowClient(f"http://localhost:{port}")

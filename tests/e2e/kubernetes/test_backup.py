@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import mlflow
 import pytest
 import yaml
 
 from tests.support.e2e.cluster import kubectl
-from tests.support.e2e.port_forward import forwarded
+from tests.support.e2e.port_forward import forwarded, tracking
 from tests.support.kubernetes.manifests import ROOT
+from tests.support.kubernetes.submit import make
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 BUCKET, KEY = "backups", "e2e/object"
@@ -56,25 +56,23 @@ def no_jobs() -> Iterator[None]:
 
 def await_job(name: str) -> str:
     """Wait until a Job is complete and return what its pods have printed."""
-    kubectl("wait", f"job/{name}", "--for=condition=Complete", "--timeout=10m")
+    waited = make("wait", JOB=name)
+    assert waited.returncode == 0, waited.stderr
     return kubectl("logs", f"job/{name}", "--all-containers")
 
 
-def make_run(name: str) -> str:
-    """Make a run in MLflow and return its id."""
-    with forwarded("service/mlflow", 5000) as port:
-        client = mlflow.MlflowClient(f"http://localhost:{port}")
-        return str(client.create_run("0", run_name=name).info.run_id)
+def make_run(name: str) -> None:
+    """Make a run in MLflow's first experiment."""
+    with tracking() as client:
+        client.create_run("0", run_name=name)
 
 
 def run_names() -> set[str]:
     """Return the names of the runs of MLflow's first experiment."""
-    with forwarded("service/mlflow", 5000) as port:
-        client = mlflow.MlflowClient(f"http://localhost:{port}")
+    with tracking() as client:
         return {str(run.info.run_name) for run in client.search_runs(["0"])}
 
 
-@pytest.mark.usefixtures("tracking")
 def test_a_backup_brings_back_an_object_and_a_run(manifests: Path, store: Any, prefix: str) -> None:
     make_run(f"{prefix}-before")
     store.put_object(Bucket="dogbreed", Key=KEY, Body=b"before")

@@ -108,7 +108,7 @@ def test_a_wait_survives_a_restart_of_the_api_server(submit: Submit, data: str) 
         assert wait.wait(600) == 0
         said = (wait.stderr.read() if wait.stderr else "").splitlines()
         assert any("the cluster does not respond, looking again" in line for line in said), said
-        assert job.codes == [(0, 0)], "the pod has noticed nothing"
+        assert job.await_end().codes == [(0, 0)], "the pod has noticed nothing"
 
 
 def is_ready() -> bool:
@@ -123,16 +123,16 @@ def waiting(job: RunningJob) -> Iterator["subprocess.Popen[str]"]:
         try:
             yield process
         finally:
-            process.kill()
+            process.terminate()
 
 
 @pytest.fixture
-def ghost() -> Iterator[str]:
+def ghost(node: None) -> Iterator[str]:
     """A node that was ready once and is silent since."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     kubectl("delete", "node", GHOST, "--ignore-not-found")
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": GHOST}}
-    kubectl("create", "--filename", "-", given=json.dumps(node))
+    made = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": GHOST}}
+    kubectl("create", "--filename", "-", given=json.dumps(made))
     ready = {"type": "Ready", "status": "True", "reason": "test", "lastHeartbeatTime": now, "lastTransitionTime": now}
     size = {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "20Gi", "pods": "10"}
     patch(f"node/{GHOST}", {"conditions": [ready], "capacity": size, "allocatable": size})
@@ -161,6 +161,7 @@ def test_a_lost_node_is_named_and_its_pod_is_replaced_after_the_taint(ghost: str
         began, line = time.monotonic(), ""
         while "does not respond" not in line and wait.stderr:
             line = wait.stderr.readline()
+            assert line, "make wait has ended"
         print(f"\nnamed after {time.monotonic() - began:.0f} s: {line}", end="")
         assert line.startswith(f"{pod.name}: its node {ghost} does not respond")
         kubectl("taint", "node", ghost, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")

@@ -8,7 +8,6 @@ from bench.jobs import job as run_job
 from tests.support.e2e.cluster import Pod, RunningJob, Submit
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
-LOST = "restarting this worker"
 
 
 @pytest.fixture(scope="module")

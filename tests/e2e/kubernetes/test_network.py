@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 SERVERS = {"object-store": 9000, "mlflow": 5000, "postgres": 5432}
 LISTENER = "probe-worker"
 PROBE = """
-import json, os, socket, sys
+import json, os, socket, time
+time.sleep(10)  # policies reach a new pod some seconds after its start
 found = {}
 for name, (host, port) in json.loads(os.environ["TARGETS"]).items():
     try:
@@ -28,7 +29,7 @@ for name, (host, port) in json.loads(os.environ["TARGETS"]).items():
         found[name] = False
 print(json.dumps(found))
 """
-LISTEN = "import socket, time; socket.create_server(('', 2222)); time.sleep(3600)"
+LISTEN = "import socket, time; s = socket.create_server(('', 2222)); print('listening', flush=True); time.sleep(3600)"
 
 
 def probe(name: str, labels: Labels, program: str, targets: dict[str, tuple[str, int]]) -> Object:
@@ -80,7 +81,7 @@ def create(pods: list[Object]) -> None:
 def find_targets(sources: dict[str, Labels]) -> tuple[dict[str, tuple[str, int]], dict[str, Peer]]:
     """Return address and port of each target by name, and what the policies see of it."""
     create([probe(LISTENER, sources["train-multiworker"], LISTEN, {})])
-    eventually(lambda: "podIP" in get("pod", LISTENER)["status"], "the listener's address")
+    eventually(lambda: "listening" in kubectl("logs", LISTENER, check=False), "the listener", every=1)
     selector = ("--namespace", "default", "--selector", "kubernetes.io/service-name=kubernetes")
     [api] = get("endpointslices", *selector)["items"]
     node, port = api["endpoints"][0]["addresses"][0], api["ports"][0]["port"]

@@ -7,6 +7,7 @@ import mlflow
 import pytest
 
 from tests.support.e2e.cluster import NAMESPACE, NODE, Pod, RunningJob, Submit, kubectl
+from tests.support.e2e.port_forward import tracking
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600), pytest.mark.usefixtures("node")]
 EPOCHS = 12  # of 20 steps
@@ -46,7 +47,7 @@ def uncordoned() -> Iterator[None]:
 
 @pytest.mark.usefixtures("uncordoned")
 def test_a_pod_killed_four_ways_leaves_the_model_of_an_undisturbed_training(
-    submit: Submit, data: str, prefix: str, undisturbed: dict[str, object], tracking: mlflow.MlflowClient
+    submit: Submit, data: str, prefix: str, undisturbed: dict[str, object]
 ) -> None:
     ways: tuple[tuple[Callable[[Pod], None], int], ...] = ((delete, 143), (Pod.kill, 137), (evict, 143), (drain, 143))
     with submit("train", f"--data {data} {OPTIONS}") as job:
@@ -57,7 +58,8 @@ def test_a_pod_killed_four_ways_leaves_the_model_of_an_undisturbed_training(
         assert job.status["failed"] == 1, "SIGKILL alone is counted"
         print(f"\nseconds from pod to pod: {job.pauses()}")
         assert {key: job.pods[-1].summary[key] for key in SAME} == {key: undisturbed[key] for key in SAME}
-        assert_one_run(tracking, prefix, job)
+        with tracking() as client:
+            assert_one_run(client, prefix, job)
 
 
 def has_saved(job: RunningJob, attempt: int) -> Callable[[Pod], bool]:
@@ -65,12 +67,12 @@ def has_saved(job: RunningJob, attempt: int) -> Callable[[Pod], bool]:
     return lambda pod: "checkpoint of step" in pod.said and [p.name for p in job.pods][attempt:] == [pod.name]
 
 
-def assert_one_run(tracking: mlflow.MlflowClient, prefix: str, job: RunningJob) -> None:
+def assert_one_run(client: mlflow.MlflowClient, prefix: str, job: RunningJob) -> None:
     """One finished run with a point for each epoch, one version of the model."""
-    experiment = tracking.get_experiment_by_name(f"{prefix}/train")
+    experiment = client.get_experiment_by_name(f"{prefix}/train")
     assert experiment
-    [run] = tracking.search_runs([experiment.experiment_id], f"tags.`dogbreed.job_key` = '{job.name}'")
+    [run] = client.search_runs([experiment.experiment_id], f"tags.`dogbreed.job_key` = '{job.name}'")
     assert run.info.status == "FINISHED"
-    assert len(tracking.get_metric_history(run.info.run_id, "val_top1")) == EPOCHS
-    versions = tracking.search_model_versions(f"run_id = '{run.info.run_id}'")
+    assert len(client.get_metric_history(run.info.run_id, "val_top1")) == EPOCHS
+    versions = client.search_model_versions(f"run_id = '{run.info.run_id}'")
     assert len(versions) == 1

@@ -1,5 +1,7 @@
 """One training by several pods, of which single ones are lost: the others keep their pods and wait for the new one."""
 
+from contextlib import AbstractContextManager
+
 import pytest
 
 from tests.support.e2e.cluster import RunningJob, Submit, kubectl
@@ -10,24 +12,25 @@ CHECKPOINT = "checkpoint of step"
 RESTARTED = "restarting this worker"
 
 
-def train(submit: Submit, data: str, workers: int, epochs: int) -> RunningJob:
+def train(submit: Submit, data: str, workers: int, epochs: int) -> AbstractContextManager[RunningJob]:
     arguments = f"--data {data} {OPTIONS} --epochs {epochs}"
-    return submit("train-multiworker", arguments, WORKERS=str(workers))
+    made: AbstractContextManager[RunningJob] = submit("train-multiworker", arguments, WORKERS=str(workers))
+    return made
 
 
 def lose(job: RunningJob, losses: int, workers: int) -> None:
-    """End one pod after another, SIGKILL and delete in turn, each after a new checkpoint."""
+    """End one pod after another, each after a new checkpoint, by SIGKILL and deletion in turn."""
     for number in range(losses):
         await_checkpoint(job)
         [victim] = [pod for pod in job.pods if pod.is_running and pod.index == number % workers]
-        if number % 2:
+        if number // workers % 2 != number % 2:
             kubectl("delete", "pod", victim.name, "--wait=false")
         else:
             victim.kill()
 
 
 def await_checkpoint(job: RunningJob) -> None:
-    """Wait until all workers have come to another checkpoint."""
+    """Wait until the chief has written another checkpoint."""
     before = job.said(0).count(CHECKPOINT)
     job.await_pod(lambda pod: job.said(0).count(CHECKPOINT) > before, "another checkpoint", 900)
 
@@ -38,9 +41,11 @@ def assert_recovered(job: RunningJob, losses: int, workers: int) -> None:
     assert len(job.pods) == workers + losses, job.codes
     assert sorted(job.summaries()) == list(range(workers))
     assert len({summary["weights_sha256"] for summary in job.summaries().values()}) == 1
+    resumed = job.said(0).count("resuming after step")
     restarts = sum(pod.said.count(RESTARTED) for pod in job.pods)
     print(f"\n{workers} workers, {losses} losses: {restarts} restarted processes,", end=" ")
     print(f"longest time from pod to pod of an index {max(job.pauses()):.0f} s")
+    assert resumed >= losses
     assert restarts >= losses * (workers - 1)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from tests.support.e2e.stack import DOCKER, eventually
 from tests.support.kubernetes.manifests import KUBECTL, Object
 
-NAMESPACE = os.environ.get("NAMESPACE") or "dogbreed"
+NAMESPACE = "dogbreed"  # of all overlays
 NODE = "dogbreed-cluster"  # the container that `make cluster` starts
 
 
@@ -88,7 +88,8 @@ class Pod:
     @property
     def summary(self) -> dict[str, Any]:
         """What the job has printed last."""
-        found: dict[str, Any] = json.loads(self.said.splitlines()[-1])
+        lines = [line for line in self.said.splitlines() if line.startswith("{")]
+        found: dict[str, Any] = json.loads(lines[-1])  # stdout and stderr are mixed in any order
         return found
 
     def kill(self) -> None:
@@ -104,7 +105,9 @@ class RunningJob:
         self.name, self._folder = name, folder
         self._pods: dict[str, Pod] = {}
         self._removed, self._logs = threading.Event(), list[subprocess.Popen[bytes]]()
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._watcher = self._start_watch()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
 
     @property
     def pods(self) -> list[Pod]:
@@ -165,19 +168,29 @@ class RunningJob:
         return self
 
     def remove(self) -> None:
-        """Delete the Job with its pods and end the watch."""
-        kubectl("delete", "job", self.name, "--cascade=foreground", "--ignore-not-found")
+        """End the watch, and delete the Job with its pods."""
         self._removed.set()
         self._watcher.terminate()
+        self._thread.join()
+        for process in self._logs:
+            process.terminate()
+            process.wait()
+        options = ("--cascade=foreground", "--ignore-not-found", "--timeout=3m")
+        kubectl("delete", "job", self.name, *options, check=False)
 
     def _watch(self) -> None:
         """Note every state of every pod; begin again where the API server goes away."""
-        selector = f"batch.kubernetes.io/job-name={self.name}"
-        while not self._removed.is_set():
-            self._watcher = _start("get", "pods", "--selector", selector, "--watch", "--output", "json")
+        while True:
             for seen in _objects(self._watcher):
                 self._note(Pod(seen, self._folder / f"{seen['metadata']['name']}.log"))
-            self._removed.wait(1)
+            self._watcher.wait()
+            if self._removed.wait(1):
+                return
+            self._watcher = self._start_watch()
+
+    def _start_watch(self) -> "subprocess.Popen[bytes]":
+        selector = f"batch.kubernetes.io/job-name={self.name}"
+        return _start("get", "pods", "--selector", selector, "--watch", "--output", "json")
 
     def _note(self, pod: Pod) -> None:
         self._pods[pod.name] = pod

@@ -1,12 +1,15 @@
-"""A port of a Service of the cluster on this machine."""
+"""A port of a Service of the cluster on this machine, and MLflow behind it."""
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import mlflow
+
 from tests.support.e2e.cluster import NAMESPACE
-from tests.support.kubernetes.manifests import KUBECTL
+from tests.support.kubernetes.manifests import KUBECTL, ROOT
 
 
 @contextmanager
@@ -21,3 +24,12 @@ def forwarded(service: str, port: int) -> Iterator[int]:
             yield int(found[1])
         finally:
             process.terminate()
+
+
+@contextmanager
+def tracking() -> Iterator[mlflow.MlflowClient]:
+    """Yield MLflow's API as the administrator; the port leads to one pod, and closes with it."""
+    lines = (ROOT / "k8s" / "base" / "mlflow.secret").read_text().splitlines()
+    os.environ.update(line.split("=", 1) for line in lines)
+    with forwarded("service/mlflow", 5000) as port:
+        yield mlflow.MlflowClient(f"http://localhost:{port}")

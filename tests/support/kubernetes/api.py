@@ -34,6 +34,7 @@ class Api(ThreadingHTTPServer):
         self.spec: Object = {}  # replaces fields of every Job's spec
         self.done_at = 2
         self.outages: set[int] = set()
+        self.lost_responses = 0  # how many Jobs are created without the client learning it
         self.forbidden: set[str] = set()
 
     def create(self, job: Object) -> tuple[int, Object]:
@@ -42,6 +43,9 @@ class Api(ThreadingHTTPServer):
             return 409, {"kind": "Status", "status": "Failure", "reason": "AlreadyExists", "message": f"{name} exists"}
         job["metadata"]["creationTimestamp"] = f"2026-01-01T00:00:{len(self.jobs):02}Z"
         self.jobs.append(job | {"status": {}})
+        if self.lost_responses:
+            self.lost_responses -= 1
+            return 503, {"kind": "Status", "status": "Failure", "reason": "ServiceUnavailable"}
         return 201, job
 
     def answer(self, path: str, query: dict[str, list[str]]) -> Any:
