@@ -152,7 +152,7 @@ def test_only_the_allow_list_is_in_an_image(image: str) -> None:
 @pytest.mark.parametrize("image", IMAGES)
 def test_any_user_may_read_the_programs(image: str) -> None:
     options = ("--user", "12345:12345", "--entrypoint", "sh", name(image), "-c")
-    assert docker("run", "--rm", *options, "find /app ! -readable -o -type d ! -executable").stdout == ""
+    assert docker("run", "--rm", *options, "cd / && find /app ! -readable -o -type d ! -executable").stdout == ""
 
 
 @pytest.mark.parametrize("image", JOB_IMAGES)
