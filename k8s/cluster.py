@@ -14,7 +14,7 @@ import tenacity
 
 NAMESPACE = os.environ.get("NAMESPACE") or "dogbreed"
 OLDEST = (1, 33)  # backoffLimitPerIndex is stable from there on
-LOOK_EVERY = float(os.environ.get("LOOK_EVERY") or 3)  # seconds between two looks at a Job
+LOOK_EVERY = float(os.environ.get("LOOK_EVERY") or 5)  # seconds between two looks at a Job
 OUTAGE = 3600  # seconds: an upgrade of a control plane takes minutes
 REFUSED = re.compile(
     r"\((NotFound|Forbidden|Unauthorized|BadRequest)\)|You must be logged in|does not exist|"

@@ -128,7 +128,7 @@ def main() -> None:
     """Jobs in Kubernetes; each option may also come from the environment, as `make` passes it on.
 
     NAMESPACE is the namespace of all commands, by default dogbreed. LOOK_EVERY is the number of seconds between two
-    looks at a Job, by default 3.
+    looks at a Job, by default 5.
     """
 
 

@@ -49,14 +49,16 @@ def uncordoned() -> Iterator[None]:
 def test_a_pod_killed_four_ways_leaves_the_model_of_an_undisturbed_training(
     submit: Submit, data: str, prefix: str, undisturbed: dict[str, object]
 ) -> None:
-    ways: tuple[tuple[Callable[[Pod], None], int], ...] = ((delete, 143), (Pod.kill, 137), (evict, 143), (drain, 143))
+    ways: tuple[Callable[[Pod], None], ...] = (delete, Pod.kill, evict, drain)
     with submit("train", f"--data {data} {OPTIONS}") as job:
-        for number, (end, _) in enumerate(ways):
+        for number, end in enumerate(ways):
             end(job.await_pod(has_saved(job, number), f"a checkpoint of attempt {number}"))
         assert job.await_end().condition == "Complete", job.said()
-        assert [code for _, code in job.codes] == [*(code for _, code in ways), 0]
+        codes = [code for _, code in job.codes]
+        assert [*codes[:3], codes[4]] == [143, 137, 143, 0]
+        assert codes[3] in (137, 143), "without a store the last checkpoint may take longer than the grace period"
         assert job.status["failed"] == 1, "SIGKILL alone is counted"
-        print(f"\nseconds from pod to pod: {job.pauses()}")
+        print(f"\nseconds from the end of a pod to the next one: {job.pauses()}")
         assert {key: job.pods[-1].summary[key] for key in SAME} == {key: undisturbed[key] for key in SAME}
         with tracking() as client:
             assert_one_run(client, prefix, job)

@@ -1,6 +1,5 @@
 """Jobs in the cluster of KUBECONFIG: created, watched from the first pod on, and disturbed."""
 
-import itertools
 import json
 import os
 import shutil
@@ -81,6 +80,11 @@ class Pod:
         return dict(statuses[0]["state"].get("terminated", {})) if statuses else {}
 
     @property
+    def ended(self) -> datetime | None:
+        """When its container has ended; None while it runs or if that was not seen."""
+        return datetime.fromisoformat(self.end["finishedAt"]) if "finishedAt" in self.end else None
+
+    @property
     def said(self) -> str:
         """All that it has printed on stdout and stderr."""
         return self.log.read_text() if self.log.exists() else ""
@@ -139,9 +143,10 @@ class RunningJob:
         return {pod.index: pod.summary for pod in self.pods if pod.end.get("exitCode") == 0}
 
     def pauses(self) -> list[float]:
-        """Return the seconds from the creation of each pod to that of the next one of its index."""
-        by_index = [[pod.created for pod in self.pods if pod.index == i] for i in {pod.index for pod in self.pods}]
-        return [(b - a).total_seconds() for times in by_index for a, b in itertools.pairwise(times)]
+        """Return the seconds from the end of each pod to the creation of the next one of its index, by creation."""
+        following = [(a, b) for a in self.pods for b in self.pods if a.index == b.index and a.created < b.created]
+        nexts = {a.name: b for a, b in reversed(following)}
+        return [(nexts[a.name].created - a.ended).total_seconds() for a in self.pods if a.name in nexts and a.ended]
 
     def await_pod(self, condition: Callable[[Pod], bool], what: str, seconds: float = 300) -> Pod:
         """Return the newest running pod for which the condition holds, as soon as there is one."""
@@ -181,9 +186,9 @@ class RunningJob:
     def _watch(self) -> None:
         """Note every state of every pod; begin again where the API server goes away."""
         while True:
-            for seen in _objects(self._watcher):
-                self._note(Pod(seen, self._folder / f"{seen['metadata']['name']}.log"))
-            self._watcher.wait()
+            with self._watcher as watcher:
+                for seen in _objects(watcher):
+                    self._note(Pod(seen, self._folder / f"{seen['metadata']['name']}.log"))
             if self._removed.wait(1):
                 return
             self._watcher = self._start_watch()
