@@ -127,7 +127,7 @@ class ResumableRun(Run):
             retry=tenacity.retry_if_exception_type((RetryableError, ServiceUnavailable)),
             stop=tenacity.stop_after_delay(self._timeouts.finish),
             wait=tenacity.wait_exponential(max=8),
-            before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
+            before_sleep=_log_retry,
             reraise=True,
         ):
             with attempt:
@@ -244,3 +244,8 @@ class ResumableRun(Run):
         if not (run.inputs and run.inputs.dataset_inputs):
             self._client.log_inputs(run_id, [known.data])
         self.id = run_id
+
+
+def _log_retry(state: tenacity.RetryCallState) -> None:
+    wait, error = (state.next_action.sleep if state.next_action else 0), state.outcome and state.outcome.exception()
+    log.warning("the end of the run could not be logged; next attempt in %.0f s: %s", wait, error)

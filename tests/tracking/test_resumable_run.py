@@ -131,7 +131,7 @@ def test_points_are_sent_again_only_if_the_server_does_not_have_them(monkeypatch
     assert [step for step, _ in points(run.id)] == list(range(1, 1500))
 
 
-def test_finish_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finish_is_retried(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     asked: list[Run] = []
 
     def log_outputs(run: Run) -> None:
@@ -143,6 +143,7 @@ def test_finish_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     with ResumableRun(JOB, PATIENT) as run:
         run.finish(log_outputs)
     assert len(asked) == 3
+    assert caplog.text.count("next attempt in 1 s: the artifact store is away") == 1
     assert [run.info.status for run in runs()] == ["FINISHED"]
 
 
