@@ -53,7 +53,7 @@ def _pod_problems(pod: Object) -> Iterator[str]:
     for condition in status.get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             yield f"{name} cannot be scheduled: {condition.get('message', condition.get('reason', ''))}"
-    for container in status.get("containerStatuses", []):
+    for container in _containers(status):
         waiting = container["state"].get("waiting", {})
         if waiting.get("reason", "ContainerCreating") not in ("ContainerCreating", "PodInitializing"):
             yield f"{name}: {waiting['reason']}: {waiting.get('message', '')}"
@@ -64,6 +64,12 @@ def _pod_problems(pod: Object) -> Iterator[str]:
             f"  kubectl taint node {node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute\n"
             f"or\n  kubectl delete node {node}"
         )
+
+
+def _containers(status: Object) -> list[Object]:
+    """Return the statuses of a pod's containers, those of init containers first, but for those that ended well."""
+    found = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+    return [container for container in found if container["state"].get("terminated", {}).get("exitCode") != 0]
 
 
 def _is_lost(pod: Object) -> bool:
@@ -90,7 +96,7 @@ def endings(pods: Sequence[Object]) -> Iterator[str]:
         name, status = pod["metadata"]["name"], pod["status"]
         if status.get("reason"):  # Evicted
             yield f"{name}: {status['reason']}: {status.get('message', '')}"
-        for container in status.get("containerStatuses", []):
+        for container in _containers(status):
             if end := container["state"].get("terminated"):
                 reason = end.get("reason", "Error")
                 named = "" if reason in ("Error", "Completed") else f" ({reason})"

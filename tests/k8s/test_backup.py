@@ -150,10 +150,9 @@ def test_the_database_of_a_dump_replaces_the_one_of_a_new_stack(open_folder: Pat
     try:
         old.sql("CREATE TABLE runs (id int); INSERT INTO runs VALUES (1), (2)")
         new.sql("CREATE TABLE runs (id int, other int)")  # as the server has made it at its first start
-        words = [word for word in dump["command"] if not word.startswith("--host")]
-        old.do(*(word.replace("/backup/database.sql", str(file)) for word in words))
-        [script] = restore["args"]
-        new.do(*restore["command"], script.replace("/backup/database.sql", str(file)))
+        for database, container in ((old, dump), (new, restore)):
+            [script] = container["args"]
+            database.do(*container["command"], script.replace("/backup/database.sql", str(file)))
         assert new.sql("SELECT id FROM runs ORDER BY id").split() == ["1", "2"], "with its own password"
     finally:
         for database in (old, new):

@@ -152,12 +152,17 @@ def test_the_end_of_a_pod_is_told_without_the_lines_of_tensorflow(api: Api, kube
         {"metadata": {"name": f"train-{n}"}, "status": {"containerStatuses": [{"state": {"terminated": end}}]}}
         for n, end in enumerate(ends)
     ]
+    init = {"initContainerStatuses": [{"state": {"terminated": {"exitCode": 1, "message": "no route"}}}]}
+    waiting = {"containerStatuses": [{"state": {"waiting": {"reason": "PodInitializing"}}}]}
+    api.pods.append({"metadata": {"name": "train-2"}, "status": init | waiting})
     done = run("wait", kubeconfig, JOB="train")
     assert done.returncode == 1
     assert done.stderr.splitlines()[2:] == [
         "train-0 ended with 137 (OOMKilled)",
         "train-1 ended with 78",
         "  too large for 8 GiB",
+        "train-2 ended with 1",
+        "  no route",
     ]
 
 

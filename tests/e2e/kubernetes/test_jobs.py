@@ -11,12 +11,14 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
-def digest(tmp_path_factory: pytest.TempPathFactory) -> str:
+def digest(prefix: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The digest of the dataset that one process makes on this machine."""
     folder = tmp_path_factory.mktemp("plain")
-    run_job("fetch", "--source", "synthetic", "--raw", f"{folder}/raw")
+    tracking = f"sqlite:///{folder}/mlflow.db"
+    run_job("fetch", "--source", "synthetic", "--raw", f"{folder}/raw", MLFLOW_TRACKING_URI=tracking)
     options = ("--raw", f"{folder}/raw", "--out", f"{folder}/out", "--size", "64", "--shards", "8")
-    return str(run_job("preprocess", *options)["digest"])
+    made = run_job("preprocess", *options, "--name", f"{prefix}-killed", MLFLOW_TRACKING_URI=tracking)
+    return str(made["digest"])
 
 
 def digests(job: RunningJob) -> set[str]:
