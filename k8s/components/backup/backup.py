@@ -41,13 +41,16 @@ def copy(source: Any, origin: tuple[str, str], target: Any, place: tuple[str, st
     return True
 
 
-def mirror(source: Any, origin: tuple[str, str], target: Any, place: tuple[str, str]) -> str:
-    """Copy what is missing, of another size or older at the target, and return what was done; nothing is deleted."""
+def mirror(source: Any, origin: tuple[str, str], target: Any, place: tuple[str, str], *, update: bool) -> str:
+    """Copy what is missing or of another size at the target, and return what was done; nothing is deleted.
+
+    update: also what is older there. A copy is newer than its original, so this has no meaning on the way back.
+    """
     there = listed(target, *place)
     copied = 0
     kept = 0
     for key, (size, time) in listed(source, *origin).items():
-        if key in there and there[key][0] == size and there[key][1] >= time:
+        if key in there and there[key][0] == size and (there[key][1] >= time or not update):
             kept += 1
         else:
             copied += copy(source, (origin[0], origin[1] + key), target, (place[0], place[1] + key))
@@ -57,7 +60,8 @@ def mirror(source: Any, origin: tuple[str, str], target: Any, place: tuple[str, 
 def backup(stack: Any, other: Any, bucket: str, prefix: str) -> None:
     """Copy the buckets, then the dump: whatever a dump names is there."""
     for name in BUCKETS:
-        print(f"{name}: {mirror(stack, (name, ''), other, (bucket, f'{prefix}buckets/{name}/'))}", flush=True)
+        done = mirror(stack, (name, ""), other, (bucket, f"{prefix}buckets/{name}/"), update=True)
+        print(f"{name}: {done}", flush=True)
     packed = DUMP.with_suffix(".sql.gz")
     with DUMP.open("rb") as plain, gzip.open(packed, "wb") as file:
         shutil.copyfileobj(plain, file)
@@ -77,7 +81,8 @@ def restore(stack: Any, other: Any, bucket: str, prefix: str) -> None:
         shutil.copyfileobj(file, plain)
     print(f"database: {name}")
     for own in BUCKETS:
-        print(f"{own}: {mirror(other, (bucket, f'{prefix}buckets/{own}/'), stack, (own, ''))}", flush=True)
+        done = mirror(other, (bucket, f"{prefix}buckets/{own}/"), stack, (own, ""), update=False)
+        print(f"{own}: {done}", flush=True)
 
 
 if __name__ == "__main__":
