@@ -30,7 +30,7 @@ RENEW_EVERY = 10.0  # seconds
 DEAD_AFTER = 35.0  # seconds without a new number: three missed renewals
 POLL_EVERY = 1.0  # seconds between two reads of another process's lease
 
-_PROGRAM = secrets.token_hex(4)  # of this process from here on
+_PROGRAM = secrets.token_hex(4)  # names this program: after execve, process id and start time are the same
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ def _key(number: int) -> str:
 
 
 def _holder() -> str:
-    """Return host, process id, start time, and a name for the program, which a process may replace (execve)."""
+    """Return host, process id, start time and program, which together are unique."""
     return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}/{_PROGRAM}"
 
 

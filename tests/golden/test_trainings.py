@@ -99,8 +99,9 @@ def test_arrays_of_a_model_and_its_optimizer() -> None:
 
 def leases(store: LocalStore) -> str:
     """Return key and content of each object, without who holds it."""
-    holder = re.compile(r'[^"]+/\d+/\d+\.\d\d(?=")')
-    return "".join(f"{key}: {holder.sub('HOST/PID/STARTED', store.read(key).decode())}\n" for key in store.list())
+    holder = re.compile(r'[^"]+/\d+/\d+\.\d\d/[0-9a-f]{8}(?=")')
+    texts = {key: holder.sub("HOST/PID/STARTED/PROGRAM", store.read(key).decode()) for key in store.list()}
+    return "".join(f"{key}: {text}\n" for key, text in texts.items())
 
 
 def test_lease(tmp_path: Path) -> None:
