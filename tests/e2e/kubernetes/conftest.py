@@ -54,7 +54,7 @@ def submit(prefix: str) -> Submit:
 def raw(submit: Submit) -> str:
     """Synthetic images in the store."""
     with submit("fetch") as job:
-        assert job.await_end().condition == "Complete", job.said()
+        assert job.await_end().condition == "Complete", job.output()
     return "s3://dogbreed/raw/synthetic"
 
 
@@ -63,5 +63,5 @@ def data(submit: Submit, raw: str, prefix: str) -> str:
     """The URI of a dataset of this run, made by four pods that nobody disturbed."""
     uri = f"s3://dogbreed/{prefix}/data"
     with submit("preprocess", f"--out {uri} --name {prefix}") as job:
-        assert job.await_end().condition == "Complete", job.said()
+        assert job.await_end().condition == "Complete", job.output()
     return uri

@@ -76,10 +76,10 @@ def away(deployment: str) -> Iterator[None]:
 @pytest.mark.parametrize("server", ["object-store", "postgres"])
 def test_a_training_survives_a_server_that_is_away_for_a_minute(submit: Submit, data: str, server: str) -> None:
     with submit("train", f"--data {data} --epochs 8 --checkpoint-every 10") as job:
-        job.await_pod(lambda pod: "checkpoint of step" in pod.said, "a checkpoint")
+        job.await_pod(lambda pod: "checkpoint of step" in pod.output, "a checkpoint")
         with away(server):
             time.sleep(AWAY)
-        assert job.await_end().condition == "Complete", job.said()
+        assert job.await_end().condition == "Complete", job.output()
         print(f"\n{server} away for {AWAY} s: {len(job.pods)} pods, exit codes {job.codes}")
         assert job.pods[-1].summary["epochs"] == 8
 
@@ -87,10 +87,10 @@ def test_a_training_survives_a_server_that_is_away_for_a_minute(submit: Submit, 
 @pytest.mark.usefixtures("raw")
 def test_preprocess_survives_a_store_that_is_away_for_a_minute(submit: Submit, prefix: str) -> None:
     with submit("preprocess", f"--out s3://dogbreed/{prefix}/away --name {prefix}-away") as job:
-        job.await_pod(lambda pod: pod.said != "", "a start")
+        job.await_pod(lambda pod: pod.output != "", "a start")
         with away("object-store"):
             time.sleep(AWAY)
-        assert job.await_end().condition == "Complete", job.said()
+        assert job.await_end().condition == "Complete", job.output()
         print(f"\nobject-store away for {AWAY} s: {len(job.pods)} pods, exit codes {job.codes}")
 
 
@@ -106,8 +106,8 @@ def test_a_wait_survives_a_restart_of_the_api_server(submit: Submit, data: str) 
             on_node("mv", "/root/kube-apiserver.yaml", MANIFEST)
         eventually(is_ready, "the start of the API server")
         assert wait.wait(600) == 0
-        said = (wait.stderr.read() if wait.stderr else "").splitlines()
-        assert any("the cluster does not respond, looking again" in line for line in said), said
+        lines = (wait.stderr.read() if wait.stderr else "").splitlines()
+        assert any("the cluster does not respond, looking again" in line for line in lines), lines
         assert job.await_end().codes == [(0, 0)], "the pod has noticed nothing"
 
 

@@ -51,12 +51,12 @@ def test_a_job_that_does_not_fit_starts_no_pod_and_says_why(submit: Submit, data
 def test_a_job_of_higher_priority_preempts_one_of_lower_which_continues(submit: Submit, data: str) -> None:
     low = submit("train-multiworker", f"--data {data} {OPTIONS} --epochs 8", queued, PRIORITY="low")
     with low as preempted:
-        preempted.await_pod(lambda pod: "checkpoint of step" in pod.said, "a checkpoint")
+        preempted.await_pod(lambda pod: "checkpoint of step" in pod.output, "a checkpoint")
         with submit("train", f"--data {data} --epochs 1", queued, PRIORITY="high") as urgent:
             eventually(lambda: get("job", preempted.name)["spec"]["suspend"], "the preemption")
-            assert urgent.await_end().condition == "Complete", urgent.said()
-        assert preempted.await_end().condition == "Complete", preempted.said()
+            assert urgent.await_end().condition == "Complete", urgent.output()
+        assert preempted.await_end().condition == "Complete", preempted.output()
         assert len(preempted.pods) == 4, "both, twice"
         assert preempted.status.get("failed", 0) == 0
-        assert "resuming after step" in preempted.said()
+        assert "resuming after step" in preempted.output()
         assert len({summary["weights_sha256"] for summary in preempted.summaries().values()}) == 1

@@ -18,7 +18,7 @@ SAME = ("weights_sha256", "optimizer_sha256", "val_top1", "epochs")
 @pytest.fixture(scope="module")
 def undisturbed(submit: Submit, data: str) -> dict[str, object]:
     with submit("train", f"--data {data} {OPTIONS}") as job:
-        assert job.await_end().condition == "Complete", job.said()
+        assert job.await_end().condition == "Complete", job.output()
         return job.pods[0].summary
 
 
@@ -53,7 +53,7 @@ def test_a_pod_killed_four_ways_leaves_the_model_of_an_undisturbed_training(
     with submit("train", f"--data {data} {OPTIONS}") as job:
         for number, end in enumerate(ways):
             end(job.await_pod(has_saved(job, number), f"a checkpoint of attempt {number}"))
-        assert job.await_end().condition == "Complete", job.said()
+        assert job.await_end().condition == "Complete", job.output()
         codes = [code for _, code in job.codes]
         assert [*codes[:3], codes[4]] == [143, 137, 143, 0]
         assert codes[3] in (137, 143), "without a store the last checkpoint may take longer than the grace period"
@@ -66,7 +66,7 @@ def test_a_pod_killed_four_ways_leaves_the_model_of_an_undisturbed_training(
 
 def has_saved(job: RunningJob, attempt: int) -> Callable[[Pod], bool]:
     """Return a condition for the pod after so many others, once it has written a checkpoint."""
-    return lambda pod: "checkpoint of step" in pod.said and [p.name for p in job.pods][attempt:] == [pod.name]
+    return lambda pod: "checkpoint of step" in pod.output and [p.name for p in job.pods][attempt:] == [pod.name]
 
 
 def assert_one_run(client: mlflow.MlflowClient, prefix: str, job: RunningJob) -> None:

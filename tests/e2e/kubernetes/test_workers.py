@@ -38,18 +38,18 @@ def lose(job: RunningJob, losses: int, workers: int) -> None:
 
 def await_checkpoint(job: RunningJob) -> None:
     """Wait until the chief has written another checkpoint."""
-    before = job.said(0).count(CHECKPOINT)
-    job.await_pod(lambda pod: job.said(0).count(CHECKPOINT) > before, "another checkpoint", 900)
+    before = job.output(0).count(CHECKPOINT)
+    job.await_pod(lambda pod: job.output(0).count(CHECKPOINT) > before, "another checkpoint", 900)
 
 
 def assert_recovered(job: RunningJob, losses: int, workers: int) -> None:
     """All are done with the same weights; no pod but those that were ended was lost."""
-    assert job.await_end(1800).condition == "Complete", job.said()
+    assert job.await_end(1800).condition == "Complete", job.output()
     assert len(job.pods) == workers + losses, job.codes
     assert sorted(job.summaries()) == list(range(workers))
     assert len({summary["weights_sha256"] for summary in job.summaries().values()}) == 1
-    resumed = job.said(0).count("resuming after step")
-    restarts = sum(pod.said.count(RESTARTED) for pod in job.pods)
+    resumed = job.output(0).count("resuming after step")
+    restarts = sum(pod.output.count(RESTARTED) for pod in job.pods)
     print(f"\n{workers} workers, {losses} losses: {restarts} restarted processes,", end=" ")
     print(f"longest pause {max(job.pauses()):.0f} s")
     assert resumed >= losses

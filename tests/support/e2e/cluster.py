@@ -85,14 +85,14 @@ class Pod:
         return datetime.fromisoformat(self.end["finishedAt"]) if "finishedAt" in self.end else None
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """All that it has printed on stdout and stderr."""
         return self.log.read_text() if self.log.exists() else ""
 
     @property
     def summary(self) -> dict[str, Any]:
         """What the job has printed last."""
-        lines = [line for line in self.said.splitlines() if line.startswith("{")]
+        lines = [line for line in self.output.splitlines() if line.startswith("{")]
         found: dict[str, Any] = json.loads(lines[-1])  # stdout and stderr are mixed in any order
         return found
 
@@ -134,9 +134,9 @@ class RunningJob:
         found = [c["type"] for c in self.status.get("conditions", []) if c["status"] == "True"]
         return next((kind for kind in found if kind in ("Complete", "Failed")), "")
 
-    def said(self, index: int = 0) -> str:
+    def output(self, index: int = 0) -> str:
         """Return all that the pods of an index have printed."""
-        return "".join(pod.said for pod in self.pods if pod.index == index)
+        return "".join(pod.output for pod in self.pods if pod.index == index)
 
     def summaries(self) -> dict[int, dict[str, Any]]:
         """Return what the pods that have ended well have printed last, by index."""
@@ -157,7 +157,7 @@ class RunningJob:
             return bool(found) or bool(self._has_ended())
 
         eventually(look, f"{self.name}: {what}", seconds, every=1)
-        assert found, f"{self.name} has ended before this: {what}\n{self.said()}"
+        assert found, f"{self.name} has ended before this: {what}\n{self.output()}"
         return found[-1]
 
     def _has_ended(self) -> bool:
