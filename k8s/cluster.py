@@ -73,7 +73,7 @@ def _log_outage(state: tenacity.RetryCallState) -> None:
         click.echo(f"the cluster does not respond, looking again: {state.outcome.exception()}", err=True)
 
 
-outlast = tenacity.retry(
+retry_outage = tenacity.retry(
     retry=tenacity.retry_if_exception_type(Unreachable),
     wait=tenacity.wait_exponential(min=LOOK_EVERY, max=30),
     stop=tenacity.stop_after_delay(OUTAGE),
@@ -82,7 +82,7 @@ outlast = tenacity.retry(
 )
 
 
-@outlast
+@retry_outage
 def watch(*arguments: str) -> Object:
     """Return what `kubectl get` finds; unlike `get`, an outage of the API server is waited for.
 
@@ -99,7 +99,7 @@ def watch(*arguments: str) -> Object:
     raise Unreachable(done.stderr.strip())
 
 
-@outlast
+@retry_outage
 def create(name: str, text: str) -> str:
     """Create an object of a unique name and return kubectl's message; an outage of the API server is waited for.
 

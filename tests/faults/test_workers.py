@@ -121,9 +121,9 @@ def test_with_max_restarts_the_others_restart_and_wait_for_a_killed_worker(
     finally:
         for process in (chief, again):
             process.kill()
-    said = orders[0].stderr.read_text()
-    assert "restarting this worker (1 of at most 1 times)" in said
-    assert "resuming after step" in said
+    messages = orders[0].stderr.read_text()
+    assert "restarting this worker (1 of at most 1 times)" in messages
+    assert "resuming after step" in messages
     assert team.series() == pair.series()
     hashes = [{summary["weights_sha256"] for summary in one.summaries(2)} for one in (team, pair)]
     assert hashes[0] == hashes[1]

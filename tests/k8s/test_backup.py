@@ -77,7 +77,7 @@ def test_an_emptied_stack_is_as_before_after_a_restore(stores: Stores) -> None:
     assert stores.read("dogbreed", "datasets/a b/ü.tfrecord") == (b"shard", "image/png")
     assert stores.read("mlflow", "artifacts/1/model") == (bytes(range(256)) * 50_000, "image/png")
     assert stores.dump.read_text() == "CREATE TABLE runs;"
-    assert "mlflow: objects copied: 0, already there: 1" in stores.run("restore").stdout, "what is there stays"
+    assert "mlflow: objects copied: 0, already there: 1" in stores.run("restore").stdout, "unchanged"
 
 
 def test_the_next_backup_copies_what_has_changed_and_deletes_nothing(stores: Stores) -> None:
