@@ -3,13 +3,15 @@
 import os
 import secrets
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.e2e.cluster import Submit, has_node, kubectl, running
-from tests.support.kubernetes.manifests import ROOT
+from bench.jobs import job as run_job
+from tests.support.e2e.cluster import NODE, Submit, has_node, kubectl, running
+from tests.support.e2e.trainings import OPTIONS, train_by_workers
+from tests.support.kubernetes.manifests import ROOT, Object
 from tests.support.kubernetes.submit import rendered
 
 
@@ -32,6 +34,13 @@ def node(stack: None) -> None:
     """Access to the node itself, for what only its administrator can do."""
     if not has_node():
         pytest.skip("needs the node of `make cluster`")
+
+
+@pytest.fixture
+def uncordoned(node: None) -> Iterator[None]:
+    """The node, which takes pods again afterwards."""
+    yield
+    kubectl("uncordon", NODE)
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +68,37 @@ def raw(submit: Submit) -> str:
 
 
 @pytest.fixture(scope="session")
-def data(submit: Submit, raw: str, prefix: str) -> str:
+def data(submit: Submit, raw: str, prefix: str, digest: str) -> str:
     """The URI of a dataset of this run, made by four pods that nobody disturbed."""
     uri = f"s3://dogbreed/{prefix}/data"
     with submit("preprocess", f"--out {uri} --name {prefix}") as job:
         assert job.await_end().condition == "Complete", job.output()
+        assert job.digests() == {digest}
     return uri
+
+
+@pytest.fixture(scope="session")
+def digest(prefix: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of the same dataset, made by one process on this machine."""
+    folder = tmp_path_factory.mktemp("plain")
+    tracking = f"sqlite:///{folder}/mlflow.db"
+    run_job("fetch", "--source", "synthetic", "--raw", f"{folder}/raw", MLFLOW_TRACKING_URI=tracking)
+    options = ("--raw", f"{folder}/raw", "--out", f"{folder}/out", "--size", "64", "--shards", "8")
+    made = run_job("preprocess", *options, "--name", prefix, MLFLOW_TRACKING_URI=tracking)
+    return str(made["digest"])
+
+
+@pytest.fixture(scope="session")
+def undisturbed(submit: Submit, data: str) -> Object:
+    """The summary of a training by one pod that nobody disturbed."""
+    with submit("train", f"--data {data} {OPTIONS}") as job:
+        assert job.await_end().condition == "Complete", job.output()
+        return job.summaries()[0]
+
+
+@pytest.fixture(scope="session")
+def pair(submit: Submit, data: str) -> Object:
+    """The chief's summary of a training by two pods that nobody disturbed."""
+    with train_by_workers(submit, data, 2, 6) as job:
+        assert job.await_end().condition == "Complete", job.output()
+        return job.summaries()[0]

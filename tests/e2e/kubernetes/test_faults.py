@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.e2e.cluster import RunningJob, Submit, kubectl, on_node
 from tests.support.e2e.stack import eventually
+from tests.support.e2e.trainings import OPTIONS, assert_like, await_checkpoint
 from tests.support.kubernetes.manifests import KUBECTL, Object
 from tests.support.kubernetes.submit import make
 
@@ -73,30 +74,33 @@ def away(deployment: str) -> Iterator[None]:
         kubectl("rollout", "status", f"deployment/{deployment}", "--timeout=5m")
 
 
-@pytest.mark.parametrize("server", ["object-store", "postgres"])
-def test_a_training_survives_a_server_that_is_away_for_a_minute(submit: Submit, data: str, server: str) -> None:
-    with submit("train", f"--data {data} --epochs 8 --checkpoint-every 10") as job:
-        job.await_pod(lambda pod: "checkpoint of step" in pod.output, "a checkpoint")
-        with away(server):
-            time.sleep(AWAY)
+def test_a_training_survives_that_store_and_database_are_away_for_a_minute(
+    submit: Submit, data: str, undisturbed: Object
+) -> None:
+    with submit("train", f"--data {data} {OPTIONS}") as job:
+        for server in ("object-store", "postgres"):
+            await_checkpoint(job)
+            with away(server):
+                time.sleep(AWAY)
         assert job.await_end().condition == "Complete", job.output()
-        print(f"\n{server} away for {AWAY} s: {len(job.pods)} pods, exit codes {job.codes}")
-        assert job.pods[-1].summary["epochs"] == 8
+        print(f"\nstore, then database away for {AWAY} s: {len(job.pods)} pods, exit codes {job.codes}")
+        assert_like(undisturbed, job)
 
 
 @pytest.mark.usefixtures("raw")
-def test_preprocess_survives_a_store_that_is_away_for_a_minute(submit: Submit, prefix: str) -> None:
-    with submit("preprocess", f"--out s3://dogbreed/{prefix}/away --name {prefix}-away") as job:
+def test_preprocess_survives_a_store_that_is_away_for_a_minute(submit: Submit, prefix: str, digest: str) -> None:
+    with submit("preprocess", f"--out s3://dogbreed/{prefix}/away --name {prefix}") as job:
         job.await_pod(lambda pod: pod.output != "", "a start")
         with away("object-store"):
             time.sleep(AWAY)
         assert job.await_end().condition == "Complete", job.output()
         print(f"\nobject-store away for {AWAY} s: {len(job.pods)} pods, exit codes {job.codes}")
+        assert job.digests() == {digest}
 
 
 @pytest.mark.usefixtures("node")
-def test_a_wait_survives_a_restart_of_the_api_server(submit: Submit, data: str) -> None:
-    with submit("train", f"--data {data} --epochs 4") as job, waiting(job) as wait:
+def test_a_wait_survives_a_restart_of_the_api_server(submit: Submit, data: str, undisturbed: Object) -> None:
+    with submit("train", f"--data {data} {OPTIONS}") as job, waiting(job) as wait:
         job.await_pod(lambda pod: True, "a pod")
         on_node("mv", MANIFEST, "/root/kube-apiserver.yaml")
         try:
@@ -109,6 +113,7 @@ def test_a_wait_survives_a_restart_of_the_api_server(submit: Submit, data: str) 
         lines = (wait.stderr.read() if wait.stderr else "").splitlines()
         assert any("the cluster does not respond, looking again" in line for line in lines), lines
         assert job.await_end().codes == [(0, 0)], "the pod has noticed nothing"
+        assert_like(undisturbed, job)
 
 
 def is_ready() -> bool:

@@ -4,25 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.jobs import job as run_job
 from tests.support.e2e.cluster import Pod, RunningJob, Submit
+from tests.support.e2e.endings import delete, drain, evict, kill
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
-
-
-@pytest.fixture(scope="module")
-def digest(prefix: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The digest of the dataset that one process makes on this machine."""
-    folder = tmp_path_factory.mktemp("plain")
-    tracking = f"sqlite:///{folder}/mlflow.db"
-    run_job("fetch", "--source", "synthetic", "--raw", f"{folder}/raw", MLFLOW_TRACKING_URI=tracking)
-    options = ("--raw", f"{folder}/raw", "--out", f"{folder}/out", "--size", "64", "--shards", "8")
-    made = run_job("preprocess", *options, "--name", f"{prefix}-killed", MLFLOW_TRACKING_URI=tracking)
-    return str(made["digest"])
-
-
-def digests(job: RunningJob) -> set[str]:
-    return {summary["digest"] for summary in job.summaries().values() if summary["manifest"]}
 
 
 def is_attempt(job: RunningJob, index: int, attempt: int) -> Callable[[Pod], bool]:
@@ -38,17 +23,28 @@ def test_the_preflight_finds_everything_within_its_limits(submit: Submit) -> Non
 
 
 @pytest.mark.usefixtures("node", "raw")
-def test_four_pods_of_which_one_is_killed_twice_make_the_dataset_of_a_plain_run(
+def test_four_pods_that_are_killed_deleted_and_evicted_make_the_dataset_of_a_plain_run(
     submit: Submit, prefix: str, digest: str
 ) -> None:
-    with submit("preprocess", f"--out s3://dogbreed/{prefix}/killed --name {prefix}-killed") as job:
-        for attempt in (0, 1):
-            job.await_pod(is_attempt(job, 2, attempt), f"attempt {attempt} of index 2").kill()
+    with submit("preprocess", f"--out s3://dogbreed/{prefix}/killed --name {prefix}") as job:
+        for index, attempt, end in ((2, 0, kill), (0, 0, delete), (1, 0, evict), (2, 1, kill)):
+            end(job.await_pod(is_attempt(job, index, attempt), f"attempt {attempt} of index {index}"))
         assert job.await_end().condition == "Complete", job.output()
-        assert [code for index, code in job.codes if index == 2] == [137, 137, 0]
-        assert sorted(index for index, code in job.codes if code == 0) == [0, 1, 2, 3]
-        assert job.status["failed"] == 2
-        assert digests(job) == {digest}
+        codes = {index: [code for i, code in job.codes if i == index] for index in range(4)}
+        assert codes == {0: [143, 0], 1: [143, 0], 2: [137, 137, 0], 3: [0]}
+        assert job.status["failed"] == 2, "SIGKILL alone is counted"
+        assert job.digests() == {digest}
+
+
+@pytest.mark.usefixtures("uncordoned", "raw")
+def test_four_pods_on_a_node_that_is_drained_make_the_dataset_of_a_plain_run(
+    submit: Submit, prefix: str, digest: str
+) -> None:
+    with submit("preprocess", f"--out s3://dogbreed/{prefix}/drained --name {prefix}") as job:
+        drain(job.await_pod(is_attempt(job, 0, 0), "a start"))
+        assert job.await_end().condition == "Complete", job.output()
+        print(f"\nindices and exit codes: {job.codes}")
+        assert job.digests() == {digest}
 
 
 def test_a_wrong_recipe_fails_at_once_and_says_why(submit: Submit, data: str) -> None:

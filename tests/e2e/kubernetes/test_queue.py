@@ -8,11 +8,11 @@ import pytest
 
 from tests.support.e2e.cluster import Submit, get, kubectl
 from tests.support.e2e.stack import eventually
+from tests.support.e2e.trainings import WORKER_OPTIONS, assert_like, await_checkpoint
 from tests.support.kubernetes.manifests import ROOT, Object
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 CPU = "250m"  # two pods of 100m fit, three do not
-OPTIONS = "--set size=32 --set patience=999 --checkpoint-every 5"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,7 +37,7 @@ def queued(job: Object) -> Object:
 
 
 def test_a_job_that_does_not_fit_starts_no_pod_and_says_why(submit: Submit, data: str) -> None:
-    with submit("train-multiworker", f"--data {data} {OPTIONS}", queued, WORKERS="4") as job:
+    with submit("train-multiworker", f"--data {data} {WORKER_OPTIONS}", queued, WORKERS="4") as job:
         command = ["make", "wait", f"JOB={job.name}"]
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as wait:
             lines = [wait.stderr.readline() if wait.stderr else "" for _ in range(2)]
@@ -48,10 +48,12 @@ def test_a_job_that_does_not_fit_starts_no_pod_and_says_why(submit: Submit, data
         assert get("job", job.name)["spec"]["suspend"]
 
 
-def test_a_job_of_higher_priority_preempts_one_of_lower_which_continues(submit: Submit, data: str) -> None:
-    low = submit("train-multiworker", f"--data {data} {OPTIONS} --epochs 8", queued, PRIORITY="low")
-    with low as preempted:
-        preempted.await_pod(lambda pod: "checkpoint of step" in pod.output, "a checkpoint")
+def test_a_job_of_higher_priority_preempts_one_of_lower_which_continues(
+    submit: Submit, data: str, pair: Object
+) -> None:
+    options = f"--data {data} {WORKER_OPTIONS} --epochs {pair['epochs']}"
+    with submit("train-multiworker", options, queued, PRIORITY="low") as preempted:
+        await_checkpoint(preempted)
         with submit("train", f"--data {data} --epochs 1", queued, PRIORITY="high") as urgent:
             eventually(lambda: get("job", preempted.name)["spec"]["suspend"], "the preemption")
             assert urgent.await_end().condition == "Complete", urgent.output()
@@ -59,4 +61,4 @@ def test_a_job_of_higher_priority_preempts_one_of_lower_which_continues(submit: 
         assert len(preempted.pods) == 4, "both, twice"
         assert preempted.status.get("failed", 0) == 0
         assert "resuming after step" in preempted.output()
-        assert len({summary["weights_sha256"] for summary in preempted.summaries().values()}) == 1
+        assert_like(pair, preempted)

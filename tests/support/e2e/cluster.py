@@ -96,11 +96,6 @@ class Pod:
         found: dict[str, Any] = json.loads(lines[-1])  # stdout and stderr are mixed in any order
         return found
 
-    def kill(self) -> None:
-        """Send SIGKILL to its main process, as the kernel does when memory is exhausted."""
-        identifier = self.seen["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
-        on_node("ctr", "--namespace", "k8s.io", "task", "kill", "--signal", "SIGKILL", identifier)
-
 
 class RunningJob:
     """A Job; its pods and their logs are noted while it runs, since pods that are deleted take both with them."""
@@ -141,6 +136,10 @@ class RunningJob:
     def summaries(self) -> dict[int, dict[str, Any]]:
         """Return what the pods that have ended well have printed last, by index."""
         return {pod.index: pod.summary for pod in self.pods if pod.end.get("exitCode") == 0}
+
+    def digests(self) -> set[str]:
+        """Return the digests of the datasets that its pods have completed."""
+        return {summary["digest"] for summary in self.summaries().values() if summary["manifest"]}
 
     def pauses(self) -> list[float]:
         """Return the seconds from the end of each pod to the creation of the next one of its index, by creation."""
