@@ -3,6 +3,7 @@
 Every model rescales pixels inside its own graph.
 """
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,6 +84,12 @@ class InputPipeline:
         self._parallel = resources.cores()
         self._local: dict[str, list[str]] = {}
 
+    def without_shard(self) -> "InputPipeline":
+        """Return a pipeline whose training batches are whole."""
+        whole = copy.copy(self)
+        whole.batch_shard = BatchShard()
+        return whole
+
     def check_cache_space(self, *splits: str) -> None:
         """Raise EnvironmentUnsupported or RetryableError if the local copies of some splits would not fit together."""
         shards = [shard for split in splits for shard in self._manifest.split(split).shards]
@@ -147,7 +154,8 @@ class InputPipeline:
         wanted = tf.constant(np.unique(places), tf.int64)
         is_wanted = do_not_convert(lambda place, _: tf.reduce_any(place == wanted))
         chosen = self._examples(split).enumerate().filter(is_wanted)
-        images = {int(place): self._decoder.eval_example(example)[0].numpy() for place, example in chosen}
+        with tf.device("CPU"):  # a GPU would get each image, and give it back
+            images = {int(place): self._decoder.eval_example(example)[0].numpy() for place, example in chosen}
         blank = np.empty((0, self._view.size, self._view.size, 3), np.uint8)
         return np.stack([images[int(place)] for place in places]) if len(places) else blank
 

@@ -79,11 +79,12 @@ def preprocess(data: object, view: ResizeSpec) -> Pixels | str:
     data: the bytes of an encoded image, or those as base64 text, which may be a data: URI.
     """
     try:
-        image = tf.constant(decode_with_exif_orientation(data if isinstance(data, bytes) else _from_text(data)))
+        pixels = decode_with_exif_orientation(data if isinstance(data, bytes) else _from_text(data))
     except InvalidImage as error:
         return str(error)
-    whole = tf.constant([0.0, 0.0, *map(float, image.shape[:2])])
-    return np.asarray(crop_and_resize(image, fit_region(whole, view.mode), view.size))
+    with tf.device("CPU"):  # a GPU would get each image, and give it back
+        whole = tf.constant([0.0, 0.0, *map(float, pixels.shape[:2])])
+        return np.asarray(crop_and_resize(tf.constant(pixels), fit_region(whole, view.mode), view.size))
 
 
 def _from_text(text: object) -> bytes:

@@ -7,15 +7,30 @@ import keras
 import tensorflow as tf
 
 from dogbreed.models import registry
+from dogbreed.models.common import without_xla
 from dogbreed.training.optimizer import adamw
 from dogbreed.training.recipe import Recipe
+
+BFLOAT16 = (8, 0)  # lowest compute capability with bfloat16 in tensor cores: Ampere
 
 
 def resolve_precision(precision: str) -> str:
     """Return the name of Keras' dtype policy behind a recipe's precision on this machine."""
     if precision != "auto":
         return precision
-    return "mixed_float16" if tf.config.list_physical_devices("GPU") else "float32"
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "float32"
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    lowest = min(found.get("compute_capability", (0, 0)) for found in details)
+    return "mixed_bfloat16" if lowest >= BFLOAT16 else "mixed_float16"
+
+
+def resolve_xla(xla: str) -> bool:
+    """Return whether XLA compiles the steps of a recipe with this setting on this machine."""
+    if xla != "auto":
+        return xla == "on"
+    return bool(tf.config.list_physical_devices("GPU"))  # 0.57x on a CPU
 
 
 @contextmanager
@@ -32,7 +47,7 @@ def dtype_policy_scope(name: str) -> Iterator[None]:
 def build_model(recipe: Recipe, classes: int) -> keras.Model:
     """Return the recipe's model with random weights."""
     with dtype_policy_scope(resolve_precision(recipe.precision)):
-        return registry.build(recipe.model, recipe.size, classes, recipe.dropout)
+        return without_xla(registry.build(recipe.model, recipe.size, classes, recipe.dropout))
 
 
 def compile_model(
@@ -43,7 +58,7 @@ def compile_model(
         optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         steps_per_execution=steps_per_execution,
-        jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA: 0.57x on CPU
+        jit_compile=resolve_xla(recipe.xla),
     )
 
 

@@ -11,14 +11,12 @@ from concurrent import futures
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
-import keras
 import tensorflow as tf
 
 from dogbreed.core import rendezvous, signals
 from dogbreed.core.errors import DataError, EnvironmentUnsupported, RetryableError, UsageError, WorkerLost
 from dogbreed.core.rendezvous import ClusterSpec
 from dogbreed.data.input_pipeline import BatchShard
-from dogbreed.models.common import leaf_layers
 from dogbreed.training.recipe import Recipe
 
 STRATEGIES = ("auto", "single", "mirrored", "multiworker")
@@ -64,12 +62,12 @@ class DistributedContext:
         return BatchShard(self._cluster.process_index, self.num_processes)
 
     def check(self, recipe: Recipe, one_seed: bool = True) -> None:
-        """Raise UsageError for what several replicas cannot do: unequal parts of a batch, fine-tuning, many seeds."""
+        """Raise UsageError for what several replicas cannot do: unequal parts of a batch, a head alone, many seeds."""
         if self.name == "single":
             return
-        if recipe.weights != "none":
+        if self.num_processes > 1 and recipe.weights != "none" and not recipe.trainable_fraction:
             raise UsageError(
-                f"--weights with --strategy {self.name} is not supported; start one process with --strategy single"
+                "trainable_fraction=0 trains a head alone, which several workers cannot share; start one process"
             )
         if self.num_processes > 1 and not one_seed:
             raise UsageError("--seeds with several workers is not supported; start one job for each --seed")
@@ -99,7 +97,7 @@ class DistributedContext:
             )
             rendezvous.join(self._cluster, JOIN_WITHIN)
             with self.translating_worker_loss():
-                self.strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+                self.strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, communication_options())
             signals.reinstall_handlers()
 
     def scope(self) -> AbstractContextManager[Any]:
@@ -119,9 +117,14 @@ class DistributedContext:
         """Return an iterator over this worker's part of batches of `size` examples, split over its replicas."""
         local = 1 if self.name == "single" else len(self.strategy.extended.worker_devices)
         if local == 1:
-            return iter(batches)
+            return iter(self.prefetch(batches))
         parts = batches.rebatch(size // self.num_processes // local)
         return iter(self.strategy.distribute_datasets_from_function(lambda _: parts))
+
+    def prefetch(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """Return the batches, of which the next two are copied to the first GPU ahead of time, if there is one."""
+        gpus = self._devices or [f"GPU:{number}" for number, _ in enumerate(tf.config.list_physical_devices("GPU"))]
+        return batches.apply(tf.data.experimental.prefetch_to_device(gpus[0], 2)) if gpus else batches
 
     def shard(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """Return every n-th batch, this worker's of n workers."""
@@ -150,6 +153,17 @@ class DistributedContext:
         """
         own = list(numbers) if self.is_chief else [0] * (count or len(numbers))
         return [int(value) for value in self.all_reduce_sum(own)]
+
+    def broadcast_bytes(self, data: bytes, seconds: float) -> bytes:
+        """Return the chief's bytes on every worker; RetryableError when it takes longer than so many seconds."""
+
+        def broadcast() -> bytes:
+            [size] = self.broadcast([len(data)])
+            return bytes(self.broadcast(data, size))
+
+        return run_interruptible(
+            broadcast, seconds, f"worker 0 was not ready within {seconds:.0f} s; run the same again"
+        )
 
     def assert_same(self, fingerprint: str) -> None:
         """Raise DataError where this worker would train something else than the chief.
@@ -212,11 +226,11 @@ def resolve_strategy(strategy: str, cluster: ClusterSpec, recipe: Recipe) -> Dis
     return DistributedContext(strategy, cluster)
 
 
-def use_sync_batchnorm(model: keras.Model) -> None:
-    """Let BatchNormalization take its statistics from the whole batch, not from one replica's part of it."""
-    for layer in leaf_layers(model):
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = True  # read when the layer is called
+def communication_options() -> tf.distribute.experimental.CommunicationOptions:
+    """Return how workers reduce: by NCCL between GPUs, which TensorFlow does not choose itself, else in a ring."""
+    kinds = tf.distribute.experimental.CommunicationImplementation
+    chosen = kinds.NCCL if tf.config.list_physical_devices("GPU") else kinds.RING
+    return tf.distribute.experimental.CommunicationOptions(implementation=chosen)
 
 
 def run_interruptible(call: Callable[[], T], seconds: float, late: str) -> T:

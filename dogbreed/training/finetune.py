@@ -1,5 +1,7 @@
 """Fine-tuning of a pretrained body: features of all images once, a new head on them, then the body's upper part."""
 
+import io
+import json
 from dataclasses import dataclass
 from functools import partial
 
@@ -7,15 +9,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dogbreed.core.canonical_json import dumps
 from dogbreed.core.log import progress
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.splits import TRAIN, VALIDATION
 from dogbreed.data.train_source import do_not_convert
 from dogbreed.models import common
 from dogbreed.training.build import compile_model, dtype_policy_scope, resolve_precision
+from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.optimizer import LayerwiseAdamW
 from dogbreed.training.recipe import Recipe
-from dogbreed.training.state import Phase
+from dogbreed.training.state import Phase, TrainState
+
+SHARE_WITHIN = 24 * 3600.0  # seconds that a chief may take to train its head
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Features:
 
 def head_phase(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed: int) -> Phase:
     """Return the phase that trains the head alone, on features that the body computes once (a linear probe)."""
-    train, validation = cached_features(common.backbone(model), recipe, pipeline, seed)
+    train, validation = cached_features(common.backbone(model), recipe, pipeline.without_shard(), seed)
     classes, head_recipe = model.output.shape[-1], recipe.head
     with dtype_policy_scope(resolve_precision(recipe.precision)):  # Keras scales the loss of a model of 16 bits only
         head = common.head(model)
@@ -38,6 +44,7 @@ def head_phase(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed
     size, epochs = head_recipe.batch_size, head_recipe.epochs
     return Phase(
         kind="head",
+        whole=model,
         model=head,
         epochs=epochs,
         steps=steps,
@@ -45,6 +52,7 @@ def head_phase(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed
         patience=epochs,
         make_batches=partial(feature_batches, train, classes, size, epochs, seed),
         validation=feature_batches(validation, classes, size, 1, seed),
+        distribution=DistributedContext(),
     )
 
 
@@ -76,7 +84,8 @@ def feature_batches(
     The last batch of an epoch may be smaller than `size`.
     start: (epoch, step) of the first batch.
     """
-    values, labels = tf.constant(found.values), tf.one_hot(found.labels, classes)
+    with tf.device("CPU"):  # a GPU's memory is for the model
+        values, labels = tf.constant(found.values), tf.one_hot(found.labels, classes)
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
@@ -88,6 +97,19 @@ def feature_batches(
     steps = -(-len(found.labels) // size)
     left = tf.data.experimental.assert_cardinality((epochs - start[0]) * steps - start[1])
     return tf.data.Dataset.range(start[0], epochs).flat_map(do_not_convert(epoch_batches)).apply(left).prefetch(2)
+
+
+def share_head(model: keras.Model, state: TrainState, distribution: DistributedContext) -> TrainState:
+    """Give all workers the head that the chief has trained, and return the state of the chief's training."""
+    variables = common.head(model).variables  # with the seed of its dropout
+    file = io.BytesIO()
+    if distribution.is_chief:
+        arrays = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+        np.savez(file, *arrays, state=np.frombuffer(dumps(state.to_dict()), np.uint8))
+    with np.load(io.BytesIO(distribution.broadcast_bytes(file.getvalue(), SHARE_WITHIN)), allow_pickle=False) as head:
+        for number, variable in enumerate(variables):
+            variable.assign(head[f"arr_{number}"])
+        return TrainState.from_dict(json.loads(head["state"].tobytes()))
 
 
 def freeze_below(model: keras.Model, trainable: float) -> None:

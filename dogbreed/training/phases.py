@@ -10,7 +10,8 @@ from dogbreed.data.splits import TRAIN, VALIDATION
 from dogbreed.training import finetune
 from dogbreed.training.batches import one_hot, train_batches
 from dogbreed.training.build import build_model, compile_model
-from dogbreed.training.distributed import DistributedContext, use_sync_batchnorm
+from dogbreed.training.distributed import DistributedContext
+from dogbreed.training.gradients import use_sync_batchnorm
 from dogbreed.training.optimizer import adamw
 from dogbreed.training.recipe import Recipe
 from dogbreed.training.state import Phase
@@ -25,13 +26,18 @@ def make_phases(
     seed: int,
     distribution: DistributedContext,
     pretrained: bool,
-) -> list[MakePhase]:
-    """Return what makes each phase of a training; a phase is costly to make, so only those to come are made."""
-    phases: list[MakePhase] = []
+) -> dict[str, MakePhase]:
+    """Return what makes each phase of a training, by kind; a phase is costly to make, so only those to come are made.
+
+    Args:
+        model: on one device, where the head is trained.
+        distribution: of the phase of the whole model.
+    """
+    phases: dict[str, MakePhase] = {}
     if pretrained and recipe.head.epochs:
-        phases.append(partial(finetune.head_phase, recipe, pipeline, model, seed))
+        phases["head"] = partial(finetune.head_phase, recipe, pipeline, model, seed)
     if recipe.trainable_fraction or not pretrained:
-        phases.append(partial(full_phase, recipe, pipeline, model, seed, distribution, pretrained))
+        phases["full"] = partial(full_phase, recipe, pipeline, model, seed, distribution, pretrained)
     return phases
 
 
@@ -50,7 +56,12 @@ def full_phase(
     distribution: DistributedContext,
     pretrained: bool,
 ) -> Phase:
-    """Return the phase of the whole model or, with a pretrained body, of the head and the body's upper part."""
+    """Return the phase of the whole model or, with a pretrained body, of the head and the body's upper part.
+
+    model: on one device; several replicas train a copy of it.
+    """
+    if distribution.name != "single":
+        model = _replicated(recipe, model, distribution)
     scales: Mapping[str, float] = {}
     if pretrained:
         finetune.freeze_below(model, recipe.trainable_fraction)
@@ -60,10 +71,11 @@ def full_phase(
     block = max(size for size in range(1, recipe.steps_per_execution + 1) if steps % size == 0)
     with distribution.scope():
         compile_model(model, recipe, adamw(recipe, steps, scales), block)
-    if distribution.name != "single":
+    if distribution.name != "single" and recipe.batch_norm == "synchronized":
         use_sync_batchnorm(model)
     return Phase(
         kind="full",
+        whole=model,
         model=model,
         epochs=recipe.epochs,
         steps=steps,
@@ -71,5 +83,15 @@ def full_phase(
         patience=recipe.patience,
         make_batches=partial(train_batches, recipe, pipeline, classes, seed),
         validation=one_hot(pipeline.eval_batches(VALIDATION), classes),
+        distribution=distribution,
         ema_model=build_model(recipe, classes) if recipe.ema_decay else None,
     )
+
+
+def _replicated(recipe: Recipe, model: keras.Model, distribution: DistributedContext) -> keras.Model:
+    """Return a copy of a model with a replica on each device."""
+    with distribution.scope():
+        copy = build_model(recipe, model.output.shape[-1])
+    for variable, source in zip(copy.variables, model.variables, strict=True):  # with the seeds of random layers
+        variable.assign(source)
+    return copy

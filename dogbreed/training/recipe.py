@@ -14,6 +14,8 @@ from dogbreed.data.resize import ResizeSpec
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 CACHES = ("none", "memory")
+XLA = ("auto", "on", "off")
+BATCH_NORM = ("per-replica", "synchronized")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class Recipe:
     class_weights: bool = False  # images of rare breeds count more, so that every breed counts the same
     ema_decay: float = 0.0  # momentum of the weights' running mean that is validated and kept; 0: none
     patience: int = 10  # epochs without a better val_top1 before training stops
-    precision: str = "auto"  # of the computation; auto: mixed_float16 on a GPU, float32 on a CPU
+    precision: str = "auto"  # auto: mixed_bfloat16 or, on GPUs before Ampere, mixed_float16; float32 on a CPU
+    xla: str = "auto"  # whether XLA compiles the steps; auto: on with a GPU, off on a CPU
+    batch_norm: str = "per-replica"  # statistics of a replica's images; synchronized: of the batch, without XLA
     steps_per_execution: int = 1  # steps in one call of the compiled function; more help small models on a fast GPU
     cache: str = "none"  # memory: decoded images are kept as the model sees them, random crops are cut from those
     augment: Augment = Augment()
@@ -84,7 +88,8 @@ class Recipe:
             raise UsageError("nothing would be trained: trainable_fraction is 0 and so is head.epochs")
         if not (0 <= self.label_smoothing < 1 and 0 <= self.dropout < 1 and 0 <= self.ema_decay < 1):
             raise UsageError("label_smoothing, dropout and ema_decay are at least 0 and below 1")
-        for value, known in ((self.precision, PRECISIONS), (self.cache, CACHES)):
+        choices = ((self.precision, PRECISIONS), (self.cache, CACHES), (self.xla, XLA), (self.batch_norm, BATCH_NORM))
+        for value, known in choices:
             if value not in known:
                 raise UsageError(f"unknown value {value!r}; known are {', '.join(known)}")
 
@@ -98,7 +103,7 @@ class Recipe:
 
         A field that is added later is left out while it has its default, so that job keys stay.
         """
-        return {
+        fields = {
             "name": self.name,
             "model": self.model,
             "size": self.size,
@@ -123,6 +128,8 @@ class Recipe:
             "trainable_fraction": self.trainable_fraction,
             "layer_decay": self.layer_decay,
         }
+        later = {"xla": (self.xla, "auto"), "batch_norm": (self.batch_norm, "per-replica")}
+        return fields | {name: value for name, (value, default) in later.items() if value != default}
 
 
 def job_fingerprint(recipe: Recipe, weights: str, digest: str, seed: int) -> str:

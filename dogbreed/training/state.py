@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from dogbreed.core.errors import DataError
+from dogbreed.training.distributed import DistributedContext
 
 MONITOR = "val_top1"  # the metric by which the best epoch is chosen
 
@@ -24,13 +25,15 @@ class Phase:
     """One part of a training: what is trained, on what, and for how long."""
 
     kind: Literal["head", "full"]  # head: a new head on cached features; full: the whole model on images
-    model: keras.Model  # compiled; its optimizer belongs to this phase
+    whole: keras.Model  # whose weights are kept
+    model: keras.Model  # what is trained, compiled: `whole`, or its head; its optimizer belongs to this phase
     epochs: int
     steps: int  # batches an epoch, a multiple of the model's steps_per_execution
     batch_size: int  # examples a batch, over all replicas
     patience: int  # epochs without a better val_top1 before the phase ends
     make_batches: Callable[[tuple[int, int]], tf.data.Dataset]  # from (epoch, step) to the end of the last epoch
     validation: tf.data.Dataset
+    distribution: DistributedContext
     ema_model: keras.Model | None = None  # a second model for the running means of the weights; None: no such means
 
     def __str__(self) -> str:

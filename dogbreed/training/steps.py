@@ -1,5 +1,6 @@
 """One step: from a batch to the gradient and the new weights, for one device and for replicas; and its evaluation."""
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -8,6 +9,13 @@ import tensorflow as tf
 
 from dogbreed.core import signals
 from dogbreed.training.distributed import DistributedContext
+from dogbreed.training.gradients import (
+    ReplicaGradients,
+    batchnorm_statistics,
+    compute_gradients,
+    has_sync_batchnorm,
+    sum_over_replicas,
+)
 from dogbreed.training.state import Sums
 
 METRICS = ("loss", "top1", "top5")
@@ -78,20 +86,21 @@ def make_train_step(model: keras.Model, sums: MetricSums, distribution: Distribu
     MultiWorkerMirroredStrategy (keras#20585) and, repaired, returns the metrics of each worker's part only.
     """
     optimizer = model.optimizer
+    separate = distribution.name != "single" and not has_sync_batchnorm(model)
+    compute = ReplicaGradients(model) if separate else partial(compute_gradients, model)
+    running = batchnorm_statistics(model) if separate else []
 
     def train_step(batch: tuple[tf.Tensor, ...]) -> None:
         images, labels, sample_weights = keras.utils.unpack_x_y_sample_weight(batch)
-        replica = tf.distribute.get_replica_context()
-        with tf.GradientTape() as tape:
-            probabilities = model(images, training=True)
-            # Keras divides it by the number of replicas; the weights of images are those of class_weights.py
-            loss = model.compute_loss(images, labels, probabilities, sample_weights)
-            scaled = optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, model.trainable_variables)
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        found = compute(images, labels, sample_weights)
+        values = batch_sums(found.loss * replicas, labels, found.probabilities)
         # summed before gradient clipping, and before the loss-scale optimizer checks for overflow
-        optimizer.apply(replica.all_reduce("SUM", gradients), model.trainable_variables)
-        values = batch_sums(loss * replica.num_replicas_in_sync, labels, probabilities)
-        sums.add(replica.all_reduce("SUM", values))
+        gradients, statistics, values = sum_over_replicas((found.gradients, found.statistics, values))
+        optimizer.apply(gradients, model.trainable_variables)
+        for variable, total in zip(running, statistics, strict=True):
+            variable.assign(total / replicas)
+        sums.add(values)
 
     step = distribution.compile_step(train_step, jit_compile=model.jit_compile)
     if model.steps_per_execution == 1:
@@ -134,7 +143,7 @@ class Evaluator:
             ShutdownRequested: between two batches, after a signal.
         """
         self._sums.assign({})
-        for batch in self._distribution.shard(batches):
+        for batch in self._distribution.prefetch(self._distribution.shard(batches)):
             signals.raise_if_requested()
             self._step(batch)
         sums = self._sums.read()
