@@ -31,7 +31,8 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option(
     "--precision",
     metavar="NAME",
-    help="auto (mixed_float16 on a GPU, float32 on a CPU), float32, mixed_bfloat16 or mixed_float16."
+    help="auto (mixed_bfloat16 on a GPU, mixed_float16 before Ampere, float32 on a CPU), float32, mixed_bfloat16 or "
+    "mixed_float16."
     "  [default: the recipe's]",
 )
 @click.option("--seed", type=SEED, default=0, help="Seed of weights, order and augmentation.")
@@ -93,6 +94,11 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
 )
 @click.option("--restart", is_flag=True, help="Start at step 0 even if this job key is finished or has checkpoints.")
 @click.option(
+    "--find-batch-size",
+    is_flag=True,
+    help="Find the largest batch of the recipe that fits into memory, by a few steps on random images, and exit.",
+)
+@click.option(
     "--list-models",
     is_flag=True,
     is_eager=True,
@@ -103,6 +109,8 @@ def main(**options: Any) -> Mapping[str, object]:
     """Train a recipe on a preprocessed dataset and register the model as `candidate`."""
     if options["list_models"]:
         return _list_models()
+    if options["find_batch_size"]:
+        return _find_batch_size(options)
     if options["restart"] and options["max_restarts"]:
         raise click.UsageError("--restart with --max-restarts would discard all progress at each restart; omit one")
     try:
@@ -135,6 +143,14 @@ def _train(options: dict[str, Any]) -> Mapping[str, object]:
         if seeds:
             return train_seeds.train_seeds(prepared, seeds, name)
         return train.train(prepared, options["seed"], name)
+
+
+def _find_batch_size(options: dict[str, Any]) -> Mapping[str, object]:
+    """Print the table of batch sizes that were tried and return it."""
+    from dogbreed.workflows import find_batch_size
+
+    names = ("data", "recipe", "weights", "strategy")
+    return find_batch_size.find(**{name: options[name] for name in names}, settings=_settings(options))
 
 
 def _list_models() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Every worker is a process with a replica of the model on each of its GPUs, or on its CPU. All take the same steps.
 """
 
+import logging
 import math
 import threading
 import time
@@ -20,6 +21,7 @@ from dogbreed.data.input_pipeline import BatchShard
 from dogbreed.training.recipe import Recipe
 
 STRATEGIES = ("auto", "single", "mirrored", "multiworker")
+MIN_IMAGES, MIN_SIZE = 64, 128  # a step on each GPU, and pixels, from which `auto` takes several
 JOIN_WITHIN = 1200.0  # seconds from the first worker's start to the last one's: twice the longest pause of Kubernetes
 DELIVER_WITHIN = 3600.0  # seconds that a chief may take to hand over a finished training
 LOOK_EVERY = 0.2  # seconds between two looks for a signal
@@ -33,6 +35,8 @@ LOST = (
 )
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class DistributedContext:
@@ -57,6 +61,18 @@ class DistributedContext:
         return len(self._cluster.addresses)
 
     @property
+    def num_replicas(self) -> int:
+        """The number of replicas of all processes."""
+        if self.name == "single":
+            return 1
+        return self.num_processes * max(1, len(self._devices or tf.config.list_physical_devices("GPU")))
+
+    @property
+    def batch_unit(self) -> int:
+        """The number of images of which a batch must be a multiple."""
+        return math.lcm(self.num_replicas, 2 * self.num_processes) if self.num_processes > 1 else self.num_replicas
+
+    @property
     def batch_shard(self) -> BatchShard:
         """The part of each training batch that this worker learns from."""
         return BatchShard(self._cluster.process_index, self.num_processes)
@@ -71,13 +87,11 @@ class DistributedContext:
             )
         if self.num_processes > 1 and not one_seed:
             raise UsageError("--seeds with several workers is not supported; start one job for each --seed")
-        gpus = len(self._devices or tf.config.list_physical_devices("GPU"))
-        replicas = self.num_processes * max(1, gpus)
-        wanted = math.lcm(replicas, 2 * self.num_processes) if self.num_processes > 1 else replicas
-        if recipe.batch_size % wanted:
+        unit = self.batch_unit
+        if recipe.batch_size % unit:
             raise UsageError(
-                f"{self.num_processes} processes with {replicas} replicas cannot share {recipe.batch_size} images "
-                f"equally; use --batch-size {max(1, round(recipe.batch_size / wanted)) * wanted}"
+                f"{self.num_processes} processes with {self.num_replicas} replicas cannot share {recipe.batch_size} "
+                f"images equally; use --batch-size {max(1, round(recipe.batch_size / unit)) * unit}"
             )
 
     def join(self) -> None:
@@ -202,14 +216,13 @@ class DistributedContext:
 def resolve_strategy(strategy: str, cluster: ClusterSpec, recipe: Recipe) -> DistributedContext:
     """Return the context that `--strategy` names; UsageError or EnvironmentUnsupported where it is not possible.
 
-    auto takes one of several GPUs for fine-tuning.
+    auto takes several GPUs where each has enough to do: MIN_IMAGES a step, of MIN_SIZE pixels.
     """
     if strategy not in STRATEGIES:
         raise UsageError(f"unknown strategy {strategy!r}; known are {', '.join(STRATEGIES)}")
     several, gpus = len(cluster.addresses) > 1, len(tf.config.list_physical_devices("GPU"))
     if strategy == "auto":
-        all_gpus = gpus > 1 and recipe.weights == "none"
-        strategy = "multiworker" if several else "mirrored" if all_gpus else "single"
+        strategy = "multiworker" if several else _choose_for_gpus(gpus, recipe)
     if several and strategy != "multiworker":
         raise UsageError(
             f"--strategy {strategy}, but the environment names {len(cluster.addresses)} workers, which would all do "
@@ -224,6 +237,23 @@ def resolve_strategy(strategy: str, cluster: ClusterSpec, recipe: Recipe) -> Dis
             f"--strategy mirrored needs two GPUs, TensorFlow sees {gpus}; use --strategy single"
         )
     return DistributedContext(strategy, cluster)
+
+
+def _choose_for_gpus(gpus: int, recipe: Recipe) -> str:
+    """Return `mirrored` if a recipe keeps several GPUs busy, else `single`, and log why."""
+    if gpus < 2:
+        return "single"
+    images, rest = divmod(recipe.batch_size, gpus)
+    if rest:
+        reason = f"batches of {recipe.batch_size} images cannot be shared equally"
+    elif images < MIN_IMAGES:
+        reason = f"{images} images a step on each are too few, --batch-size {MIN_IMAGES * gpus} is enough"
+    elif recipe.size < MIN_SIZE:
+        reason = f"images of {recipe.size} px are too small"
+    else:
+        return "mirrored"
+    log.info("using one of %d GPUs: %s; --strategy mirrored uses all", gpus, reason)
+    return "single"
 
 
 def communication_options() -> tf.distribute.experimental.CommunicationOptions:

@@ -97,6 +97,7 @@ class TrainLoop:
     def save(self, phase: Phase) -> None:
         """Start to write a checkpoint of the current state; DataError if a metric is not finite."""
         state = self.state
+        self._progress.flush(state, self._sums)
         state.metric_sums = self._sums.read()
         state.epoch_seconds = time.monotonic() - self._epoch_start if state.epoch_step else 0.0
         require_finite(means(state.metric_sums) if state.epoch_step else {}, f"epoch {len(state.history) + 1}")
@@ -116,6 +117,7 @@ class TrainLoop:
     def _end_epoch(self, phase: Phase, evaluator: Evaluator) -> None:
         """Validate, keep the weights if they are the best so far, count the epoch and log it."""
         state = self.state
+        self._progress.flush(state, self._sums)
         values = self._validate(phase, evaluator)
         if values[MONITOR] > state.best_metric:
             self.best_weights = (phase.ema_model or phase.whole).get_weights()

@@ -17,6 +17,8 @@ from dogbreed.models.common import leaf_layers
 from dogbreed.training.recipe import Recipe
 
 LIBRARIES = int(1.35 * GIB)  # TensorFlow, MLflow, pictures: the peak of simple-64 (bench.memory) less its other parts
+CUDA = int(1.5 * GIB)  # context and libraries of CUDA; an estimate, not measured
+HOST_COPIES = 8  # copies of the weights beside a GPU: a snapshot with moments and means, its file, the best weights
 BATCHES_AHEAD = 6  # two prefetched by an epoch, two by all of them, one with its labels, one in the model
 
 log = logging.getLogger(__name__)
@@ -31,9 +33,9 @@ def estimate(model: keras.Model, recipe: Recipe, pipeline: InputPipeline) -> dic
         "batches ahead": BATCHES_AHEAD * images * pixels,
         "decoded images": 2 * pipeline.num_examples(TRAIN) * pixels if recipe.cache == "memory" else 0,
     }
-    if not tf.config.list_physical_devices("GPU"):  # there the model lies in the GPU's own memory
-        parts |= {"weights": _weights(model, recipe.ema_decay > 0), "activations": images * _activations(model)}
-    return parts
+    if tf.config.list_physical_devices("GPU"):  # in its own memory lie the model, its gradients and activations
+        return parts | {"CUDA": CUDA, "weights": HOST_COPIES * 4 * int(model.count_params())}
+    return parts | {"weights": _weights(model, recipe.ema_decay > 0), "activations": images * _activations(model)}
 
 
 def check(parts: Mapping[str, int], recipe: Recipe) -> None:

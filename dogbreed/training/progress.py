@@ -5,8 +5,10 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+import tensorflow as tf
 from tqdm import tqdm
 
 from dogbreed.core.errors import DataError
@@ -79,6 +81,16 @@ def measure_rates(state: TrainState, phase: Phase, seconds: float) -> dict[str, 
     return rates
 
 
+@dataclass(frozen=True)
+class _Pending:
+    """Metrics of a step that are still on the device."""
+
+    step: int  # global
+    snapshot: tf.Tensor
+    learning_rate: tf.Tensor
+    is_log_point: bool
+
+
 class Progress:
     """Shows and logs the epochs of all phases of one training."""
 
@@ -88,6 +100,7 @@ class Progress:
         self._epochs, self._log_every = epochs, log_every
         self._bar: Any = None
         self._shown = 0.0  # when the bar showed the loss, on the monotonic clock
+        self._pending: _Pending | None = None
         self._warned = False
 
     def start_epoch(self, state: TrainState, phase: Phase) -> None:
@@ -98,23 +111,33 @@ class Progress:
         )
 
     def end_step(self, state: TrainState, phase: Phase, sums: MetricSums) -> None:
-        """Move the bar, and log `step_*` metrics at a log point; only then, and for the bar, metrics are read."""
+        """Move the bar. At a log point, and for the bar, metrics are read, but only once the next step runs."""
+        self.flush(state, sums)
         steps = phase.model.steps_per_execution
         self._bar.update(steps)
-        if self._log_every and state.global_step % self._log_every < steps:
-            self._log_steps(state, phase, sums.read())
-        if not self._bar.disable and time.monotonic() - self._shown > SHOW_EVERY:
-            self._bar.set_postfix(loss=f"{means(sums.read())['loss']:.3f}", refresh=False)
-            self._shown = time.monotonic()
+        is_log_point = bool(self._log_every) and state.global_step % self._log_every < steps
+        if is_log_point or (not self._bar.disable and time.monotonic() - self._shown > SHOW_EVERY):
+            rate = phase.model.optimizer.learning_rate
+            self._pending = _Pending(state.global_step, sums.snapshot(), rate, is_log_point)
 
-    def _log_steps(self, state: TrainState, phase: Phase, sums: Sums) -> None:
+    def flush(self, state: TrainState, sums: MetricSums) -> None:
+        """Log and show what is pending of an earlier step."""
+        if self._pending is None:
+            return
+        pending, self._pending = self._pending, None
+        found = sums.read(pending.snapshot)
+        if pending.is_log_point:
+            self._log_step(state, pending, found)
+        self._bar.set_postfix(loss=f"{means(found)['loss']:.3f}", refresh=False)
+        self._shown = time.monotonic()
+
+    def _log_step(self, state: TrainState, pending: "_Pending", found: Sums) -> None:
         """Log the means over the steps since the last log point, or since the epoch began if that was later."""
-        new = subtract(sums, state.logged_sums)
-        values = {f"step_{name}": value for name, value in means(new).items()}
-        require_finite(values, f"step {state.global_step}")
-        values["step_learning_rate"] = float(phase.model.optimizer.learning_rate)
-        state.logged_sums = sums
-        self.logger.log_metrics(state.global_step, values)
+        values = {f"step_{name}": value for name, value in means(subtract(found, state.logged_sums)).items()}
+        require_finite(values, f"step {pending.step}")
+        values["step_learning_rate"] = float(pending.learning_rate)
+        state.logged_sums = found
+        self.logger.log_metrics(pending.step, values)
 
     def end_epoch(self, state: TrainState) -> None:
         """Log the epoch that the state has just counted."""

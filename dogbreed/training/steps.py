@@ -40,9 +40,13 @@ class MetricSums:
         """Add float32 [3, 2]: for each metric, its total over a batch and the number of examples."""
         self._variable.assign_add(values)
 
-    def read(self) -> Sums:
-        """Return the totals and counts: one read from the device, which waits for all steps before it."""
-        values = np.array(self._variable.read_value())
+    def snapshot(self) -> tf.Tensor:
+        """Return the present totals and counts, float32 [3, 2], on the device: nothing waits for them."""
+        return self._variable.read_value()
+
+    def read(self, snapshot: tf.Tensor | None = None) -> Sums:
+        """Return the totals and counts, of a snapshot or the present ones: one read, which waits for their steps."""
+        values = np.array(self.snapshot() if snapshot is None else snapshot)
         return {name: [float(number) for number in row] for name, row in zip(METRICS, values, strict=True)}
 
     def assign(self, sums: Sums) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -18,7 +18,8 @@ from dogbreed.training.checkpoint import Snapshot
 from dogbreed.training.checkpointer import Checkpointer, NullCheckpointer
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.loop import TrainLoop
-from dogbreed.training.phases import count_epochs, make_phases
+from dogbreed.training.out_of_memory import translating_out_of_memory
+from dogbreed.training.phases import MakePhase, count_epochs, make_phases
 from dogbreed.training.progress import MetricLogger, Progress
 from dogbreed.training.recipe import Recipe
 from dogbreed.training.state import MONITOR, Phase, sha256_of_arrays
@@ -66,6 +67,7 @@ def train(
 
     Raises:
         DataError: there is too little to learn from, or the loss is not finite.
+        EnvironmentUnsupported: host or device have too little memory.
         ShutdownRequested: after SIGTERM or Ctrl-C; the last step is in a checkpoint.
     """
     distribution = distribution or DistributedContext()
@@ -79,22 +81,38 @@ def train(
     pretrained = init_weights is not None
     phases = make_phases(recipe, pipeline, model, seed, distribution, pretrained)
     loop = TrainLoop(Progress(logger, count_epochs(recipe, pretrained), log_every), checkpointer, restored)
-    kinds = list(phases)
     try:
-        for kind in kinds[loop.state.phase :]:
-            shared = kind == "head" and distribution.num_processes > 1
-            if distribution.is_chief or not shared:
-                phase = phases[kind]()
-                loop.run(phase, restored)
-            if shared:
-                loop.state = finetune.share_head(model, loop.state, distribution)
-                loop.best_weights = model.get_weights()
-            restored = None  # only its own phase is restored from a checkpoint
-            if kind != kinds[-1]:
-                loop.state.start_next_phase()
+        with translating_out_of_memory(recipe.batch_size):
+            last_phase = _run_phases(phases, model, loop, restored, distribution)
     finally:
         checkpointer.wait_until_finished()
-    return _result(recipe, model, phase, loop)
+    return _result(recipe, model, last_phase, loop)
+
+
+def _run_phases(
+    phases: Mapping[str, MakePhase],
+    model: keras.Model,
+    loop: TrainLoop,
+    restored: Snapshot | None,
+    distribution: DistributedContext,
+) -> Phase:
+    """Run the phases from that of the loop's state on, and return the last one.
+
+    Of several workers, the chief alone trains the head, and gives it to the others.
+    """
+    kinds = list(phases)
+    for kind in kinds[loop.state.phase :]:
+        shared = kind == "head" and distribution.num_processes > 1
+        if distribution.is_chief or not shared:
+            phase = phases[kind]()
+            loop.run(phase, restored)
+        if shared:
+            loop.state = finetune.share_head(model, loop.state, distribution)
+            loop.best_weights = model.get_weights()
+        restored = None  # only its own phase is restored from a checkpoint
+        if kind != kinds[-1]:
+            loop.state.start_next_phase()
+    return phase
 
 
 def _check(recipe: Recipe, manifest: Manifest, distribution: DistributedContext) -> None:

@@ -24,6 +24,7 @@ SETTINGS = (
     "dropout=0",
     "ema_decay=0.9",
     "global_clipnorm=1",
+    "batch_norm=synchronized",
 )
 
 

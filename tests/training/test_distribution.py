@@ -101,8 +101,8 @@ def test_what_several_workers_cannot_do_is_refused() -> None:
     workers.check(recipe())  # 12 photos: two pairs each
     with pytest.raises(UsageError, match="--batch-size 66"):
         workers.check(recipe("batch_size=64"))
-    with pytest.raises(UsageError, match="--weights"):
-        workers.check(recipe("weights=imagenet"))
+    with pytest.raises(UsageError, match="trainable_fraction"):
+        workers.check(recipe("weights=imagenet", "head.epochs=1", "trainable_fraction=0"))
     with pytest.raises(UsageError, match="--seed"):
         workers.check(recipe(), one_seed=False)
     DistributedContext().check(recipe("batch_size=7", "weights=imagenet"), one_seed=False)  # one device can
