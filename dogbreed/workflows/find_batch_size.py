@@ -62,17 +62,14 @@ def find(data: str, recipe: str, weights: str | None, settings: Sequence[str], s
 def bisect(start: int, limit: int, fits: Callable[[int], bool]) -> int:
     """Return about the largest number up to `limit` that fits, 0 for none; larger numbers fit less."""
     good, bad, size = 0, limit + 1, start
-    while True:
+    while bad - good > max(1, good // PRECISE):
         if fits(size):
             good = size
         else:
             bad = size
-        if bad - good <= max(1, good // PRECISE):
-            return good
-        if bad > limit:
-            size = min(2 * good, limit)
-        else:
-            size = (good + bad) // 2 if good else bad // 2
+        doubled, middle = min(2 * good, limit), (good + bad) // 2
+        size = doubled if bad > limit else middle
+    return good
 
 
 def run_trial(arguments: dict[str, object]) -> Trial | None:

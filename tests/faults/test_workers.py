@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dogbreed.models import keras_applications
 from tests.support.attempt import KILLED, Outcome
 from tests.support.e2e.stack import eventually
 from tests.support.faults.worker_team import TOTAL, Team, start_program
@@ -107,13 +108,11 @@ def ended_in_time(wait: Callable[[], Outcome], code: int) -> None:
     assert "Traceback" not in outcome.stderr
 
 
-def test_with_max_restarts_the_others_restart_and_wait_for_a_killed_worker(
-    dataset: Path, pair: Team, tmp_path: Path
-) -> None:
-    team = Team(dataset, tmp_path, "--deterministic", "--max-restarts", "1")
+def kill_and_replace(team: Team, moment: str) -> str:
+    """Kill worker 1 once the chief has logged `moment`, start it again, and return what the chief has logged."""
     orders = team.orders(2)
     chief, victim = (start_program(order) for order in orders)
-    eventually(lambda: "checkpoint of step" in orders[0].stderr.read_text(), "a checkpoint", LOST_WITHIN)
+    eventually(lambda: moment in orders[0].stderr.read_text(), moment, LOST_WITHIN)
     victim.kill()
     again = start_program(orders[1])
     try:
@@ -121,9 +120,33 @@ def test_with_max_restarts_the_others_restart_and_wait_for_a_killed_worker(
     finally:
         for process in (chief, again):
             process.kill()
-    messages = orders[0].stderr.read_text()
+    return orders[0].stderr.read_text()
+
+
+def test_with_max_restarts_the_others_restart_and_wait_for_a_killed_worker(
+    dataset: Path, pair: Team, tmp_path: Path
+) -> None:
+    team = Team(dataset, tmp_path, "--deterministic", "--max-restarts", "1")
+    messages = kill_and_replace(team, "checkpoint of step")
     assert "restarting this worker (1 of at most 1 times)" in messages
     assert "resuming after step" in messages
     assert team.series() == pair.series()
     hashes = [{summary["weights_sha256"] for summary in one.summaries(2)} for one in (team, pair)]
     assert hashes[0] == hashes[1]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("moment", ["phase head", "phase full"])
+def test_fine_tuning_by_two_workers_of_which_one_is_killed_ends_as_by_one_process(
+    dataset: Path, tmp_path: Path, moment: str
+) -> None:
+    weights = tmp_path / "mobilenet-0.25.weights.h5"
+    keras_applications.application("MobileNet 0.25", 32).save_weights(weights)
+    settings = ("model=mobilenet-0.25", "head.epochs=2", "trainable_fraction=0.3")
+    options = ("--weights", str(weights), "--deterministic", *(word for s in settings for word in ("--set", s)))
+    alone = Team(dataset, tmp_path / "one", *options)
+    assert alone.run(1)[0].exit_code == 0
+    team = Team(dataset, tmp_path / "two", *options, "--max-restarts", "1")
+    kill_and_replace(team, moment)
+    assert len({summary["weights_sha256"] for summary in team.summaries(2)}) == 1
+    assert team.summaries(1)[0]["val_top1"] == pytest.approx(alone.summaries(1)[0]["val_top1"], abs=0.01)

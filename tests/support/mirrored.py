@@ -10,6 +10,7 @@ import tensorflow as tf
 from dogbreed.core.storage import open_store
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import load_manifest
+from dogbreed.models.weights import Weights
 from dogbreed.training import trainer
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.recipe import apply_overrides
@@ -33,11 +34,12 @@ def train(
 ) -> tuple[list[np.ndarray], list[dict[str, float]]]:
     """Return the weights and the values of each epoch."""
     recipe = apply_overrides(get_recipe("simple-64"), [*SETTINGS, *settings])
+    init_weights = None if recipe.weights == "none" else Weights.from_file(Path(recipe.weights))
     store, listener = open_store(data), Listener()
     manifest = load_manifest(store)
     pipeline = InputPipeline(manifest, store, recipe.view, recipe.batch_size, Path("unused"))
     distribution.join()
-    trained = trainer.train(recipe, manifest, pipeline, 0, listener, distribution=distribution)
+    trained = trainer.train(recipe, manifest, pipeline, 0, listener, init_weights, distribution=distribution)
     return trained.model.get_weights(), [dict(values) for values in listener.values]
 
 

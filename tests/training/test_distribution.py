@@ -16,7 +16,12 @@ from dogbreed.core.storage import open_store
 from dogbreed.data.input_pipeline import BatchShard, InputPipeline
 from dogbreed.data.manifest import load_manifest
 from dogbreed.training.batches import train_batches
-from dogbreed.training.distributed import DistributedContext, resolve_strategy, run_interruptible
+from dogbreed.training.distributed import (
+    DistributedContext,
+    communication_options,
+    resolve_strategy,
+    run_interruptible,
+)
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe
 from tests.support.warm_job import run
@@ -106,6 +111,65 @@ def test_what_several_workers_cannot_do_is_refused() -> None:
     with pytest.raises(UsageError, match="--seed"):
         workers.check(recipe(), one_seed=False)
     DistributedContext().check(recipe("batch_size=7", "weights=imagenet"), one_seed=False)  # one device can
+
+
+def with_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    devices = [tf.config.PhysicalDevice(f"/physical_device:GPU:{number}", "GPU") for number in range(count)]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: devices)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "settings", "chosen", "reason"),
+    [
+        (1, ("size=224", "batch_size=256"), "single", ""),
+        (2, ("size=224", "batch_size=128"), "mirrored", ""),
+        (2, ("size=224", "batch_size=128", "weights=imagenet"), "mirrored", ""),
+        (4, ("size=224", "batch_size=128"), "single", "--batch-size 256"),
+        (2, ("size=64", "batch_size=256"), "single", "64 px"),
+        (3, ("size=224", "batch_size=256"), "single", "equally"),
+    ],
+)
+def test_auto_takes_several_gpus_where_each_has_enough_to_do_and_says_why_not(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    gpus: int,
+    settings: tuple[str, ...],
+    chosen: str,
+    reason: str,
+) -> None:
+    with_gpus(monkeypatch, gpus)
+    with caplog.at_level("INFO"):
+        assert resolve_strategy("auto", ALONE, recipe(*settings)).name == chosen
+    assert reason in caplog.text
+    assert bool(caplog.text) == bool(reason)
+
+
+def test_workers_reduce_by_nccl_between_gpus_and_in_a_ring_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = tf.distribute.experimental.CommunicationImplementation
+    assert communication_options().implementation == kinds.RING
+    with_gpus(monkeypatch, 1)
+    assert communication_options().implementation == kinds.NCCL
+
+
+@pytest.mark.parametrize(("model", "size"), [("simple", "32"), pytest.param("resnet50", "224", marks=pytest.mark.long)])
+def test_a_step_of_two_replicas_is_one_all_reduce_and_one_xla_computation_each(model: str, size: str) -> None:
+    done = run("tests.support.replica_step", model, size, "on")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["all_reduces"] == [1], "all gradients, statistics and metrics are packed into one tensor"
+    assert len(found["xla"]) == 2
+
+
+def test_replicas_have_equal_weights_and_mean_statistics_after_each_step() -> None:
+    done = run("tests.support.replica_step", "simple", "32", "off", "run")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "all_reduces": [1],
+        "xla": [],
+        "equal": True,
+        "moved": True,
+        "examples": 16,
+    }
 
 
 def test_waiting_for_others_ends_with_75_when_they_do_not_come() -> None:

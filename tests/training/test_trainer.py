@@ -19,7 +19,7 @@ from dogbreed.data.raw.stanford_dogs import StanfordDogs
 from dogbreed.data.resize import ResizeSpec
 from dogbreed.evaluation.predict import predict
 from dogbreed.models import registry
-from dogbreed.training import trainer
+from dogbreed.training import loop, trainer
 from dogbreed.training.batches import apply_mixup_cutmix
 from dogbreed.training.checkpointer import NullCheckpointer
 from dogbreed.training.distributed import DistributedContext
@@ -59,7 +59,7 @@ def test_the_best_epoch_is_kept_not_the_last(dataset: Path, monkeypatch: pytest.
             seen.append(self._seen_model.get_weights())
             return super().evaluate(batches) | {"top1": [0.1, 0.5, 0.4, 0.5][len(seen) - 1]}
 
-    monkeypatch.setattr(trainer, "Evaluator", SecondIsBest)
+    monkeypatch.setattr(loop, "Evaluator", SecondIsBest)
     trained = train(dataset, recipe, listener)
     assert listener.steps == [1, 2, 3, 4]
     assert trained.best["epoch"] == 2

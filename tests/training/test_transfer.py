@@ -1,5 +1,6 @@
 """Weights from elsewhere: the head learns first, then the upper part of the body, never its BatchNormalization."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import load_manifest
 from dogbreed.models import common, keras_applications, registry
 from dogbreed.models.weights import Weights
-from dogbreed.training import finetune, trainer
+from dogbreed.training import finetune, loop, trainer
 from dogbreed.training.class_weights import add_class_weights
 from dogbreed.training.optimizer import LayerwiseAdamW
 from dogbreed.training.recipe import Recipe, apply_overrides, job_fingerprint
 from dogbreed.training.recipes import recipe_for_weights
 from dogbreed.training.steps import Evaluator
 from tests.support.listener import Listener
+from tests.support.warm_job import run
 
 SETTINGS = ["model=mobilenet-0.25", "size=32", "batch_size=8", "epochs=2", "head.epochs=3", "warmup_epochs=0"]
 
@@ -39,6 +41,18 @@ def train(dataset: Path, weights: Weights, *settings: str, **options: Any) -> tr
     manifest = load_manifest(store)
     pipeline = InputPipeline(manifest, store, recipe.view, recipe.batch_size, Path("unused"))
     return trainer.train(recipe, manifest, pipeline, 0, Listener(), weights, **options)
+
+
+def test_fine_tuning_on_two_devices_ends_as_on_one(dataset: Path, weights: Weights) -> None:
+    settings = ("model=mobilenet-0.25", "head.epochs=2", "trainable_fraction=0.3", f"weights={weights.path}")
+    done = run("tests.support.mirrored", str(dataset), *settings)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["replicas"] == 2
+    alone, both = found["losses"]
+    assert len(alone) == 2 * (2 + 2), "two epochs of the head, two of the body"
+    assert both == pytest.approx(alone, rel=1e-4)
+    assert 0 < found["difference"] < 1e-4
 
 
 def moved(model: keras.Model, weights: Weights) -> list[tuple[keras.Layer, bool]]:
@@ -79,7 +93,7 @@ def judged(whole: float) -> type[Evaluator]:
 def test_the_upper_part_learns_after_the_head_and_batch_normalization_never(
     dataset: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "Evaluator", judged(2.0))
+    monkeypatch.setattr(loop, "Evaluator", judged(2.0))
     trained = train(
         dataset,
         weights,
@@ -99,7 +113,7 @@ def test_the_upper_part_learns_after_the_head_and_batch_normalization_never(
 def test_the_head_alone_is_kept_when_the_body_makes_it_no_better(
     dataset: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(trainer, "Evaluator", judged(0.0))
+    monkeypatch.setattr(loop, "Evaluator", judged(0.0))
     trained = train(dataset, weights, "trainable_fraction=1", "head.epochs=2")
     assert "kept; lower learning_rate" in caplog.text
     assert trained.best["epoch"] <= 2

@@ -21,6 +21,7 @@ from tests.support.watched_job import STEPS, Kill, Order
 SETTINGS = (
     "size=32", "epochs=4", "learning_rate=0.001", "warmup_epochs=3", "dropout=0", "ema_decay=0.9", "global_clipnorm=1",
     "class_weights=true", "augment.cutmix_prob=0.3", "augment.mixup_prob=0.2", "augment.erase_prob=0.3", "patience=9",
+    "batch_norm=synchronized",
 )  # fmt: skip
 BATCH = 12  # photos; three workers take four each
 TOTAL = 8  # steps: four epochs of two
