@@ -59,6 +59,14 @@ class DistributedContext:
         return len(self._cluster.addresses)
 
     @property
+    def gpus(self) -> list[str]:
+        """The GPUs of this process that have a replica, for example GPU:0; known when it has joined."""
+        if self.name == "single":
+            return ["GPU:0"] if tf.config.list_physical_devices("GPU") else []
+        devices = [name.rpartition("device:")[2] for name in self.strategy.extended.worker_devices]
+        return [name for name in devices if name.startswith("GPU:")]
+
+    @property
     def batch_shard(self) -> BatchShard:
         """The part of each training batch that this worker learns from."""
         return BatchShard(self._cluster.process_index, self.num_processes)

@@ -72,7 +72,7 @@ class Trainer:
         """model: the whole one, whose weights are kept. restored: what to resume from, None for a new training."""
         self.state = restored.state if restored else TrainState()
         self.best_weights = unflatten(restored.arrays, "best") if restored else []
-        self.usage = ResourceUsage(self.state.resource_usage)
+        self.usage = ResourceUsage(self.state.resource_usage, distribution.gpus, distribution.num_processes)
         self._model, self._progress, self._checkpointer = model, progress, checkpointer
         self._distribution = distribution
         self._epoch_start = 0.0  # on the monotonic clock, less what earlier processes spent on the epoch

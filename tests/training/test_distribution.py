@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from dogbreed.training.batches import train_batches
 from dogbreed.training.distributed import DistributedContext, resolve_strategy, run_interruptible
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe
+from tests.support.gpus import fake_gpus
 from tests.support.warm_job import run
 
 BATCH = 12
@@ -106,6 +108,17 @@ def test_what_several_workers_cannot_do_is_refused() -> None:
     with pytest.raises(UsageError, match="--seed"):
         workers.check(recipe(), one_seed=False)
     DistributedContext().check(recipe("batch_size=7", "weights=imagenet"), one_seed=False)  # one device can
+
+
+def test_the_gpus_of_a_training_are_those_with_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers, task = DistributedContext("multiworker", PAIR), "/job:worker/replica:0/task:1/device:"
+    workers.strategy = SimpleNamespace(extended=SimpleNamespace(worker_devices=(f"{task}GPU:0", f"{task}GPU:1")))
+    assert workers.gpus == ["GPU:0", "GPU:1"]
+    workers.strategy = SimpleNamespace(extended=SimpleNamespace(worker_devices=(f"{task}CPU:0",)))
+    assert workers.gpus == []
+    assert DistributedContext().gpus == []
+    fake_gpus(monkeypatch, (9, 0), (9, 0))
+    assert DistributedContext().gpus == ["GPU:0"]
 
 
 def test_waiting_for_others_ends_with_75_when_they_do_not_come() -> None:
