@@ -23,7 +23,7 @@ from dogbreed.training.batches import train_batches
 from dogbreed.training.build import build_and_compile
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe
-from dogbreed.workflows.preflight import check_gpus
+from dogbreed.workflows.gpu_checks import check_gpus
 
 VARIANTS = {  # name: precision, XLA
     "float32": ("float32", False),

@@ -63,6 +63,7 @@ class Job(click.Command):
         logger = logging.getLogger(str(self.name))
         for message in (*OVERRIDDEN, *_environment.unknown_variables(os.environ)):
             logger.warning("%s", message)
+        _print_warnings_on_gpus()
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         for name in FOREIGN_RUN:
@@ -76,6 +77,14 @@ class Job(click.Command):
             sys.exit(known.exit_code)
         finally:
             _streams.discard_unwritten()
+
+
+def _print_warnings_on_gpus() -> None:
+    """Let TensorFlow print its warnings where GPUs are, for example that ptxas is of a version that miscompiles."""
+    from dogbreed.core.resources import gpu_count  # its imports would double the time of --help
+
+    if gpu_count():
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 
 def _from_os(error: OSError) -> DogbreedError:

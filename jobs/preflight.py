@@ -20,7 +20,7 @@ def main(store: str, gpus: int | None, memory: float, experiment_prefix: str) ->
     results = preflight.check_all(store, gpus, memory, experiment_prefix)
     for result in results:
         state, color = ("ok", "green") if result.error is None else (f"exit {result.error.exit_code}", "red")
-        click.echo(f"{result.check:<8} {click.style(f'{state:<8}', color)} {result.found}", err=True)
+        click.echo(f"{result.check:<11} {click.style(f'{state:<8}', color)} {result.found}", err=True)
     for result in results:
         if result.error:
             raise result.error

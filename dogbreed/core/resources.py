@@ -11,6 +11,7 @@ import resource
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import joblib
@@ -111,16 +112,39 @@ def no_gc() -> Iterator[None]:
         gc.enable()
 
 
-def container_gpu_count() -> int:
-    """Return how many NVIDIA GPUs this container was given, whether or not TensorFlow sees them.
+def is_container(root: Path = Path("/")) -> bool:
+    """Return whether this process runs in a container: of Docker, Podman or Kubernetes."""
+    markers = (root / ".dockerenv", root / "run" / ".containerenv")
+    return "KUBERNETES_SERVICE_HOST" in os.environ or any(marker.exists() for marker in markers)
 
-    Outside a container this is 0. WSL 2 has no device file for each GPU, so one is counted there.
+
+def gpu_count(root: Path = Path("/")) -> int:
+    """Return how many NVIDIA GPUs a process can use here, whether or not TensorFlow sees them.
+
+    Device files are counted, because container runtimes differ in their variables: under CDI NVIDIA_VISIBLE_DEVICES is
+    `void`, and Podman sets none. WSL 2 has one file for all GPUs, so one is counted there. A MIG device counts as a
+    GPU, and only one does: CUDA shows a process no second one (NVIDIA's MIG User Guide, "CUDA Device Enumeration").
     """
-    if os.environ.get("NVIDIA_VISIBLE_DEVICES", "") in ("", "none", "void"):
+    if os.environ.get("NVIDIA_VISIBLE_DEVICES") == "none":
         return 0
-    devices = len([path for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)])
-    devices = devices or int(Path("/dev/dxg").exists())
+    devices = len([path for path in (root / "dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)])
+    if _has_mig_devices(root):
+        devices = min(devices, 1)
+    elif not devices:
+        devices = int((root / "dev" / "dxg").exists())
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
         return devices
-    return min(devices, len([name for name in chosen.split(",") if name.strip() not in ("", "-1")]))
+    names = takewhile(lambda name: name.strip() not in ("", "-1"), chosen.split(","))  # CUDA stops at an invalid name
+    return min(devices, len(list(names)))
+
+
+def required_gpu_count(root: Path = Path("/")) -> int:
+    """Return how many GPUs TensorFlow must see: all of a container, which has them on purpose, none of a bare host."""
+    return gpu_count(root) if is_container(root) else 0
+
+
+def _has_mig_devices(root: Path) -> bool:
+    """Return whether there is access to a MIG device; nvidia-cap1 and nvidia-cap2 configure and monitor MIG only."""
+    numbers = [path.name.removeprefix("nvidia-cap") for path in (root / "dev" / "nvidia-caps").glob("nvidia-cap*")]
+    return any(number.isdigit() and int(number) > 2 for number in numbers)

@@ -3,7 +3,6 @@
 Every worker is a process with a replica of the model on each of its GPUs, or on its CPU. All take the same steps.
 """
 
-import logging
 import math
 import threading
 import time
@@ -15,13 +14,11 @@ from typing import Any, TypeVar
 import tensorflow as tf
 
 from dogbreed.core import rendezvous, signals
-from dogbreed.core.errors import DataError, EnvironmentUnsupported, RetryableError, UsageError, WorkerLost
+from dogbreed.core.errors import DataError, RetryableError, UsageError, WorkerLost
 from dogbreed.core.rendezvous import ClusterSpec
 from dogbreed.data.input_pipeline import BatchShard
 from dogbreed.training.recipe import Recipe
 
-STRATEGIES = ("auto", "single", "mirrored", "multiworker")
-MIN_IMAGES, MIN_SIZE = 64, 128  # a step on each GPU, and pixels, from which `auto` takes several
 JOIN_WITHIN = 1200.0  # seconds from the first worker's start to the last one's: twice the longest pause of Kubernetes
 DELIVER_WITHIN = 3600.0  # seconds that a chief may take to hand over a finished training
 LOOK_EVERY = 0.2  # seconds between two looks for a signal
@@ -35,8 +32,6 @@ LOST = (
 )
 
 T = TypeVar("T")
-
-log = logging.getLogger(__name__)
 
 
 class DistributedContext:
@@ -71,6 +66,14 @@ class DistributedContext:
     def batch_unit(self) -> int:
         """The number of images of which a batch must be a multiple."""
         return math.lcm(self.num_replicas, 2 * self.num_processes) if self.num_processes > 1 else self.num_replicas
+
+    @property
+    def gpus(self) -> list[str]:
+        """The GPUs of this process that have a replica, for example GPU:0; known when it has joined."""
+        if self.name == "single":
+            return ["GPU:0"] if tf.config.list_physical_devices("GPU") else []
+        devices = [name.rpartition("device:")[2] for name in self.strategy.extended.worker_devices]
+        return [name for name in devices if name.startswith("GPU:")]
 
     @property
     def batch_shard(self) -> BatchShard:
@@ -137,8 +140,8 @@ class DistributedContext:
 
     def prefetch(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """Return the batches, of which the next two are copied to the first GPU ahead of time, if there is one."""
-        gpus = self._devices or [f"GPU:{number}" for number, _ in enumerate(tf.config.list_physical_devices("GPU"))]
-        return batches.apply(tf.data.experimental.prefetch_to_device(gpus[0], 2)) if gpus else batches
+        devices = self._devices or self.gpus
+        return batches.apply(tf.data.experimental.prefetch_to_device(devices[0], 2)) if devices else batches
 
     def shard(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """Return every n-th batch, this worker's of n workers."""
@@ -211,49 +214,6 @@ class DistributedContext:
                 f"worker {self._cluster.process_index} of {self.num_processes} lost another one; when all are started "
                 f"again, they go on from the last checkpoint ({reason})"
             ) from error
-
-
-def resolve_strategy(strategy: str, cluster: ClusterSpec, recipe: Recipe) -> DistributedContext:
-    """Return the context that `--strategy` names; UsageError or EnvironmentUnsupported where it is not possible.
-
-    auto takes several GPUs where each has enough to do: MIN_IMAGES a step, of MIN_SIZE pixels.
-    """
-    if strategy not in STRATEGIES:
-        raise UsageError(f"unknown strategy {strategy!r}; known are {', '.join(STRATEGIES)}")
-    several, gpus = len(cluster.addresses) > 1, len(tf.config.list_physical_devices("GPU"))
-    if strategy == "auto":
-        strategy = "multiworker" if several else _choose_for_gpus(gpus, recipe)
-    if several and strategy != "multiworker":
-        raise UsageError(
-            f"--strategy {strategy}, but the environment names {len(cluster.addresses)} workers, which would all do "
-            "the same; use multiworker, or start one process without TF_CONFIG and DOGBREED_WORKERS"
-        )
-    if strategy == "multiworker" and not several:
-        raise UsageError(
-            "--strategy multiworker, but the environment names one worker; set TF_CONFIG or DOGBREED_WORKERS"
-        )
-    if strategy == "mirrored" and gpus < 2:
-        raise EnvironmentUnsupported(
-            f"--strategy mirrored needs two GPUs, TensorFlow sees {gpus}; use --strategy single"
-        )
-    return DistributedContext(strategy, cluster)
-
-
-def _choose_for_gpus(gpus: int, recipe: Recipe) -> str:
-    """Return `mirrored` if a recipe keeps several GPUs busy, else `single`, and log why."""
-    if gpus < 2:
-        return "single"
-    images, rest = divmod(recipe.batch_size, gpus)
-    if rest:
-        reason = f"batches of {recipe.batch_size} images cannot be shared equally"
-    elif images < MIN_IMAGES:
-        reason = f"{images} images a step on each are too few, --batch-size {MIN_IMAGES * gpus} is enough"
-    elif recipe.size < MIN_SIZE:
-        reason = f"images of {recipe.size} px are too small"
-    else:
-        return "mirrored"
-    log.info("using one of %d GPUs: %s; --strategy mirrored uses all", gpus, reason)
-    return "single"
 
 
 def communication_options() -> tf.distribute.experimental.CommunicationOptions:

@@ -31,12 +31,13 @@ log = logging.getLogger(__name__)
 class TrainLoop:
     """Runs one phase of a training after another, and keeps the weights of the best epoch."""
 
-    def __init__(self, progress: Progress, checkpointer: Checkpointer, restored: Snapshot | None) -> None:
+    def __init__(
+        self, progress: Progress, checkpointer: Checkpointer, usage: ResourceUsage, restored: Snapshot | None
+    ) -> None:
         """restored: what to resume from, None for a new training."""
         self.state = restored.state if restored else TrainState()
         self.best_weights = unflatten(restored.arrays, "best") if restored else []
-        self.usage = ResourceUsage(self.state.resource_usage)
-        self._progress, self._checkpointer = progress, checkpointer
+        self.usage, self._progress, self._checkpointer = usage, progress, checkpointer
         self._epoch_start = 0.0  # on the monotonic clock, less what earlier processes spent on the epoch
 
     def run(self, phase: Phase, restored: Snapshot | None) -> None:

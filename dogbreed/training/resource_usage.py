@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -12,11 +12,17 @@ from dogbreed.core import resources
 class ResourceUsage:
     """Counts from when it is made: several trainings of one process each have their own."""
 
-    def __init__(self, before: Mapping[str, float]) -> None:
-        """before: what `read` gave in an earlier process of the same training, {} for the first."""
+    def __init__(self, before: Mapping[str, float], gpus: Sequence[str] = (), workers: int = 1) -> None:
+        """Start to count.
+
+        Args:
+            before: what `read` gave in an earlier process of the same training, {} for the first.
+            gpus: that this process trains on, for example GPU:0.
+            workers: processes of the training, with as many GPUs each.
+        """
         self._before = dict(before)
         self._start, self._cpu_start = time.monotonic(), _cpu_seconds()
-        self._gpus = [f"GPU:{number}" for number, _ in enumerate(tf.config.list_physical_devices("GPU"))]
+        self._gpus, self._workers = list(gpus), workers
         for gpu in self._gpus:
             tf.config.experimental.reset_memory_stats(gpu)
 
@@ -27,11 +33,11 @@ class ResourceUsage:
         return self._before | totals | peaks
 
     def _totals(self) -> dict[str, float]:
-        """Return what adds up over processes: train_seconds, cpu_hours and, where GPUs are, gpu_hours."""
+        """Return what adds up over processes: train_seconds, cpu_hours and, for all workers together, gpu_hours."""
         seconds = time.monotonic() - self._start
         totals = {"train_seconds": seconds, "cpu_hours": (_cpu_seconds() - self._cpu_start) / 3600}
         if self._gpus:
-            totals["gpu_hours"] = len(self._gpus) * seconds / 3600
+            totals["gpu_hours"] = len(self._gpus) * self._workers * seconds / 3600
         return totals
 
     def _peaks(self) -> dict[str, float]:

@@ -22,6 +22,7 @@ from dogbreed.training.out_of_memory import translating_out_of_memory
 from dogbreed.training.phases import MakePhase, count_epochs, make_phases
 from dogbreed.training.progress import MetricLogger, Progress
 from dogbreed.training.recipe import Recipe
+from dogbreed.training.resource_usage import ResourceUsage
 from dogbreed.training.state import MONITOR, Phase, sha256_of_arrays
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,10 @@ def train(
         logger.restore(restored.metric_spool)
     pretrained = init_weights is not None
     phases = make_phases(recipe, pipeline, model, seed, distribution, pretrained)
-    loop = TrainLoop(Progress(logger, count_epochs(recipe, pretrained), log_every), checkpointer, restored)
+    progress = Progress(logger, count_epochs(recipe, pretrained), log_every)
+    used = restored.state.resource_usage if restored else {}
+    usage = ResourceUsage(used, distribution.gpus, distribution.num_processes)
+    loop = TrainLoop(progress, checkpointer, usage, restored)
     try:
         with translating_out_of_memory(recipe.batch_size):
             last_phase = _run_phases(phases, model, loop, restored, distribution)

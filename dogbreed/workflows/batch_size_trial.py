@@ -21,12 +21,12 @@ from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import load_manifest
 from dogbreed.training import finetune, memory_estimate
 from dogbreed.training.build import build_model, compile_model
-from dogbreed.training.distributed import resolve_strategy
 from dogbreed.training.optimizer import adamw
 from dogbreed.training.out_of_memory import translating_out_of_memory
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import recipe_for_weights
 from dogbreed.training.steps import Evaluator, MetricSums, make_train_step
+from dogbreed.training.strategy import resolve_strategy
 
 STEPS = 5  # after the first, which traces and compiles
 

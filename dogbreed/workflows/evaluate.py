@@ -21,7 +21,7 @@ from dogbreed.serving import model_files
 from dogbreed.tracking import evaluation_outputs, lineage, model_card, promotion, registry, runs
 from dogbreed.tracking.mlflow_errors import ping
 from dogbreed.tracking.runs import MlflowRun
-from dogbreed.workflows import preflight
+from dogbreed.workflows import gpu_memory, preflight
 from dogbreed.workflows.dataset_checks import check_classes_match, open_comparison
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,7 @@ def evaluate_and_promote(options: EvalOptions, force: bool) -> EvalSummary:
 def open_job(options: EvalOptions) -> EvalJob:
     """Check what the evaluation needs and open its dataset."""
     store = open_store(options.data)
+    gpu_memory.grow()
     preflight.before_job(store, gpus=options.gpus, tracked=False)
     manifest = load_manifest(store)
     registered_model = options.registered_model or manifest.name

@@ -12,9 +12,9 @@ from dogbreed.core.errors import EnvironmentUnsupported, UsageError
 from dogbreed.core.storage import open_store
 from dogbreed.data.manifest import load_manifest
 from dogbreed.data.splits import TRAIN
-from dogbreed.training.distributed import resolve_strategy
 from dogbreed.training.recipe import apply_overrides
 from dogbreed.training.recipes import recipe_for_weights
+from dogbreed.training.strategy import resolve_strategy
 from dogbreed.workflows.batch_size_trial import Trial
 
 PRECISE = 8  # stop when the smallest that does not fit is at most an eighth above the largest that does

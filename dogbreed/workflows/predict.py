@@ -17,7 +17,7 @@ from dogbreed.serving.batch_predict import BatchPredictPlan, RowCounts
 from dogbreed.serving.row_verification import verify_rows
 from dogbreed.serving.row_writers import WRITERS
 from dogbreed.tracking import registry
-from dogbreed.workflows import preflight
+from dogbreed.workflows import gpu_memory, preflight
 from dogbreed.workflows.sharded_build import BuildResult, IncompleteSummary, Worker, load_or_build
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
     Raises:
         DataError: no image has a prediction; the rows, the manifest and the run are there and hold the reasons.
     """
+    gpu_memory.grow()
     preflight.before_job(job.images, job.out, gpus=job.gpus)
     model = registry.resolve(job.model)
     kind = job.kind or kind_from_ending(job.out.uri)

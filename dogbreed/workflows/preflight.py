@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from dogbreed.core.errors import DataError, DogbreedError, EnvironmentUnsupported
-from dogbreed.core.resources import GIB, container_gpu_count, memory_limit
+from dogbreed.core.resources import GIB, memory_limit
 from dogbreed.core.scratch import check_scratch
 from dogbreed.core.storage import Store, open_store
 from dogbreed.tracking import runs
@@ -30,25 +30,30 @@ class CheckResult:
 
 
 def check_all(store_uri: str, gpus: int | None, memory: float, experiment_prefix: str) -> list[CheckResult]:
-    """Run the full preflight, ordered so that an earlier failure explains later ones.
+    """Run the full preflight, ordered so that an earlier failure explains later ones: GPUs that fail are not probed.
 
     Args:
         store_uri: a prefix that the jobs will write to.
-        gpus: how many TensorFlow must see, None for those of the container.
+        gpus: how many TensorFlow must see, None for all of a container.
         memory: GiB that the jobs will need.
         experiment_prefix: of the experiment of the run that is written to MLflow and deleted.
     """
+    from dogbreed.workflows import gpu_checks  # TensorFlow, which not every job with a preflight imports
+
     store = open_store(store_uri)
-    return run_checks(
+    results = run_checks(
         {
             "clock": lambda: check_clock(store),
             "store": lambda: check_store(store),
             "mlflow": partial(runs.check_round_trip, experiment_prefix),
             "scratch": lambda: check_scratch(SCRATCH),
             "memory": lambda: check_memory(memory),
-            "gpu": lambda: check_gpus(gpus),
+            "gpu": lambda: gpu_checks.check_gpus(gpus, compute=False),
         }
     )
+    if results[-1].error:
+        return results
+    return results + run_checks(gpu_checks.probe_checks())
 
 
 def run_checks(checks: Mapping[str, Callable[[], str]]) -> list[CheckResult]:
@@ -65,19 +70,21 @@ def run_checks(checks: Mapping[str, Callable[[], str]]) -> list[CheckResult]:
 
 
 def before_job(*stores: Store, gpus: int | None = 0, tracked: bool = True, single_process: bool = True) -> None:
-    """Check what a job needs before it starts: its stores, scratch space and GPUs.
+    """Check what a job needs before it starts: its stores, scratch space and GPUs, see `gpu_checks.check_gpus`.
 
     Args:
-        gpus: how many TensorFlow must see, None for those of the container, 0 to skip the check.
+        gpus: how many TensorFlow must see, None for all of a container, 0 to skip the check.
         tracked: also ping MLflow, which the job can do without: a failure is a warning.
-        single_process: False for one of several workers, which only counts its GPUs: TensorFlow must know all workers
-            before it computes anything.
+        single_process: False for one of several workers, which computes nothing on its GPUs: TensorFlow must know all
+            workers before it initializes a device.
     """
     for store in stores:
         next(iter(store.list()), None)
     check_scratch(SCRATCH)
     if gpus != 0:
-        log.info("GPUs: %s", check_gpus(gpus, compute=single_process))
+        from dogbreed.workflows import gpu_checks  # TensorFlow, which not every job with a preflight imports
+
+        log.info("GPUs: %s", gpu_checks.check_gpus(gpus, compute=single_process))
     if tracked:
         try:
             ping()
@@ -118,32 +125,3 @@ def check_memory(needed: float) -> str:
             f"{limit:.1f} GiB are available, {needed:g} are needed; raise the container's memory limit"
         )
     return f"{limit:.1f} GiB are available, {needed:g} are needed"
-
-
-def check_gpus(wanted: int | None, compute: bool = True) -> str:
-    """Multiply two matrices on each GPU that TensorFlow sees; EnvironmentUnsupported if it sees fewer than `wanted`.
-
-    wanted: None for those of the container. compute: False to count only.
-    """
-    import tensorflow as tf
-
-    wanted = container_gpu_count() if wanted is None else wanted
-    seen = tf.config.list_physical_devices("GPU")
-    if len(seen) < wanted:
-        raise EnvironmentUnsupported(
-            f"TensorFlow sees {len(seen)} of {wanted} GPUs; use an image with CUDA 12 and cuDNN 9 and check the host's "
-            "driver, or run on the CPU with --gpus 0"
-        )
-    for device in seen if compute else ():
-        try:
-            with tf.device(device.name.removeprefix("/physical_device:")):
-                ones = tf.ones((256, 256))
-                product = float(tf.reduce_sum(ones @ ones))
-        except (tf.errors.OpError, RuntimeError) as error:
-            raise EnvironmentUnsupported(
-                f"{device.name} cannot multiply: {error}; check its driver and the other processes that use it"
-            ) from error
-        if product != 256.0**3:
-            raise EnvironmentUnsupported(f"{device.name} returns a wrong product; stop using this GPU")
-    names = [tf.config.experimental.get_device_details(device).get("device_name", device.name) for device in seen]
-    return f"TensorFlow sees {len(seen)}: {', '.join(names)}" if seen else "none, TensorFlow runs on the CPU"

@@ -19,10 +19,11 @@ from dogbreed.models.weights import Weights
 from dogbreed.serving import model_files
 from dogbreed.tracking import registry
 from dogbreed.training.checkpointer import CheckpointInterval
-from dogbreed.training.distributed import DistributedContext, resolve_strategy
+from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.recipe import Recipe, apply_overrides, job_fingerprint
 from dogbreed.training.recipes import recipe_for_weights
-from dogbreed.workflows import preflight
+from dogbreed.training.strategy import resolve_strategy
+from dogbreed.workflows import gpu_memory, preflight
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def prepare(
     chosen = apply_overrides(recipe_for_weights(recipe, initial_weights), settings)
     distribution = resolve_strategy(strategy, rendezvous.cluster_from_env(), chosen)
     distribution.check(chosen, one_seed=one_seed)
+    if distribution.name == "single":
+        gpu_memory.use_first_gpu()
     interval = CheckpointInterval.from_text(checkpoint_every)
     store = open_store(data)
     manifest = load_manifest(store)

@@ -42,18 +42,51 @@ def test_a_machine_without_cgroups_has_the_containers_places_only(tmp_path: Path
     assert len(resources._limit_files(tmp_path / "nothing", tmp_path)) == 2
 
 
-def test_hidden_gpus_were_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        Path, "glob", lambda *_: iter([Path("/dev/nvidia0"), Path("/dev/nvidia1"), Path("/dev/nvidiactl")])
-    )
-    monkeypatch.delenv("NVIDIA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert resources.container_gpu_count() == 0, "a machine's GPU is given to nobody"
-    monkeypatch.setenv("NVIDIA_VISIBLE_DEVICES", "all")
-    assert resources.container_gpu_count() == 2
-    for hidden, left in (("", 0), ("-1", 0), ("1", 1)):
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-        assert resources.container_gpu_count() == left
+PAIR = ("dev/nvidia0", "dev/nvidia1", "dev/nvidiactl", "dev/nvidia-uvm")
+DOCKER, PODMAN, KUBERNETES = ".dockerenv", "run/.containerenv", {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+MIG_SETUP = ("dev/nvidia-caps/nvidia-cap1", "dev/nvidia-caps/nvidia-cap2")  # also where no GPU is divided
+MIG = (*MIG_SETUP, "dev/nvidia-caps/nvidia-cap21", "dev/nvidia-caps/nvidia-cap22")
+
+
+@pytest.mark.parametrize(
+    ("files", "environment", "count", "required"),
+    [
+        pytest.param((), {}, 0, 0, id="host without a GPU"),
+        pytest.param(PAIR, {}, 2, 0, id="bare host"),
+        pytest.param((*PAIR, *MIG_SETUP), {}, 2, 0, id="bare host, MIG off"),
+        pytest.param((DOCKER,), {}, 0, 0, id="container without a GPU"),
+        pytest.param((DOCKER, *PAIR), {"NVIDIA_VISIBLE_DEVICES": "all"}, 2, 2, id="Docker, NVIDIA runtime"),
+        pytest.param((DOCKER, *PAIR), {"NVIDIA_VISIBLE_DEVICES": "void"}, 2, 2, id="Docker, CDI"),
+        pytest.param((PODMAN, *PAIR), {}, 2, 2, id="Podman, CDI"),
+        pytest.param(("dev/nvidia3",), KUBERNETES, 1, 1, id="Kubernetes"),
+        pytest.param((DOCKER, *PAIR), {"NVIDIA_VISIBLE_DEVICES": "none"}, 0, 0, id="driver without GPUs"),
+        pytest.param((DOCKER, *PAIR), {"CUDA_VISIBLE_DEVICES": ""}, 0, 0, id="hidden by an empty list"),
+        pytest.param((DOCKER, *PAIR), {"CUDA_VISIBLE_DEVICES": "-1"}, 0, 0, id="hidden by -1"),
+        pytest.param((DOCKER, *PAIR), {"CUDA_VISIBLE_DEVICES": "1"}, 1, 1, id="one chosen"),
+        pytest.param((DOCKER, *PAIR), {"CUDA_VISIBLE_DEVICES": "0,-1,1"}, 1, 1, id="those before an invalid one"),
+        pytest.param((DOCKER, "dev/nvidia0", *MIG), {}, 1, 1, id="MIG device"),
+        pytest.param((DOCKER, *PAIR, *MIG), {}, 1, 1, id="MIG devices of two GPUs"),
+        pytest.param((DOCKER, *PAIR, *MIG), {"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"}, 1, 1, id="MIG devices chosen"),
+        pytest.param(("dev/dxg",), {}, 1, 0, id="WSL 2"),
+        pytest.param((DOCKER, "dev/dxg"), {}, 1, 1, id="WSL 2, container"),
+    ],
+)
+def test_gpus_are_counted_everywhere_and_required_in_containers(
+    files: tuple[str, ...],
+    environment: dict[str, str],
+    count: int,
+    required: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("NVIDIA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert (resources.gpu_count(tmp_path), resources.required_gpu_count(tmp_path)) == (count, required)
 
 
 def test_the_peak_of_memory_is_that_of_this_process_alone() -> None:

@@ -178,7 +178,7 @@ def test_a_gpu_that_is_visible_is_seen_by_tensorflow() -> None:
     image = name("train-gpu")
     if docker("image", "inspect", image, check=False).returncode:
         pytest.skip("no train-gpu image; GPU_BASE_IMAGE=... makes one")
-    code = "from dogbreed.workflows.preflight import check_gpus; print(check_gpus(1))"
+    code = "from dogbreed.workflows.gpu_checks import check_gpus; print(check_gpus(1))"
     done = docker("run", "--rm", "--gpus", "all", "--entrypoint", "python", image, "-c", code, check=False)
     if "could not select device driver" in done.stderr:
         pytest.skip("the engine has no GPU to give")

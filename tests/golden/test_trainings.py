@@ -147,7 +147,6 @@ def test_resource_usage_of_a_training_on_two_gpus(monkeypatch: pytest.MonkeyPatc
     def measured(gpu: str) -> Any:
         return {"peak": 2**30}
 
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one", "two"])
     monkeypatch.setattr(tf.config.experimental, "reset_memory_stats", lambda gpu: None)
     monkeypatch.setattr(tf.config.experimental, "get_memory_info", measured)
-    assert_json("resource-usage.json", sorted(ResourceUsage({}).read()))
+    assert_json("resource-usage.json", sorted(ResourceUsage({}, ("GPU:0", "GPU:1")).read()))

@@ -3,6 +3,7 @@
 import errno
 import importlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dogbreed.core import resources
 from dogbreed.models import registry
 from jobs import _cli
 from tests.support.warm_job import run
@@ -147,6 +149,27 @@ def test_an_error_of_the_system_is_retryable_where_it_may_pass(error: OSError, c
     with pytest.raises(SystemExit) as ended:
         failing.main([], standalone_mode=False)
     assert ended.value.code == code
+
+
+@pytest.mark.parametrize(("gpus", "given", "level"), [(0, None, "2"), (1, None, "1"), (1, "3", "3")])
+def test_tensorflow_prints_its_warnings_where_gpus_are_unless_the_user_has_chosen(
+    gpus: int, given: str | None, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = dict[str, str | None]()
+
+    @_cli.job("small")
+    def small() -> dict[str, object]:
+        found["level"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+        return {}
+
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")  # so that it is restored
+    if given is None:
+        monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    else:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", given)
+    monkeypatch.setattr(resources, "gpu_count", lambda: gpus)
+    small.main([], standalone_mode=False)
+    assert found == {"level": level}
 
 
 def test_a_store_that_is_not_there_ends_with_69(tmp_path: Path) -> None:

@@ -18,18 +18,11 @@ from dogbreed.training.build import build_and_compile, build_model, resolve_prec
 from dogbreed.training.out_of_memory import translating_out_of_memory
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import RECIPES, get_recipe
+from tests.support.gpus import fake_gpus
 from tests.support.listener import Listener
 
 SHORT = apply_overrides(get_recipe("simple-64"), ["size=32", "batch_size=4", "epochs=1"])
 GPU_MEMORY = 40e9  # bytes, of an A100
-
-
-def with_gpus(monkeypatch: pytest.MonkeyPatch, *capabilities: tuple[int, int]) -> None:
-    """Fake GPUs of these compute capabilities."""
-    gpus = [tf.config.PhysicalDevice(f"/physical_device:GPU:{n}", "GPU") for n, _ in enumerate(capabilities)]
-    details = {gpu.name: {"compute_capability": found} for gpu, found in zip(gpus, capabilities, strict=True)}
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: gpus)
-    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details[gpu.name])
 
 
 @pytest.mark.parametrize(
@@ -45,14 +38,14 @@ def with_gpus(monkeypatch: pytest.MonkeyPatch, *capabilities: tuple[int, int]) -
 def test_auto_precision_is_what_the_oldest_gpu_computes_fast(
     monkeypatch: pytest.MonkeyPatch, capabilities: list[tuple[int, int]], precision: str
 ) -> None:
-    with_gpus(monkeypatch, *capabilities)
+    fake_gpus(monkeypatch, *capabilities)
     assert resolve_precision("auto") == precision
     assert resolve_precision("float32") == "float32"
 
 
 def test_xla_compiles_beside_a_gpu_and_where_a_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [resolve_xla(setting) for setting in ("auto", "on", "off")] == [False, True, False]
-    with_gpus(monkeypatch, (9, 0))
+    fake_gpus(monkeypatch, (9, 0))
     assert [resolve_xla(setting) for setting in ("auto", "on", "off")] == [True, True, False]
     assert build_and_compile(SHORT, 4, 1).jit_compile
     assert not build_and_compile(apply_overrides(SHORT, ["xla=off"]), 4, 1).jit_compile
@@ -63,7 +56,7 @@ def test_a_model_that_only_predicts_is_not_compiled_by_xla_beside_a_gpu(
 ) -> None:
     model = build_model(SHORT, 4)
     saved = model_files.save(model, ModelMetadata(tuple("abcd"), 32, "squash", "n", "d"), tmp_path)
-    with_gpus(monkeypatch, (9, 0))
+    fake_gpus(monkeypatch, (9, 0))
     assert keras.models.load_model(saved[0]).jit_compile, "what Keras chooses"
     loaded, _ = model_files.load_files(*saved)
     assert [made.jit_compile for made in (loaded, build_model(SHORT, 4), common.backbone(loaded))] == [False] * 3
@@ -116,7 +109,7 @@ def test_the_estimate_beside_a_gpu_counts_cuda_and_copies_of_the_weights_on_the_
 ) -> None:
     model, pipeline = build_model(SHORT, 4), small_pipeline(dataset, SHORT)
     alone = memory_estimate.estimate(model, SHORT, pipeline)
-    with_gpus(monkeypatch, (9, 0))
+    fake_gpus(monkeypatch, (9, 0))
     beside = memory_estimate.estimate(model, SHORT, pipeline)
     assert beside["weights"] == 8 * sum(weight.nbytes for weight in model.get_weights())
     assert beside["CUDA"] > 1e9

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,11 +20,12 @@ from dogbreed.training.batches import train_batches
 from dogbreed.training.distributed import (
     DistributedContext,
     communication_options,
-    resolve_strategy,
     run_interruptible,
 )
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe
+from dogbreed.training.strategy import resolve_strategy
+from tests.support.gpus import fake_gpus
 from tests.support.warm_job import run
 
 BATCH = 12
@@ -113,11 +115,6 @@ def test_what_several_workers_cannot_do_is_refused() -> None:
     DistributedContext().check(recipe("batch_size=7", "weights=imagenet"), one_seed=False)  # one device can
 
 
-def with_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    devices = [tf.config.PhysicalDevice(f"/physical_device:GPU:{number}", "GPU") for number in range(count)]
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: devices)
-
-
 @pytest.mark.parametrize(
     ("gpus", "settings", "chosen", "reason"),
     [
@@ -137,7 +134,7 @@ def test_auto_takes_several_gpus_where_each_has_enough_to_do_and_says_why_not(
     chosen: str,
     reason: str,
 ) -> None:
-    with_gpus(monkeypatch, gpus)
+    fake_gpus(monkeypatch, *[(9, 0)] * gpus)
     with caplog.at_level("INFO"):
         assert resolve_strategy("auto", ALONE, recipe(*settings)).name == chosen
     assert reason in caplog.text
@@ -147,7 +144,7 @@ def test_auto_takes_several_gpus_where_each_has_enough_to_do_and_says_why_not(
 def test_workers_reduce_by_nccl_between_gpus_and_in_a_ring_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = tf.distribute.experimental.CommunicationImplementation
     assert communication_options().implementation == kinds.RING
-    with_gpus(monkeypatch, 1)
+    fake_gpus(monkeypatch, (9, 0))
     assert communication_options().implementation == kinds.NCCL
 
 
@@ -170,6 +167,17 @@ def test_replicas_have_equal_weights_and_mean_statistics_after_each_step() -> No
         "moved": True,
         "examples": 16,
     }
+
+
+def test_the_gpus_of_a_training_are_those_with_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers, task = DistributedContext("multiworker", PAIR), "/job:worker/replica:0/task:1/device:"
+    workers.strategy = SimpleNamespace(extended=SimpleNamespace(worker_devices=(f"{task}GPU:0", f"{task}GPU:1")))
+    assert workers.gpus == ["GPU:0", "GPU:1"]
+    workers.strategy = SimpleNamespace(extended=SimpleNamespace(worker_devices=(f"{task}CPU:0",)))
+    assert workers.gpus == []
+    assert DistributedContext().gpus == []
+    fake_gpus(monkeypatch, (9, 0), (9, 0))
+    assert DistributedContext().gpus == ["GPU:0"]
 
 
 def test_waiting_for_others_ends_with_75_when_they_do_not_come() -> None:

@@ -27,6 +27,7 @@ from dogbreed.training.loop import TrainLoop
 from dogbreed.training.progress import Progress
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe
+from dogbreed.training.resource_usage import ResourceUsage
 from dogbreed.training.state import Phase
 from dogbreed.training.steps import Evaluator
 from tests.support.listener import Listener
@@ -186,7 +187,7 @@ def test_waiting_for_photos_is_measured_and_warned_of(caplog: pytest.LogCaptureF
     for batches, epochs in ((late, 2), (early, 1)):
         make_batches = lambda start, batches=batches: batches  # noqa: E731
         phase = Phase("full", model, model, epochs, 10, 4, 9, make_batches, early, DistributedContext())
-        TrainLoop(Progress(listener, 3), NullCheckpointer(), None).run(phase, None)
+        TrainLoop(Progress(listener, 3), NullCheckpointer(), ResourceUsage({}), None).run(phase, None)
         if batches is late:
             assert caplog.text.count("waited for images") == 1  # in two epochs
     waited = [values["input_wait_fraction"] * values["epoch_seconds"] for values in listener.values]

@@ -11,7 +11,9 @@ import pytest
 
 from dogbreed.core.errors import EnvironmentUnsupported, UsageError
 from dogbreed.core.storage import LocalStore, Store, open_store
-from dogbreed.workflows import preflight
+from dogbreed.tracking import runs
+from dogbreed.workflows import gpu_checks, preflight
+from jobs.preflight import main
 from tests.support.warm_job import run
 
 
@@ -137,3 +139,41 @@ def test_a_job_warns_without_mlflow_and_fails_without_its_store(
 def test_a_job_fails_if_its_gpus_are_not_visible(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentUnsupported, match="of 99 GPUs; use an image"):
         preflight.before_job(LocalStore(tmp_path), gpus=99, tracked=False)
+
+
+def fail(message: str) -> str:
+    raise EnvironmentUnsupported(message)
+
+
+def test_each_probe_of_the_gpus_is_a_row_and_the_first_that_failed_is_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probes = {"matmul": lambda: "right", "xla": lambda: fail("ended with 134"), "all-reduce": lambda: fail("not run")}
+    monkeypatch.setattr(runs, "check_round_trip", lambda prefix: "fine")
+    monkeypatch.setattr(gpu_checks, "check_gpus", lambda gpus, compute: f"TensorFlow sees {gpus}")
+    monkeypatch.setattr(gpu_checks, "probe_checks", lambda: probes)
+    with pytest.raises(EnvironmentUnsupported, match="ended with 134"):
+        main.callback(str(tmp_path), 2, 0.1, "dogbreed")
+    assert capsys.readouterr().err.splitlines()[-4:] == [
+        "gpu         ok       TensorFlow sees 2",
+        "matmul      ok       right",
+        "xla         exit 78  ended with 134",
+        "all-reduce  exit 78  not run",
+    ]
+
+
+def test_gpus_that_fail_their_check_are_not_probed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "check_round_trip", lambda prefix: "fine")
+    monkeypatch.setattr(gpu_checks, "probe_checks", lambda: {"matmul": lambda: "right"})
+    results = preflight.check_all(str(tmp_path), 99, 0.1, "dogbreed")
+    assert [(row.check, row.error is None) for row in results][-2:] == [("memory", True), ("gpu", False)]
+
+
+@pytest.mark.parametrize("single_process", [True, False])
+def test_one_of_several_workers_computes_nothing_before_it_joins_the_others(
+    single_process: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = list[bool]()
+    monkeypatch.setattr(gpu_checks, "check_gpus", lambda gpus, compute: computed.append(compute) or "")
+    preflight.before_job(LocalStore(tmp_path), gpus=1, tracked=False, single_process=single_process)
+    assert computed == [single_process]
