@@ -95,6 +95,7 @@ def test_the_gpu_file_gives_the_gpus_and_their_base_to_the_jobs_that_use_them() 
         if name in ("train", "evaluate", "preflight"):
             assert [(d["driver"], d["count"], d["capabilities"]) for d in devices] == [("nvidia", 2, ["gpu"])]
             assert service["build"]["args"]["BASE_IMAGE"] == "tensorflow/tensorflow:2.21.0-gpu"
+            assert service["build"]["args"]["DEVICE"] == "gpu"
             assert service["deploy"]["resources"]["limits"]
         else:
             assert not devices
