@@ -55,7 +55,7 @@ docs: setup  ## write docs/cli.md from the --help of each job, and update the mo
 	$(BIN)/python -m tests.support.cli_reference
 	$(BIN)/python -m tests.support.module_tables
 
-images:  ## build the container images of the jobs and of MLflow (BASE_IMAGE, CA_CERT, PIP_CONF: docker/build.sh)
+images:  ## build the container images of the jobs and of MLflow (BASE_IMAGE, GPU_BASE_IMAGE, CA_CERT, PIP_CONF: docker/build.sh)
 	docker/build.sh
 
 e2e: setup  ## build the images and test the compose stack; needs a container engine (offline: root, mmdebstrap, Go)
@@ -116,10 +116,10 @@ ui: setup  ## start the MLflow UI for MLFLOW_TRACKING_URI, by default the demo's
 
 lock:  ## update the lock files from pyproject.toml (needs uv; UPGRADE=--upgrade for newer versions)
 	$(COMPILE) pyproject.toml --group dev -o $(LOCK)
-	$(COMPILE) pyproject.toml --constraint $(LOCK) --no-emit-package tensorflow -o docker/requirements-jobs.lock
+	$(COMPILE) pyproject.toml --constraint $(LOCK) -o docker/requirements-jobs.lock
 	$(COMPILE) --group mlflow-server --constraint $(LOCK) -o docker/requirements-mlflow.lock
 	$(COMPILE) --group checkov -o docker/requirements-checkov.lock
-	$(COMPILE) --group cudnn --no-deps -o docker/requirements-cudnn.lock
+	$(COMPILE) --group cuda -o docker/requirements-cuda.lock
 
 clean:  ## remove .venv, demo and caches
 	rm -rf .venv .venv-checkov "$$DEMO" build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

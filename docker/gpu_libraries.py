@@ -1,12 +1,15 @@
-"""Build-time helper of jobs.Dockerfile: find and check the CUDA libraries that TensorFlow opens at run time."""
+"""Build-time check of jobs.Dockerfile: the CUDA packages beside TensorFlow, and the PTX compiler that XLA selects."""
 
 import ctypes
-import importlib.metadata
+import os
 import re
+import subprocess
 import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-# what TensorFlow 2.21 opens by name when it looks for GPUs, less libcuda.so.1, which the host's driver brings
+# what TensorFlow 2.21 opens by name, less libcuda.so.1, which the host's driver brings
 LIBRARIES = (
     "libcudart.so.12",
     "libcublas.so.12",
@@ -15,43 +18,112 @@ LIBRARIES = (
     "libcusolver.so.11",
     "libcusparse.so.12",
     "libcudnn.so.9",
+    "libnccl.so.2",
 )
-TENSORFLOW = "2.21."
+# CUDA before 12.6.3 miscompiles clamping for GPUs of compute capability 9.0 and newer: openxla/xla#19927
+MIN_PTXAS = (12, 6, 85)
+# XLA finds no convolution in 9.3 and 9.5: aws/deep-learning-containers#6417, calad0i/HGQ2#14
+MIN_CUDNN = (9, 24)
+# where XLA looks for CUDA before it looks beside TensorFlow
+TOOLKITS = (Path("/usr/local/cuda"), Path("/opt/cuda"))
+ADVICE = "install docker/requirements-cuda.lock beside TensorFlow, as docker/jobs.Dockerfile does"
+
+Version = tuple[int, ...]
 
 
-def folders() -> list[str]:
-    """Return the library folders of the nvidia-* packages from PyPI, wherever Python finds packages."""
-    return [str(path) for place in sys.path for path in sorted(Path(place).glob("nvidia/*/lib"))]
-
-
-def is_cuda() -> bool:
-    """Tell whether the base image has CUDA, as a toolkit or as packages from PyPI."""
-    return bool(folders()) or any(Path("/usr/local").glob("cuda*/**/libcudart.so*"))
-
-
-def check() -> str:
-    """Return what was checked; exit with an error when a library or TensorFlow itself does not fit."""
-    found = {name: d.version for d in importlib.metadata.distributions() if (name := d.name.lower())}
-    versions = [version for name, version in found.items() if re.fullmatch("tensorflow([-_]cpu)?", name)]
-    if not versions or not versions[0].startswith(TENSORFLOW):
-        sys.exit(f"the base image has TensorFlow {versions or 'nowhere'}, not {TENSORFLOW}*; choose another BASE_IMAGE")
-    if not is_cuda():
-        return f"TensorFlow {versions[0]}; no CUDA in the base image: jobs run on the CPU"
-    for library in LIBRARIES:
+def open_libraries(open_library: Callable[[str], ctypes.CDLL]) -> dict[str, ctypes.CDLL]:
+    """Return TensorFlow's GPU libraries, opened by their names."""
+    opened = {}
+    for name in LIBRARIES:
         try:
-            ctypes.CDLL(library)
+            opened[name] = open_library(name)
         except OSError as error:
-            sys.exit(f"TensorFlow would see no GPU: {error}; choose a BASE_IMAGE with CUDA 12 and its libraries")
-    return f"TensorFlow {versions[0]} finds {', '.join(LIBRARIES)}"
+            sys.exit(f"TensorFlow cannot open a library that it needs for GPUs: {error}; {ADVICE}")
+    return opened
+
+
+def check_cudnn(cudnn: ctypes.CDLL) -> Version:
+    """Return cuDNN's version; exit with an error when XLA finds no convolutions in it."""
+    number = cudnn.cudnnGetVersion()  # 92800 is 9.28.0
+    version = (number // 10000, number // 100 % 100, number % 100)
+    if version < MIN_CUDNN:
+        sys.exit(
+            f"cuDNN {dotted(version)} is older than {dotted(MIN_CUDNN)}: XLA finds no convolutions in it; {ADVICE}"
+        )
+    return version
+
+
+def read_ptxas_version(ptxas: Path) -> Version | None:
+    """Return the version that `ptxas` prints, None if it cannot be run."""
+    try:
+        printed = subprocess.run([ptxas, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    found = re.search(r"\bV(\d+)\.(\d+)\.(\d+)\b", printed)
+    return tuple(map(int, found.groups())) if found else None
+
+
+def select_ptxas(folders: Iterable[Path]) -> str:
+    """Return the ptxas that XLA selects with its version: the first one in `folders` that XLA does not refuse."""
+    searched = []
+    for folder in folders:
+        version = read_ptxas_version(folder / "ptxas")
+        if version and version >= (11, 8) and version != (12, 3, 103):
+            break
+        searched.append(str(folder))
+    else:  # XLA can also compile with nvJitLink and libnvptxcompiler, but that of TensorFlow 2.21 is built without them
+        sys.exit(f"XLA would find no PTX compiler: no ptxas that it can use in {', '.join(searched)}; {ADVICE}")
+    if version < MIN_PTXAS:
+        sys.exit(
+            f"XLA would select {folder}/ptxas {dotted(version)}: before {dotted(MIN_PTXAS)} it miscompiles clamping; "
+            "put the ptxas of nvidia-cuda-nvcc-cu12 first on PATH"
+        )
+    return f"{folder}/ptxas {dotted(version)}"
+
+
+def find_libdevice(roots: Iterable[Path]) -> Path:
+    """Return libdevice, the code of CUDA's mathematical functions: XLA takes the first folder of that name."""
+    folders = [root / "nvvm/libdevice" for root in roots]
+    folder = next(filter(Path.is_dir, folders), None)
+    if folder is None or not (folder / "libdevice.10.bc").is_file():
+        searched = ", ".join(map(str, [folder] if folder else folders))
+        sys.exit(f"XLA would find no libdevice.10.bc in {searched}; {ADVICE}")
+    return folder / "libdevice.10.bc"
+
+
+def check_xla(packages: Path, environment: Mapping[str, str], toolkits: Iterable[Path]) -> str:
+    """Return what XLA finds to compile with; exit with an error when it does not fit.
+
+    The order is that of `FindPtxAsExecutable` and `CandidateCudaRoots` in TensorFlow 2.21: the folder that XLA_FLAGS
+    names, PATH (for ptxas only), then the toolkits and the package nvidia-cuda-nvcc-cu12.
+    """
+    named = re.findall(r"--xla_gpu_cuda_data_dir=(\S+)", environment.get("XLA_FLAGS", ""))
+    preferred = [Path(folder) for folder in named[-1:]]
+    others = [*toolkits, packages / "nvidia/cuda_nvcc"]
+    on_path = [Path(folder) for folder in environment["PATH"].split(os.pathsep)]
+    ptxas = select_ptxas([*(root / "bin" for root in preferred), *on_path, *(root / "bin" for root in others)])
+    return f"{ptxas}, {find_libdevice([*preferred, *others])}"
+
+
+def check(
+    packages: Path,
+    environment: Mapping[str, str],
+    toolkits: Iterable[Path] = TOOLKITS,
+    open_library: Callable[[str], ctypes.CDLL] = ctypes.CDLL,
+) -> str:
+    """Return what TensorFlow in `packages` finds for GPUs; exit with an error when something does not fit."""
+    opened = open_libraries(open_library)
+    cudnn = check_cudnn(opened["libcudnn.so.9"])
+    compiler = check_xla(packages, environment, toolkits)
+    return f"{len(opened)} libraries, cuDNN {dotted(cudnn)}, {compiler}"
+
+
+def dotted(version: Version) -> str:
+    """Return the version as it is usually written."""
+    return ".".join(map(str, version))
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["is-cuda"]:
-            sys.exit(0 if is_cuda() else 1)
-        case ["folders"]:
-            print("\n".join(folders()))
-        case ["check"]:
-            print(check())
-        case _:
-            sys.exit("usage: gpu_libraries.py is-cuda|folders|check")
+    if sys.argv[1:] != ["check"]:
+        sys.exit("usage: gpu_libraries.py check")
+    print(check(Path(sysconfig.get_path("platlib")), os.environ))

@@ -1,20 +1,22 @@
-# The image of the jobs: `--target preprocess` (fetch, preprocess) or `--target train` (the others).
-# Any base with Python 3.11, pip and TensorFlow 2.21 will do: the GPU runtime, its CPU tag, or your own.
-ARG BASE_IMAGE=tensorflow/tensorflow:2.21.0-gpu
+# The image of the jobs: `--target preprocess` (fetch, preprocess) or `--target train` (the others), which with
+# `--build-arg DEVICE=gpu` brings CUDA. Any base with Python 3.11 and its venv will do, with or without CUDA.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+ARG DEVICE=cpu
 
 FROM ${BASE_IMAGE} AS packages
-# The lock leaves TensorFlow out: the base brings its own, built for its CUDA. The environment lies over the base's
-# packages and hides those of another version: pip cannot remove the ones that the GPU base has from apt.
+# All packages are those of the lock, TensorFlow too: the environment hides what a base brings, so that images over
+# different bases run the same versions, which are the ones that the tests ran with.
 # Optional build secrets for hosts behind a proxy or a mirror: `pip` is a pip.conf, `ca` a certificate that it may name.
 COPY docker/requirements-jobs.lock /tmp/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf,required=false \
     --mount=type=secret,id=ca,target=/run/secrets/ca.crt,required=false \
-    python -m venv --system-site-packages --without-pip /opt/dogbreed \
- && /opt/dogbreed/bin/python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
+    python -m venv /opt/dogbreed \
+ && /opt/dogbreed/bin/python -m pip install --no-cache-dir --disable-pip-version-check \
       --no-deps --require-hashes -r /tmp/requirements-jobs.lock
 ENV PATH=/opt/dogbreed/bin:$PATH
 # Downloaded weights and compiled CUDA kernels (1 GiB by default) lie with the scratch files: /tmp is small, or memory.
 # getpass.getuser() raises for a uid that is not in passwd unless USER is set; HOME must be writable by any uid.
+# NumPy's OpenBLAS starts a thread per core at import, hundreds on a large host, for matrices of 2 x 2.
 ENV HOME=/tmp \
     USER=dogbreed \
     TMPDIR=/work \
@@ -23,6 +25,7 @@ ENV HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     KERAS_HOME=/work/.keras \
     CUDA_CACHE_PATH=/work/.nv/ComputeCache \
+    OPENBLAS_NUM_THREADS=1 \
     MPLCONFIGDIR=/tmp/matplotlib \
     MLFLOW_DISABLE_TELEMETRY=true
 # Group 0 may write: whatever uid a cluster gives a container, its group is 0.
@@ -32,19 +35,21 @@ RUN mkdir /work && chown 10001:0 /work && chmod 0770 /work \
 WORKDIR /work
 ENTRYPOINT ["python", "-m"]
 
+FROM packages AS cpu-packages
+
 FROM packages AS gpu-packages
-# The GPU base ships cuDNN 8.9, TensorFlow opens cuDNN 9 and otherwise sees no GPU (tensorflow/build#221).
-# The same line makes the libraries of a base with tensorflow[and-cuda] known. The check opens every library that
-# TensorFlow opens, except the driver's, so that a base without one fails here and not on the cluster.
-COPY docker/requirements-cudnn.lock docker/gpu_libraries.py /tmp/
+COPY docker/requirements-cuda.lock /tmp/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf,required=false \
     --mount=type=secret,id=ca,target=/run/secrets/ca.crt,required=false \
-    if python /tmp/gpu_libraries.py is-cuda; then \
-      python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
-        --no-deps --require-hashes -r /tmp/requirements-cudnn.lock \
-      && python /tmp/gpu_libraries.py folders > /etc/ld.so.conf.d/00-nvidia-wheels.conf \
-      && ldconfig; \
-    fi \
+    python -m pip install --no-cache-dir --disable-pip-version-check \
+      --no-deps --require-hashes -r /tmp/requirements-cuda.lock
+# TensorFlow finds these packages beside itself before any CUDA of the base, with two exceptions. It looks for
+# libcusolver where the dynamic linker does (the RUNPATH of libtensorflow_framework.so.2 leaves it out), and XLA looks
+# for ptxas on PATH first, where the GPU base of TensorFlow has that of CUDA 12.3.
+COPY docker/gpu_libraries.py /tmp/
+RUN printf '%s\n' /opt/dogbreed/lib/python3.11/site-packages/nvidia/*/lib > /etc/ld.so.conf.d/00-nvidia-wheels.conf \
+ && ldconfig \
+ && ln -s ../lib/python3.11/site-packages/nvidia/cuda_nvcc/bin/ptxas /opt/dogbreed/bin/ptxas \
  && python /tmp/gpu_libraries.py check
 
 FROM packages AS preprocess
@@ -61,7 +66,7 @@ LABEL org.opencontainers.image.title="dogbreed preprocess" \
 USER 10001:0
 CMD ["jobs.preprocess", "--help"]
 
-FROM gpu-packages AS train
+FROM ${DEVICE}-packages AS train
 COPY jobs /app/jobs
 COPY dogbreed /app/dogbreed
 RUN chmod -R a+rX /app  # a checkout under umask 077 or 027; Kubernetes runs it with a group of its own

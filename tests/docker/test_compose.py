@@ -95,7 +95,11 @@ def test_the_gpu_file_gives_the_gpus_and_their_base_to_the_jobs_that_use_them() 
         if name in ("train", "evaluate", "preflight"):
             assert [(d["driver"], d["count"], d["capabilities"]) for d in devices] == [("nvidia", 2, ["gpu"])]
             assert service["build"]["args"]["BASE_IMAGE"] == "tensorflow/tensorflow:2.21.0-gpu"
-            assert service["deploy"]["resources"]["limits"]
+            assert service["build"]["args"]["DEVICE"] == "gpu"
+            assert int(service["shm_size"]) == 1 << 30
+            assert service["ulimits"] == {"memlock": -1}
+            assert service["deploy"]["resources"]["limits"]["pids"] == 4096
+            assert service["stop_grace_period"] == ("2m0s" if name == "train" else "30s")
         else:
             assert not devices
 

@@ -22,7 +22,7 @@ step() {  # step NAME COMMAND...: run it and say how long it took
 }
 
 bases() {  # pull the base images, or make stand-ins
-  for image in python:3.11-slim-bookworm tensorflow/tensorflow:2.21.0 postgres:17-trixie ghcr.io/versity/versitygw:v1.8.0; do
+  for image in python:3.11-slim-bookworm postgres:17-trixie ghcr.io/versity/versitygw:v1.8.0; do
     "$DOCKER" image inspect "$image" >/dev/null 2>&1 || "$DOCKER" pull --quiet "$image" 2>/dev/null || {
       tests/e2e/stand_ins.sh
       return

@@ -27,7 +27,6 @@ build() {  # build NAME RECIPE: build stand-in NAME from stand_ins/RECIPE.Docker
 debian dogbreed-stand-in:bookworm bookworm python3,python3-pip,python3-venv,ca-certificates,wget
 debian dogbreed-stand-in:trixie trixie postgresql-17
 build python:3.11-slim-bookworm python
-build tensorflow/tensorflow:2.21.0 tensorflow
 build postgres:17-trixie postgres
 if missing ghcr.io/versity/versitygw:v1.8.0; then
   CGO_ENABLED=0 GOBIN=$work go install github.com/versity/versitygw/cmd/versitygw@v1.8.0

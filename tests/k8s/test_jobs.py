@@ -185,6 +185,17 @@ def test_components_add_up(manifests: Manifests, chosen: tuple[str, ...]) -> Non
     assert set(chosen) <= set(COMPONENTS)
 
 
+def test_a_job_with_a_gpu_has_the_cores_that_feed_it_and_memory_for_cuda(manifests: Manifests) -> None:
+    without, found = (
+        {name: container(job)["resources"] for name, job in manifests.component_jobs[chosen].items()}
+        for chosen in ((), ("gpu",))
+    )
+    assert {found[name]["requests"]["cpu"] for name in ("train", "train-multiworker")} == {"8"}
+    assert found["preflight"]["requests"]["memory"] == found["preflight"]["limits"]["memory"] == "5Gi"
+    same = set(found) - {"train", "train-multiworker", "preflight"}
+    assert {name: found[name]["requests"] for name in same} == {name: without[name]["requests"] for name in same}
+
+
 def test_a_gpu_needs_the_train_image_and_every_job_with_it_can_get_one(manifests: Manifests) -> None:
     images = {name: container(job)["image"] for name, job in manifests.component_jobs[()].items()}
     assert {name for name, image in images.items() if image.startswith("dogbreed/train:")} == GPU_JOBS

@@ -22,10 +22,10 @@ def fake_gpus(
         capability = capabilities[gpus.index(gpu)]
         return {"device_name": "Faked", **({"compute_capability": capability} if capability else {})}
 
-    def of_kind(kind: str, listed: Sequence[Any]) -> list[Any]:
-        return list(listed) if kind == "GPU" else []
+    def of_kind(kind: str | None, listed: Sequence[Any]) -> list[Any]:
+        return list(listed) if kind in ("GPU", None) else []
 
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: of_kind(kind, gpus))
-    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: of_kind(kind, gpus[:visible]))
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: of_kind(kind, gpus))
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: of_kind(kind, gpus[:visible]))
     monkeypatch.setattr(tf.config.experimental, "get_device_details", details)
     return gpus

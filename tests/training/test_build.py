@@ -13,7 +13,7 @@ from dogbreed.data.manifest import load_manifest
 from dogbreed.models import common
 from dogbreed.serving import model_files
 from dogbreed.serving.model_files import ModelMetadata
-from dogbreed.training import loop, memory_estimate, state, trainer
+from dogbreed.training import loop, memory_estimate, trainer
 from dogbreed.training.build import build_and_compile, build_model, resolve_precision, resolve_xla
 from dogbreed.training.out_of_memory import translating_out_of_memory
 from dogbreed.training.recipe import Recipe, apply_overrides
@@ -70,13 +70,6 @@ def small_pipeline(dataset: Path, recipe: Recipe) -> InputPipeline:
 def train(dataset: Path, recipe: Recipe) -> trainer.TrainResult:
     manifest = load_manifest(open_store(str(dataset)))
     return trainer.train(recipe, manifest, small_pipeline(dataset, recipe), 0, Listener())
-
-
-def test_a_model_trained_in_16_bits_is_kept_in_float32_with_the_same_weights(dataset: Path) -> None:
-    trained = train(dataset, apply_overrides(SHORT, ["precision=mixed_bfloat16"]))
-    policies = {layer.dtype_policy.name for layer in common.leaf_layers(trained.model)}
-    assert policies <= {"float32", "uint8"}
-    assert trained.weights_sha256 == state.sha256_of_arrays(trained.model.get_weights())
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,8 @@ OTHER_FIELDS = {
     "head.batch_size": "8",
     "trainable_fraction": "0.5",
     "layer_decay": "0.5",
+    "xla": "on",
+    "batch_norm": "synchronized",
 }
 PLAIN = Recipe("plain", "simple", 64)
 

@@ -28,7 +28,7 @@ from dogbreed.training.progress import Progress
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe
 from dogbreed.training.resource_usage import ResourceUsage
-from dogbreed.training.state import Phase
+from dogbreed.training.state import Phase, sha256_of_arrays
 from dogbreed.training.steps import Evaluator
 from tests.support.listener import Listener
 
@@ -111,11 +111,22 @@ def test_a_training_shorter_than_its_warm_up_still_reaches_its_rate(dataset: Pat
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_another_precision_computes_in_it_and_keeps_float32_weights(dataset: Path, precision: str) -> None:
+def test_another_precision_computes_in_it_and_keeps_a_model_in_float32(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    computed = list[str]()
+
+    class Noted(Evaluator):
+        def __init__(self, model: keras.Model, *arguments: Any) -> None:
+            super().__init__(model, *arguments)
+            computed.extend(layer.compute_dtype for layer in model.layers if "conv" in layer.name)
+
+    monkeypatch.setattr(loop, "Evaluator", Noted)
     trained = train(dataset, apply_overrides(SHORT, ["epochs=1", f"precision={precision}"]), Listener())
+    assert set(computed) == {precision[6:]}
     assert {weight.dtype for weight in trained.model.weights} == {"float32"}
-    assert {layer.compute_dtype for layer in trained.model.layers if "conv" in layer.name} == {precision[6:]}
-    assert trained.model.output.dtype == "float32"
+    assert {layer.compute_dtype for layer in trained.model.layers if "conv" in layer.name} == {"float32"}
+    assert trained.weights_sha256 == sha256_of_arrays(trained.model.get_weights())
     assert keras.config.dtype_policy().name == "float32"
 
 

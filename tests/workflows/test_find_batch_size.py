@@ -30,7 +30,7 @@ class FakeMemory:
 @pytest.mark.parametrize(
     ("limit", "largest", "tried"),
     [
-        (20, 19, [16, 28, 22, 19]),
+        (20, 20, [16, 28, 22, 19, 20]),
         (3, 3, [16, 8, 4, 2, 3]),
         (1000, 28, [16, 28]),
     ],
