@@ -64,6 +64,13 @@ def test_a_job_that_would_overfill_its_scratch_volume_fails_before_it_is_evicted
         assert "DOGBREED_SCRATCH_LIMIT" in waited.stderr
 
 
+def test_a_batch_that_does_not_fit_into_memory_fails_at_once(submit: Submit, data: str) -> None:
+    with submit("train", f"--data {data} --batch-size 65536") as job:
+        assert job.await_end().condition == "Failed"
+        assert job.codes == [(0, 78)], "one pod, no other try"
+        assert "use --batch-size" in job.output()
+
+
 @contextmanager
 def away(deployment: str) -> Iterator[None]:
     kubectl("scale", f"deployment/{deployment}", "--replicas=0")
