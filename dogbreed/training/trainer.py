@@ -20,6 +20,7 @@ from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.loop import TrainLoop
 from dogbreed.training.out_of_memory import translating_out_of_memory
 from dogbreed.training.phases import MakePhase, count_epochs, make_phases
+from dogbreed.training.profiler import StepProfiler
 from dogbreed.training.progress import MetricLogger, Progress
 from dogbreed.training.recipe import Recipe
 from dogbreed.training.state import MONITOR, Phase, sha256_of_arrays
@@ -55,6 +56,7 @@ def train(
     restored: Snapshot | None = None,
     distribution: DistributedContext | None = None,
     log_every: int = 0,
+    profiler: StepProfiler | None = None,
 ) -> TrainResult:
     """Train a recipe to its end.
 
@@ -64,6 +66,7 @@ def train(
         restored: the checkpoint to resume from, None for a new training.
         distribution: a joined context, None for one device. All workers return the same result.
         log_every: steps between two log points of `step_*` metrics, 0 for none.
+        profiler: traces steps of the whole model, None for no trace.
 
     Raises:
         DataError: there is too little to learn from, or the loss is not finite.
@@ -80,12 +83,14 @@ def train(
         logger.restore(restored.metric_spool)
     pretrained = init_weights is not None
     phases = make_phases(recipe, pipeline, model, seed, distribution, pretrained)
-    loop = TrainLoop(Progress(logger, count_epochs(recipe, pretrained), log_every), checkpointer, restored)
+    loop = TrainLoop(Progress(logger, count_epochs(recipe, pretrained), log_every), checkpointer, restored, profiler)
     try:
         with translating_out_of_memory(recipe.batch_size):
             last_phase = _run_phases(phases, model, loop, restored, distribution)
     finally:
         checkpointer.wait_until_finished()
+    if profiler:
+        profiler.finish()
     return _result(recipe, model, last_phase, loop)
 
 
