@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.gpu.runner import Result
 
 COLUMNS = {  # of the table of trainings: heading -> key and format of a value
-    "images/s": ("images_per_second", "{:,.0f}"),
+    "images/s": ("images_per_second", "{:,.1f}"),
     "first epoch [s]": ("first_epoch_seconds", "{:.1f}"),
     "input wait": ("input_wait_fraction", "{:.0%}"),
     "GPU use": ("gpu_utilization", "{:.0%}"),

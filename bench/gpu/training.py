@@ -155,7 +155,7 @@ def _describe(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values with a text."""
     use = values["gpu_utilization"]
     text = (
-        f"{values['images_per_second']:,.0f} images/s, first epoch {values['first_epoch_seconds']:.1f} s, "
+        f"{values['images_per_second']:,.1f} images/s, first epoch {values['first_epoch_seconds']:.1f} s, "
         f"input wait {values['input_wait_fraction']:.0%}, {'' if use is None else f'GPU use {use:.0%}, '}"
         f"peak {values['peak_gib']:.1f} GiB, batches of {values['batch_size']}"
     )

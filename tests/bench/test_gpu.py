@@ -86,7 +86,7 @@ def test_rows_wait_for_what_they_need(tmp_path: Path) -> None:
 def test_the_report_has_the_figures_and_what_was_left_out(tmp_path: Path) -> None:
     report.write(tmp_path, "title", run([Row("works", ""), Row("aborts", ""), Row("works", "", min_gpus=2)], tmp_path))
     text = (tmp_path / "report.md").read_text()
-    assert "| works | 1,234 |  |  |  |  |" in text
+    assert "| works | 1,234.5 |  |  |  |  |" in text
     assert "- aborts (failed): exit -6" in text
     assert "- works (left out): needs 2 GPUs" in text
     rows = json.loads((tmp_path / "report.json").read_text())["rows"]
