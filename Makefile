@@ -98,8 +98,8 @@ cluster-load:  ## copy the images that k8s/ names from the container engine to t
 cluster-down:  ## remove this cluster with everything in it; keep what was built
 	tests/e2e/cluster/down.sh
 
-gpu: setup  ## benchmark training on a GPU: devices, precisions, images/s; prints "not run" without one
-	$(BIN)/python -m bench.gpu
+gpu: setup  ## the first minutes on a GPU: checks and training speeds, reported in build/gpu; "not run" without one: [MINUTES=10] [DEVICE=cpu] [DATA=…]
+	$(BIN)/python -m bench.gpu --minutes $(or $(MINUTES),10) --device $(or $(DEVICE),gpu) $(if $(DATA),--data "$(DATA)")
 
 bench: setup  ## benchmark against other tools: preprocessing, input, store, memory, copies, fit, checkpoints, precision (RAW, PHOTOS: archives)
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.preprocess $(if $(PHOTOS),--raw $(PHOTOS))

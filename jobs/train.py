@@ -92,6 +92,11 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
     default=0,
     help="Log step_loss, step_top1, step_top5 and step_learning_rate every so many steps; 0: epoch metrics only.",
 )
+@click.option(
+    "--profile",
+    is_flag=True,
+    help="Trace steps 10 to 20 of the whole model with TensorFlow's profiler, into the run's artifacts (profile/).",
+)
 @click.option("--restart", is_flag=True, help="Start at step 0 even if this job key is finished or has checkpoints.")
 @click.option(
     "--find-batch-size",
@@ -136,6 +141,7 @@ def _train(options: dict[str, Any]) -> Mapping[str, object]:
         checkpoints=(options["checkpoints"] or _default_checkpoints(options["data"])).rstrip("/"),
         checkpoint_every=options["checkpoint_every"],
         log_every=options["log_every"],
+        profile=options["profile"],
         restart=options["restart"],
         deterministic=options["deterministic"],
         one_seed=not seeds,

@@ -77,6 +77,12 @@ class Run:
         with warn_on_failure(path):
             mlflow.log_text(text, path)
 
+    def log_folder(self, path: str, folder: Path) -> None:
+        """Log the files of a folder, if it exists, as artifacts below `path`; a failure is a warning."""
+        if folder.exists():
+            with warn_on_failure(path):
+                mlflow.log_artifacts(str(folder), path)
+
     def log_figure(self, name: str, figure: Figure | Image.Image, kind: str = "png") -> None:
         """Log a figure as the artifact figures/`name`.`kind`; a failure is a warning."""
         path = f"figures/{name}.{kind}"

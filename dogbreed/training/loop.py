@@ -4,12 +4,13 @@ import itertools
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from dogbreed.core import signals
 from dogbreed.core.errors import ShutdownRequested
 from dogbreed.training.checkpoint import Snapshot
 from dogbreed.training.checkpointer import Checkpointer
+from dogbreed.training.profiler import StepProfiler
 from dogbreed.training.progress import Progress, count_input_wait, measure_rates, require_finite
 from dogbreed.training.resource_usage import ResourceUsage
 from dogbreed.training.state import (
@@ -32,12 +33,17 @@ class TrainLoop:
     """Runs one phase of a training after another, and keeps the weights of the best epoch."""
 
     def __init__(
-        self, progress: Progress, checkpointer: Checkpointer, usage: ResourceUsage, restored: Snapshot | None
+        self,
+        progress: Progress,
+        checkpointer: Checkpointer,
+        usage: ResourceUsage,
+        restored: Snapshot | None,
+        profiler: StepProfiler | None = None,
     ) -> None:
-        """restored: what to resume from, None for a new training."""
+        """restored: what to resume from, None for a new training. profiler: traces steps, None for no trace."""
         self.state = restored.state if restored else TrainState()
         self.best_weights = unflatten(restored.arrays, "best") if restored else []
-        self.usage, self._progress, self._checkpointer = usage, progress, checkpointer
+        self.usage, self._progress, self._checkpointer, self._profiler = usage, progress, checkpointer, profiler
         self._epoch_start = 0.0  # on the monotonic clock, less what earlier processes spent on the epoch
 
     def run(self, phase: Phase, restored: Snapshot | None) -> None:
@@ -80,13 +86,15 @@ class TrainLoop:
         # both are traced here, where a signal can interrupt it, and not in the first step
         train_step.get_concrete_function(argument)
         evaluator.trace(phase.validation)
+        trace = self._profiler.step if self._profiler and phase.kind == "full" else nullcontext
         checkpointer.start(state.global_step)
         with self._checkpoint_when_stopped(phase), signals.deferred():
             while should_continue(state, phase):
                 self._epoch_start = time.monotonic() - state.epoch_seconds
                 progress.start_epoch(state, phase)
                 while state.epoch_step < phase.steps:
-                    train_step(next(batches))  # metrics stay on the device
+                    with trace(steps_per_call):
+                        train_step(next(batches))  # metrics stay on the device
                     state.advance(steps_per_call)
                     progress.end_step(state, phase, self._sums)
                     checkpointer.check_lease()

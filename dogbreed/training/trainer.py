@@ -20,6 +20,7 @@ from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.loop import TrainLoop
 from dogbreed.training.out_of_memory import translating_out_of_memory
 from dogbreed.training.phases import MakePhase, count_epochs, make_phases
+from dogbreed.training.profiler import StepProfiler
 from dogbreed.training.progress import MetricLogger, Progress
 from dogbreed.training.recipe import Recipe
 from dogbreed.training.resource_usage import ResourceUsage
@@ -56,6 +57,7 @@ def train(
     restored: Snapshot | None = None,
     distribution: DistributedContext | None = None,
     log_every: int = 0,
+    profiler: StepProfiler | None = None,
 ) -> TrainResult:
     """Train a recipe to its end.
 
@@ -65,6 +67,7 @@ def train(
         restored: the checkpoint to resume from, None for a new training.
         distribution: a joined context, None for one device. All workers return the same result.
         log_every: steps between two log points of `step_*` metrics, 0 for none.
+        profiler: traces steps of the whole model, None for no trace.
 
     Raises:
         DataError: there is too little to learn from, or the loss is not finite.
@@ -84,12 +87,14 @@ def train(
     progress = Progress(logger, count_epochs(recipe, pretrained), log_every)
     used = restored.state.resource_usage if restored else {}
     usage = ResourceUsage(used, distribution.gpus, distribution.num_processes)
-    loop = TrainLoop(progress, checkpointer, usage, restored)
+    loop = TrainLoop(progress, checkpointer, usage, restored, profiler)
     try:
         with translating_out_of_memory(recipe.batch_size):
             last_phase = _run_phases(phases, model, loop, restored, distribution)
     finally:
         checkpointer.wait_until_finished()
+    if profiler:
+        profiler.finish()
     return _result(recipe, model, last_phase, loop)
 
 

@@ -31,6 +31,7 @@ from dogbreed.training.build import resolve_precision
 from dogbreed.training.checkpoint import CheckpointId, CheckpointManager, Snapshot
 from dogbreed.training.checkpointer import AsyncCheckpointer
 from dogbreed.training.distributed import DistributedContext
+from dogbreed.training.profiler import StepProfiler
 from dogbreed.training.progress import NullLogger
 from dogbreed.training.trainer import TrainResult
 from dogbreed.workflows.train_job import TrainJob
@@ -82,6 +83,7 @@ def train(job: TrainJob, seed: int, name: str | None, candidate: bool = True) ->
                 distribution.join()
                 distribution.assert_same(fingerprint)
                 pipeline = job.pipeline()
+                profiler = StepProfiler(job.scratch / f"profile-{key}") if job.profile and is_chief else None
                 trained = trainer.train(
                     job.recipe,
                     job.manifest,
@@ -93,9 +95,10 @@ def train(job: TrainJob, seed: int, name: str | None, candidate: bool = True) ->
                     restored=_restore_same(distribution, session.checkpoints),
                     distribution=distribution,
                     log_every=job.log_every,
+                    profiler=profiler,
                 )
                 if session.run and session.checkpointer:
-                    done = _log_and_register(job, trained, pipeline, session.run, session.checkpointer)
+                    done = _log_and_register(job, trained, pipeline, session.run, session.checkpointer, profiler)
                 distribution.barrier()
             if not is_chief:
                 hashes = {"weights_sha256": trained.weights_sha256, "optimizer_sha256": trained.optimizer_sha256}
@@ -166,7 +169,12 @@ def _restore_same(distribution: DistributedContext, checkpoints: CheckpointManag
 
 
 def _log_and_register(
-    job: TrainJob, trained: TrainResult, pipeline: InputPipeline, run: ResumableRun, checkpointer: AsyncCheckpointer
+    job: TrainJob,
+    trained: TrainResult,
+    pipeline: InputPipeline,
+    run: ResumableRun,
+    checkpointer: AsyncCheckpointer,
+    profiler: StepProfiler | None,
 ) -> MlflowRun:
     """Register the model, log the outputs, and return the finished run."""
     recipe, manifest = job.recipe, job.manifest
@@ -182,6 +190,8 @@ def _log_and_register(
             job.registered_model, lambda: str(classifier.log_model(trained.model, metadata, example).model_id)
         )
         training_outputs.log_training(run, trained, validation, manifest.classes, boxed)
+        if profiler:
+            run.log_folder("profile", profiler.folder)
 
     try:
         return run.finish(log_outputs)

@@ -40,6 +40,7 @@ class TrainJob:
     checkpoints: str  # URI
     interval: CheckpointInterval
     log_every: int  # steps between two log points of `step_*` metrics, 0 for none
+    profile: bool  # trace some steps with TensorFlow's profiler
     restart: bool  # train from the first step even if this job has checkpoints or is done
     distribution: DistributedContext  # not yet joined
 
@@ -72,6 +73,7 @@ def prepare(
     checkpoints: str,
     checkpoint_every: str,
     log_every: int,
+    profile: bool,
     restart: bool,
     deterministic: bool,
     one_seed: bool,
@@ -110,6 +112,7 @@ def prepare(
             checkpoints=checkpoints,
             interval=interval,
             log_every=log_every,
+            profile=profile,
             restart=restart,
             distribution=distribution,
         )

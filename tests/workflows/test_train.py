@@ -1,4 +1,4 @@
-"""Several seeds of which one fails, and a worker beside its chief: real MLflow, a fake trainer."""
+"""Several seeds of which one fails, a worker beside its chief, a trace: real MLflow, mostly a fake trainer."""
 
 import shutil
 from dataclasses import replace
@@ -23,6 +23,7 @@ from dogbreed.training.recipes import get_recipe
 from dogbreed.workflows import train, train_seeds
 from dogbreed.workflows.train_job import TrainJob
 from tests.support.fake_trainer import Trainer
+from tests.support.traces import traced_steps
 
 AWAY = "http://127.0.0.1:9"
 
@@ -47,15 +48,19 @@ def database(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> st
 
 
 @pytest.fixture
-def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+def quick_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither draw figures nor log the files of a model, which takes seconds each."""
+    monkeypatch.setattr(train, "configure", lambda name: None)  # the log is pytest's
+    monkeypatch.setattr(tracking.Run, "log_figure", lambda *_: None)
+    monkeypatch.setattr(classifier, "log_model", lambda *_: mlflow.create_external_model(name="model"))
+
+
+@pytest.fixture
+def trainer(quick_outputs: None, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     trainer = Trainer()
     monkeypatch.setattr(train.trainer, "train", trainer.train)
     monkeypatch.setattr(train, "predict", trainer.predict)
-    monkeypatch.setattr(train, "configure", lambda name: None)  # the log is pytest's
-    # seconds each: to draw, to log the files of a model, to collect garbage
-    monkeypatch.setattr(tracking.Run, "log_figure", lambda *_: None)
-    monkeypatch.setattr(classifier, "log_model", lambda *_: mlflow.create_external_model(name="model"))
-    monkeypatch.setattr(train_seeds.keras.utils, "clear_session", lambda: None)
+    monkeypatch.setattr(train_seeds.keras.utils, "clear_session", lambda: None)  # collects garbage, seconds
     return trainer
 
 
@@ -76,6 +81,7 @@ def job(dataset: Path, tmp_path: Path) -> TrainJob:
         checkpoints=str(tmp_path / "checkpoints"),
         interval=CheckpointInterval.from_text("1h"),
         log_every=0,
+        profile=False,
         restart=False,
         distribution=DistributedContext(),
     )
@@ -105,6 +111,16 @@ def test_after_a_seed_has_failed_the_same_call_trains_only_the_missing_seeds(job
 
     assert train_seeds.train_seeds(job, (0, 1, 2), None) == summary
     assert trainer.seeds == [0, 1, 1, 2]
+
+
+@pytest.mark.usefixtures("quick_outputs")
+def test_a_profiled_training_has_a_trace_of_steps_10_to_20_among_its_artifacts(job: TrainJob, tmp_path: Path) -> None:
+    recipe = apply_overrides(job.recipe, ["epochs=7", "patience=7"])  # of 3 steps each
+    summary = train.train(replace(job, recipe=recipe, profile=True), 0, None)
+    mlflow.artifacts.download_artifacts(
+        run_id=summary["run_id"], artifact_path="profile", dst_path=str(tmp_path / "run")
+    )
+    assert traced_steps(tmp_path / "run" / "profile") == [*range(10, 21)]
 
 
 @pytest.mark.usefixtures("trainer")

@@ -1,0 +1,63 @@
+"""The report of `python -m bench.gpu`: a line as each row ends, report.md and report.json."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.gpu.runner import Result
+
+COLUMNS = {  # of the table of trainings: heading -> key and format of a value
+    "images/s": ("images_per_second", "{:,.1f}"),
+    "first epoch [s]": ("first_epoch_seconds", "{:.1f}"),
+    "input wait": ("input_wait_fraction", "{:.0%}"),
+    "GPU use": ("gpu_utilization", "{:.0%}"),
+    "peak [GiB]": ("peak_gib", "{:.1f}"),
+}
+
+
+def line(result: Result) -> str:
+    """Return the line that is printed when a row has ended."""
+    return f"{result.seconds:6.1f} s  {result.status:8}  {result.row.name}: {result.text}"
+
+
+def unfinished(results: Sequence[Result]) -> list[str]:
+    """Return a line for each row that has no result."""
+    return [f"{result.row.name} ({result.status}): {result.text}" for result in results if result.status != "done"]
+
+
+def write(folder: Path, title: str, results: Sequence[Result]) -> None:
+    """Write report.md and report.json."""
+    content = {"title": title, "rows": [asdict(result) for result in results]}
+    (folder / "report.json").write_text(json.dumps(content, indent=2) + "\n")
+    (folder / "report.md").write_text("\n".join([f"# {title}", *_sections(results)]) + "\n")
+
+
+def _sections(results: Sequence[Result]) -> list[str]:
+    done = [result for result in results if result.status == "done"]
+    trainings = [result for result in done if "images_per_second" in result.values]
+    facts = next((result.values["facts"] for result in done if "facts" in result.values), {})
+    return [
+        *_section("Environment", [f"- {name}: {value}" for name, value in facts.items()]),
+        *_section("Training", _training_table(trainings)),
+        *_section("Checks", [f"- {result.row.name}: {result.text}" for result in done if result not in trainings]),
+        *_section("Without a result", [f"- {text}" for text in unfinished(results)]),
+    ]
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"## {title}", "", *(lines or ["none"])]
+
+
+def _training_table(trainings: Sequence[Result]) -> list[str]:
+    if not trainings:
+        return []
+    rows = [[result.row.name.removeprefix("train "), *_cells(result)] for result in trainings]
+    header = ["training", *COLUMNS]
+    return [f"| {' | '.join(row)} |" for row in (header, ["---", *["---:"] * len(COLUMNS)], *rows)]
+
+
+def _cells(result: Result) -> list[str]:
+    """Return the cells of a training; one without a value is empty."""
+    found = [(result.values.get(key), form) for key, form in COLUMNS.values()]
+    return ["" if value is None else form.format(value) for value, form in found]
