@@ -111,15 +111,17 @@ def ended_in_time(wait: Callable[[], Outcome], code: int) -> None:
 def kill_and_replace(team: Team, moment: str) -> str:
     """Kill worker 1 once the chief has logged `moment`, start it again, and return what the chief has logged."""
     orders = team.orders(2)
-    chief, victim = (start_program(order) for order in orders)
-    eventually(lambda: moment in orders[0].stderr.read_text(), moment, LOST_WITHIN)
-    victim.kill()
-    again = start_program(orders[1])
+    started = [start_program(order) for order in orders]
+    chief, victim = started
     try:
-        assert [process.wait(RESTART_WITHIN) for process in (victim, chief, again)] == [KILLED, 0, 0]
+        eventually(lambda: moment in orders[0].stderr.read_text(), moment, RESTART_WITHIN)
+        victim.kill()
+        started.append(start_program(orders[1]))
+        assert [process.wait(RESTART_WITHIN) for process in (victim, chief, started[-1])] == [KILLED, 0, 0]
     finally:
-        for process in (chief, again):
+        for process in started:
             process.kill()
+            process.wait()
     return orders[0].stderr.read_text()
 
 
