@@ -63,7 +63,7 @@ class Job(click.Command):
         logger = logging.getLogger(str(self.name))
         for message in (*OVERRIDDEN, *_environment.unknown_variables(os.environ)):
             logger.warning("%s", message)
-        _print_warnings_on_gpus()
+        _enable_warnings_on_gpus()
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         for name in FOREIGN_RUN:
@@ -79,7 +79,7 @@ class Job(click.Command):
             _streams.discard_unwritten()
 
 
-def _print_warnings_on_gpus() -> None:
+def _enable_warnings_on_gpus() -> None:
     """Let TensorFlow print its warnings where GPUs are, for example that ptxas is of a version that miscompiles."""
     from dogbreed.core.resources import gpu_count  # its imports would double the time of --help
 

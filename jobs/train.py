@@ -155,7 +155,7 @@ def _find_batch_size(options: dict[str, Any]) -> Mapping[str, object]:
     """Print the table of batch sizes that were tried and return it."""
     from dogbreed.workflows import find_batch_size
 
-    names = ("data", "recipe", "weights", "strategy")
+    names = ("data", "recipe", "weights", "strategy", "gpus")
     return find_batch_size.find(**{name: options[name] for name in names}, settings=_settings(options))
 
 

@@ -59,3 +59,25 @@ def deferred() -> Iterator[None]:
     finally:
         _deferring.pop()
     raise_if_requested()
+
+
+def run_interruptible(call: Callable[[], T], seconds: float, late: str) -> T:
+    """Return the result of `call`, run on a thread: a signal ends the wait, which TensorFlow would not allow.
+
+    RetryableError(late) when it takes longer than so many seconds.
+    """
+    found: futures.Future[T] = futures.Future()
+
+    def run() -> None:
+        try:
+            found.set_result(call())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="waiting").start()
+    until = time.monotonic() + seconds
+    while not futures.wait([found], LOOK_EVERY).done:
+        raise_if_requested()
+        if time.monotonic() > until:
+            raise RetryableError(late)
+    return found.result()

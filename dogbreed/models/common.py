@@ -36,7 +36,7 @@ def classification_head(
     return keras.Model(images, layers.Softmax(name="probabilities", dtype="float32")(x), name=name)
 
 
-def without_xla(model: keras.Model) -> keras.Model:
+def disable_xla(model: keras.Model) -> keras.Model:
     """Let a model that is not compiled predict without XLA, and return it.
 
     Keras would choose XLA beside a GPU and compile for each new size of a batch, for up to a minute.
@@ -47,7 +47,7 @@ def without_xla(model: keras.Model) -> keras.Model:
 
 def backbone(model: keras.Model) -> keras.Model:
     """Return the model without its head, sharing layers: uint8 [n, size, size, 3] in, features [n, width] out."""
-    return without_xla(keras.Model(model.input, model.get_layer("dropout").input))
+    return disable_xla(keras.Model(model.input, model.get_layer("dropout").input))
 
 
 def head(model: keras.Model) -> keras.Model:

@@ -14,7 +14,7 @@ from dogbreed.core.errors import CorruptData, DataError, shorten_list
 from dogbreed.core.names import require_valid_name
 from dogbreed.data.manifest import FORMAT, classes_from_list, classes_to_list
 from dogbreed.data.resize import ResizeSpec
-from dogbreed.models.common import without_xla
+from dogbreed.models.common import disable_xla
 
 OLD_METADATA = "card.json"  # of format 2
 
@@ -55,7 +55,7 @@ class ModelMetadata:
 def load_files(model: Path, metadata: Path) -> tuple[keras.Model, ModelMetadata]:
     """Return the Keras model and its metadata; CorruptData if they contradict each other, errors of Keras and json."""
     content = ModelMetadata.from_dict(json.loads(metadata.read_text()))
-    network = without_xla(keras.models.load_model(model, compile=False, safe_mode=True))
+    network = disable_xla(keras.models.load_model(model, compile=False, safe_mode=True))
     _check_metadata(network, content)
     return network, content
 

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from dogbreed.models import registry
-from dogbreed.models.common import without_xla
+from dogbreed.models.common import disable_xla
 from dogbreed.training.optimizer import adamw
 from dogbreed.training.recipe import Recipe
 
@@ -18,7 +18,7 @@ def resolve_precision(precision: str) -> str:
     """Return the name of Keras' dtype policy behind a recipe's precision on this machine."""
     if precision != "auto":
         return precision
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     if not gpus:
         return "float32"
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
@@ -30,7 +30,7 @@ def resolve_xla(xla: str) -> bool:
     """Return whether XLA compiles the steps of a recipe with this setting on this machine."""
     if xla != "auto":
         return xla == "on"
-    return bool(tf.config.list_physical_devices("GPU"))  # 0.57x on a CPU
+    return bool(tf.config.get_visible_devices("GPU"))  # 0.57x on a CPU
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def dtype_policy_scope(name: str) -> Iterator[None]:
 def build_model(recipe: Recipe, classes: int) -> keras.Model:
     """Return the recipe's model with random weights."""
     with dtype_policy_scope(resolve_precision(recipe.precision)):
-        return without_xla(registry.build(recipe.model, recipe.size, classes, recipe.dropout))
+        return disable_xla(registry.build(recipe.model, recipe.size, classes, recipe.dropout))
 
 
 def compile_model(

@@ -4,24 +4,20 @@ Every worker is a process with a replica of the model on each of its GPUs, or on
 """
 
 import math
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent import futures
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import tensorflow as tf
 
 from dogbreed.core import rendezvous, signals
-from dogbreed.core.errors import DataError, RetryableError, UsageError, WorkerLost
+from dogbreed.core.errors import DataError, UsageError, WorkerLost
 from dogbreed.core.rendezvous import ClusterSpec
 from dogbreed.data.input_pipeline import BatchShard
 from dogbreed.training.recipe import Recipe
 
 JOIN_WITHIN = 1200.0  # seconds from the first worker's start to the last one's: twice the longest pause of Kubernetes
 DELIVER_WITHIN = 3600.0  # seconds that a chief may take to hand over a finished training
-LOOK_EVERY = 0.2  # seconds between two looks for a signal
 ABORTED = "Collective ops is aborted"  # part of what TensorFlow says, under several classes, when a worker is lost
 LOST = (
     tf.errors.UnavailableError,
@@ -31,7 +27,13 @@ LOST = (
     tf.errors.FailedPreconditionError,
 )
 
-T = TypeVar("T")
+RING, NCCL = (
+    tf.distribute.experimental.CommunicationOptions(implementation=implementation)
+    for implementation in (
+        tf.distribute.experimental.CommunicationImplementation.RING,
+        tf.distribute.experimental.CommunicationImplementation.NCCL,
+    )
+)
 
 
 class DistributedContext:
@@ -54,6 +56,11 @@ class DistributedContext:
     def num_processes(self) -> int:
         """The number of processes."""
         return len(self._cluster.addresses)
+
+    @property
+    def is_replicated(self) -> bool:
+        """Whether there may be several replicas."""
+        return self.name != "single"
 
     @property
     def num_replicas(self) -> int:
@@ -81,13 +88,9 @@ class DistributedContext:
         return BatchShard(self._cluster.process_index, self.num_processes)
 
     def check(self, recipe: Recipe, one_seed: bool = True) -> None:
-        """Raise UsageError for what several replicas cannot do: unequal parts of a batch, a head alone, many seeds."""
+        """Raise UsageError for what several replicas cannot do: unequal parts of a batch, many seeds."""
         if self.name == "single":
             return
-        if self.num_processes > 1 and recipe.weights != "none" and not recipe.trainable_fraction:
-            raise UsageError(
-                "trainable_fraction=0 trains a head alone, which several workers cannot share; start one process"
-            )
         if self.num_processes > 1 and not one_seed:
             raise UsageError("--seeds with several workers is not supported; start one job for each --seed")
         unit = self.batch_unit
@@ -102,6 +105,8 @@ class DistributedContext:
 
         For several workers this must come before any other use of TensorFlow's devices.
         """
+        if self.strategy.num_replicas_in_sync > 1:
+            return  # for the seed before
         if self.name == "mirrored":
             self.strategy = tf.distribute.MirroredStrategy(self._devices or None)
         elif self.name == "multiworker":
@@ -114,7 +119,7 @@ class DistributedContext:
             )
             rendezvous.join(self._cluster, JOIN_WITHIN)
             with self.translating_worker_loss():
-                self.strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, communication_options())
+                self.strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, choose_communication())
             signals.reinstall_handlers()
 
     def scope(self) -> AbstractContextManager[Any]:
@@ -159,7 +164,9 @@ class DistributedContext:
         def one(values: tf.Tensor) -> tf.Tensor:
             context = tf.distribute.get_replica_context()
             first = context.replica_id_in_sync_group % local == 0
-            return context.all_reduce("SUM", tf.where(first, values, tf.zeros_like(values)))
+            own = tf.where(first, values, tf.zeros_like(values))
+            # not NCCL, in which a GPU would be busy with waiting for a worker that comes late
+            return context.all_reduce("SUM", own, RING)
 
         return self.strategy.experimental_local_results(self.strategy.run(one, args=(values,)))[0]
 
@@ -178,9 +185,8 @@ class DistributedContext:
             [size] = self.broadcast([len(data)])
             return bytes(self.broadcast(data, size))
 
-        return run_interruptible(
-            broadcast, seconds, f"worker 0 was not ready within {seconds:.0f} s; run the same again"
-        )
+        late = f"worker 0 was not ready within {seconds / 3600:.0f} hours; run the same again"
+        return signals.run_interruptible(broadcast, seconds, late)
 
     def assert_same(self, fingerprint: str) -> None:
         """Raise DataError where this worker would train something else than the chief.
@@ -198,7 +204,7 @@ class DistributedContext:
         """Wait until all workers have come to this call; RetryableError when one is lost meanwhile."""
         if self.num_processes > 1:
             late = f"another worker was not ready within {DELIVER_WITHIN:.0f} s; run the same again"
-            run_interruptible(lambda: self.broadcast([0]), DELIVER_WITHIN, late)
+            signals.run_interruptible(lambda: self.broadcast([0]), DELIVER_WITHIN, late)
 
     @contextmanager
     def translating_worker_loss(self) -> Iterator[None]:
@@ -216,30 +222,6 @@ class DistributedContext:
             ) from error
 
 
-def communication_options() -> tf.distribute.experimental.CommunicationOptions:
+def choose_communication() -> tf.distribute.experimental.CommunicationOptions:
     """Return how workers reduce: by NCCL between GPUs, which TensorFlow does not choose itself, else in a ring."""
-    kinds = tf.distribute.experimental.CommunicationImplementation
-    chosen = kinds.NCCL if tf.config.list_physical_devices("GPU") else kinds.RING
-    return tf.distribute.experimental.CommunicationOptions(implementation=chosen)
-
-
-def run_interruptible(call: Callable[[], T], seconds: float, late: str) -> T:
-    """Return the result of `call`, run on a thread: a signal ends the wait, which TensorFlow would not allow.
-
-    RetryableError(late) when it takes longer than so many seconds.
-    """
-    found: futures.Future[T] = futures.Future()
-
-    def run() -> None:
-        try:
-            found.set_result(call())
-        except BaseException as error:
-            found.set_exception(error)
-
-    threading.Thread(target=run, daemon=True, name="waiting").start()
-    until = time.monotonic() + seconds
-    while not futures.wait([found], LOOK_EVERY).done:
-        signals.raise_if_requested()
-        if time.monotonic() > until:
-            raise RetryableError(late)
-    return found.result()
+    return NCCL if tf.config.list_physical_devices("GPU") else RING

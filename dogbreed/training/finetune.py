@@ -21,7 +21,7 @@ from dogbreed.training.optimizer import LayerwiseAdamW
 from dogbreed.training.recipe import Recipe
 from dogbreed.training.state import Phase, TrainState
 
-SHARE_WITHIN = 24 * 3600.0  # seconds that a chief may take to train its head
+HEAD_TIMEOUT = 24 * 3600.0  # seconds that a chief may take to train its head
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def head_phase(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed
     size, epochs = head_recipe.batch_size, head_recipe.epochs
     return Phase(
         kind="head",
-        whole=model,
+        full_model=model,
         model=head,
         epochs=epochs,
         steps=steps,
@@ -100,13 +100,13 @@ def feature_batches(
 
 
 def share_head(model: keras.Model, state: TrainState, distribution: DistributedContext) -> TrainState:
-    """Give all workers the head that the chief has trained, and return the state of the chief's training."""
+    """Broadcast the chief's head and training state to all workers, and return the state."""
     variables = common.head(model).variables  # with the seed of its dropout
     file = io.BytesIO()
     if distribution.is_chief:
         arrays = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
         np.savez(file, *arrays, state=np.frombuffer(dumps(state.to_dict()), np.uint8))
-    with np.load(io.BytesIO(distribution.broadcast_bytes(file.getvalue(), SHARE_WITHIN)), allow_pickle=False) as head:
+    with np.load(io.BytesIO(distribution.broadcast_bytes(file.getvalue(), HEAD_TIMEOUT)), allow_pickle=False) as head:
         for number, variable in enumerate(variables):
             variable.assign(head[f"arr_{number}"])
         return TrainState.from_dict(json.loads(head["state"].tobytes()))

@@ -1,4 +1,4 @@
-"""Gradients of a batch: of all of it on one device, or of a replica's part, and their sums over all replicas."""
+"""Gradients of a batch, on one device or of one replica's part, and their sum over all replicas."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from dogbreed.models.common import leaf_layers
 
 
 class Gradients(NamedTuple):
-    """What a forward and a backward pass give."""
+    """Results of one forward and backward pass."""
 
     gradients: list[tf.Tensor]  # of the trainable variables, float32, times the optimizer's loss scale
     statistics: list[tf.Tensor]  # new values of `batchnorm_statistics`; [] where the layers have assigned them
@@ -38,10 +38,11 @@ class ReplicaGradients:
 
     def __init__(self, model: keras.Model) -> None:
         self._model = model
-        statistics = {id(variable) for variable in batchnorm_statistics(model)}
-        state = model.non_trainable_variables
-        self._statistics = [place for place, variable in enumerate(state) if id(variable) in statistics]
-        self._seeds = [place for place, variable in enumerate(state) if "int" in variable.dtype]
+        places = {id(variable): place for place, variable in enumerate(model.non_trainable_variables)}
+        self.statistics = batchnorm_statistics(model)
+        self._statistics = [places[id(variable)] for variable in self.statistics]
+        integers = (variable for variable in model.non_trainable_variables if "int" in variable.dtype)
+        self._seeds = [places[id(variable)] for variable in integers]
         self._compute = tf.function(self._run, autograph=False, jit_compile=model.jit_compile)
 
     def __call__(self, images: tf.Tensor, labels: tf.Tensor, sample_weights: tf.Tensor | None) -> Gradients:
@@ -82,7 +83,7 @@ def use_sync_batchnorm(model: keras.Model) -> None:
 
 
 def has_sync_batchnorm(model: keras.Model) -> bool:
-    """Tell whether `use_sync_batchnorm` was called."""
+    """Return whether a trainable BatchNormalization layer is synchronized."""
     return any(layer.synchronized for layer in _batchnorm_layers(model))
 
 
@@ -92,13 +93,13 @@ def batchnorm_statistics(model: keras.Model) -> list[keras.Variable]:
 
 
 def _batchnorm_layers(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Return those that learn."""
+    """Return the trainable BatchNormalization layers."""
     layers = [layer for layer in leaf_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     return [layer for layer in layers if layer.trainable]
 
 
 def sum_over_replicas(tensors: Any) -> Any:
-    """Return the sums over all replicas of float32 tensors, nested in any way: one all-reduce of all of them.
+    """Return the sums over all replicas of nested float32 tensors, packed into one all-reduce.
 
     Call it in the context of a replica.
     """

@@ -62,7 +62,7 @@ class TrainLoop:
             self._train(phase)
         _log_end(self.state, phase)
         self.save(phase)
-        phase.whole.set_weights(self.best_weights)
+        phase.full_model.set_weights(self.best_weights)
 
     def _prepare(self, phase: Phase, restored: Snapshot | None) -> None:
         """Build the phase's optimizer, and restore model and optimizer from a checkpoint of this phase."""
@@ -71,7 +71,7 @@ class TrainLoop:
             self._sums = MetricSums()
         self._sums.assign(self.state.metric_sums)
         if restored:
-            set_arrays(restored.arrays, phase.whole, phase.model.optimizer)
+            set_arrays(restored.arrays, phase.full_model, phase.model.optimizer)
 
     def _train(self, phase: Phase) -> None:
         """Run the steps of a phase from the current state."""
@@ -111,7 +111,7 @@ class TrainLoop:
         state.epoch_seconds = time.monotonic() - self._epoch_start if state.epoch_step else 0.0
         require_finite(means(state.metric_sums) if state.epoch_step else {}, f"epoch {len(state.history) + 1}")
         state.resource_usage = self.usage.read()
-        arrays = get_arrays(phase.whole, phase.model.optimizer) | flatten("best", self.best_weights)
+        arrays = get_arrays(phase.full_model, phase.model.optimizer) | flatten("best", self.best_weights)
         self._checkpointer.save(Snapshot(state.copy(), arrays, self._progress.logger.state()))
 
     @contextmanager
@@ -129,7 +129,7 @@ class TrainLoop:
         self._progress.flush(state, self._sums)
         values = self._validate(phase, evaluator)
         if values[MONITOR] > state.best_metric:
-            self.best_weights = (phase.ema_model or phase.whole).get_weights()
+            self.best_weights = (phase.ema_model or phase.full_model).get_weights()
         state.end_epoch(values | measure_rates(state, phase, time.monotonic() - self._epoch_start))
         self._progress.end_epoch(state)
         self._sums.assign({})

@@ -18,14 +18,16 @@ from dogbreed.training.recipe import Recipe
 
 LIBRARIES = int(1.35 * GIB)  # TensorFlow, MLflow, pictures: the peak of simple-64 (bench.memory) less its other parts
 CUDA = int(1.5 * GIB)  # context and libraries of CUDA; an estimate, not measured
-HOST_COPIES = 8  # copies of the weights beside a GPU: a snapshot with moments and means, its file, the best weights
+HOST_COPIES = (
+    8  # copies of the weights on a machine with a GPU: a snapshot with moments and means, its file, the best weights
+)
 BATCHES_AHEAD = 6  # two prefetched by an epoch, two by all of them, one with its labels, one in the model
 
 log = logging.getLogger(__name__)
 
 
 def estimate(model: keras.Model, recipe: Recipe, pipeline: InputPipeline) -> dict[str, int]:
-    """Return the bytes that each part of a training of the compiled model needs, at most, beside a GPU."""
+    """Return the bytes that each part of a training of the compiled model needs, at most, in the host's memory."""
     pixels, images = 3 * recipe.size**2, recipe.batch_size // pipeline.batch_shard.workers
     parts = {
         "libraries": LIBRARIES,
@@ -33,7 +35,7 @@ def estimate(model: keras.Model, recipe: Recipe, pipeline: InputPipeline) -> dic
         "batches ahead": BATCHES_AHEAD * images * pixels,
         "decoded images": 2 * pipeline.num_examples(TRAIN) * pixels if recipe.cache == "memory" else 0,
     }
-    if tf.config.list_physical_devices("GPU"):  # in its own memory lie the model, its gradients and activations
+    if tf.config.get_visible_devices("GPU"):  # in its own memory lie the model, its gradients and activations
         return parts | {"CUDA": CUDA, "weights": HOST_COPIES * 4 * int(model.count_params())}
     return parts | {"weights": _weights(model, recipe.ema_decay > 0), "activations": images * _activations(model)}
 

@@ -60,22 +60,12 @@ def full_phase(
 
     model: on one device; several replicas train a copy of it.
     """
-    if distribution.name != "single":
-        model = _replicated(recipe, model, distribution)
-    scales: Mapping[str, float] = {}
-    if pretrained:
-        finetune.freeze_below(model, recipe.trainable_fraction)
-        scales = finetune.layer_lr_scales(model, recipe.layer_decay)
-    classes, steps = model.output.shape[-1], pipeline.steps_per_epoch(TRAIN)
-    # a number of steps that does not divide the epoch would run past its end
-    block = max(size for size in range(1, recipe.steps_per_execution + 1) if steps % size == 0)
-    with distribution.scope():
-        compile_model(model, recipe, adamw(recipe, steps, scales), block)
-    if distribution.name != "single" and recipe.batch_norm == "synchronized":
-        use_sync_batchnorm(model)
+    steps = pipeline.steps_per_epoch(TRAIN)
+    model = prepare_model(recipe, model, distribution, steps, pretrained)
+    classes = model.output.shape[-1]
     return Phase(
         kind="full",
-        whole=model,
+        full_model=model,
         model=model,
         epochs=recipe.epochs,
         steps=steps,
@@ -88,7 +78,26 @@ def full_phase(
     )
 
 
-def _replicated(recipe: Recipe, model: keras.Model, distribution: DistributedContext) -> keras.Model:
+def prepare_model(
+    recipe: Recipe, model: keras.Model, distribution: DistributedContext, steps: int, pretrained: bool
+) -> keras.Model:
+    """Freeze and compile a model for epochs of so many steps; with several replicas a copy of it, which is returned."""
+    if distribution.is_replicated:
+        model = _replicate(recipe, model, distribution)
+    scales: Mapping[str, float] = {}
+    if pretrained:
+        finetune.freeze_below(model, recipe.trainable_fraction)
+        scales = finetune.layer_lr_scales(model, recipe.layer_decay)
+    # a number of steps that does not divide the epoch would run past its end
+    block = max(size for size in range(1, recipe.steps_per_execution + 1) if steps % size == 0)
+    with distribution.scope():
+        compile_model(model, recipe, adamw(recipe, steps, scales), block)
+    if distribution.is_replicated and recipe.batch_norm == "synchronized":
+        use_sync_batchnorm(model)
+    return model
+
+
+def _replicate(recipe: Recipe, model: keras.Model, distribution: DistributedContext) -> keras.Model:
     """Return a copy of a model with a replica on each device."""
     with distribution.scope():
         copy = build_model(recipe, model.output.shape[-1])

@@ -67,7 +67,7 @@ def require_finite(values: Mapping[str, float], where: str) -> None:
     if wrong:
         raise DataError(
             f"{', '.join(wrong)} in {where}; nothing is registered. "
-            "Lower the rate, for example --set learning_rate=0.0005"
+            "Lower the rate, for example --set learning_rate=0.0005, or compute with --precision mixed_bfloat16"
         )
 
 

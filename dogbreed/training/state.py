@@ -25,8 +25,8 @@ class Phase:
     """One part of a training: what is trained, on what, and for how long."""
 
     kind: Literal["head", "full"]  # head: a new head on cached features; full: the whole model on images
-    whole: keras.Model  # whose weights are kept
-    model: keras.Model  # what is trained, compiled: `whole`, or its head; its optimizer belongs to this phase
+    full_model: keras.Model  # whose weights are kept
+    model: keras.Model  # what is trained, compiled: `full_model`, or its head; its optimizer belongs to this phase
     epochs: int
     steps: int  # batches an epoch, a multiple of the model's steps_per_execution
     batch_size: int  # examples a batch, over all replicas

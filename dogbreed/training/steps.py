@@ -11,7 +11,6 @@ from dogbreed.core import signals
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.gradients import (
     ReplicaGradients,
-    batchnorm_statistics,
     compute_gradients,
     has_sync_batchnorm,
     sum_over_replicas,
@@ -90,9 +89,8 @@ def make_train_step(model: keras.Model, sums: MetricSums, distribution: Distribu
     MultiWorkerMirroredStrategy (keras#20585) and, repaired, returns the metrics of each worker's part only.
     """
     optimizer = model.optimizer
-    separate = distribution.name != "single" and not has_sync_batchnorm(model)
-    compute = ReplicaGradients(model) if separate else partial(compute_gradients, model)
-    running = batchnorm_statistics(model) if separate else []
+    separate = ReplicaGradients(model) if distribution.is_replicated and not has_sync_batchnorm(model) else None
+    compute, running = (separate, separate.statistics) if separate else (partial(compute_gradients, model), [])
 
     def train_step(batch: tuple[tf.Tensor, ...]) -> None:
         images, labels, sample_weights = keras.utils.unpack_x_y_sample_weight(batch)

@@ -43,7 +43,7 @@ def resolve_strategy(strategy: str, cluster: ClusterSpec, recipe: Recipe) -> Dis
 
 def _choose_for_gpus(gpus: int, recipe: Recipe) -> str:
     """Return `mirrored` if a recipe keeps several GPUs busy, else `single`, and log why."""
-    if gpus < 2:
+    if gpus < 2 or not recipe.trainable_fraction:
         return "single"
     images, rest = divmod(recipe.batch_size, gpus)
     if rest:

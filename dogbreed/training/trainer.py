@@ -131,7 +131,9 @@ def _check(recipe: Recipe, manifest: Manifest, distribution: DistributedContext)
     if len(manifest.classes) < 2:
         raise DataError("the dataset has one class only, there is nothing to learn; preprocess more --classes")
     images = manifest.split(TRAIN).num_examples
-    if distribution.name != "single" and images < recipe.batch_size:
+    if distribution.num_processes > 1 and not recipe.trainable_fraction:
+        raise UsageError("trainable_fraction=0 trains a head alone, which workers cannot share; start one process")
+    if distribution.is_replicated and images < recipe.batch_size:
         raise UsageError(f"{images} train images do not fill a batch of {recipe.batch_size}; lower --batch-size")
 
 
@@ -148,7 +150,7 @@ def _initial_model(
 
 def _result(recipe: Recipe, model: keras.Model, last_phase: Phase, loop: TrainLoop) -> TrainResult:
     """Return the result of a training whose last phase has ended; `model` is the one on one device."""
-    state, trained = loop.state, last_phase.whole
+    state, trained = loop.state, last_phase.full_model
     head_epochs = len(state.history) if last_phase.kind == "head" else state.phase_starts[-1]
     _warn_of_useless_finetuning(state.history[:head_epochs], state.history[head_epochs:])
     hashes = sha256_of_arrays(trained.get_weights()), sha256_of_arrays(last_phase.model.optimizer.variables)

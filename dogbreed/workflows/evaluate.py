@@ -101,7 +101,7 @@ def evaluate_and_promote(options: EvalOptions, force: bool) -> EvalSummary:
 def open_job(options: EvalOptions) -> EvalJob:
     """Check what the evaluation needs and open its dataset."""
     store = open_store(options.data)
-    gpu_memory.grow()
+    gpu_memory.enable_memory_growth()
     preflight.before_job(store, gpus=options.gpus, tracked=False)
     manifest = load_manifest(store)
     registered_model = options.registered_model or manifest.name

@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from dogbreed.core.errors import EnvironmentUnsupported
 from dogbreed.core.resources import gpu_count, required_gpu_count
+from dogbreed.training.build import BFLOAT16
 from dogbreed.workflows import gpu_probe, probe_process
 
 LOWEST_CAPABILITY = (7, 5)  # Turing; current cuDNN supports none below
-BFLOAT16_CAPABILITY = (8, 0)  # Ampere
 HIDE = "use another GPU, or run on the CPU with an empty CUDA_VISIBLE_DEVICES"
 
 
@@ -18,7 +18,7 @@ def check_gpus(wanted: int | None, compute: bool = True) -> str:
     """Count the GPUs, check their compute capabilities, and multiply two matrices on each.
 
     This short check runs inside each job. It takes a second and leaves out the other probes, whose compilers may abort
-    the process; `probe_checks` runs them in a child process, for jobs.preflight.
+    the process; `probe_gpus` runs them in a child process, for jobs.preflight.
 
     Args:
         wanted: how many TensorFlow must see, None for all of a container and none of a bare host.
@@ -45,13 +45,13 @@ def check_gpus(wanted: int | None, compute: bool = True) -> str:
     return f"TensorFlow sees {len(found)}: {', '.join(names)}"
 
 
-def probe_checks() -> Mapping[str, Callable[[], str]]:
+def probe_gpus() -> Mapping[str, Callable[[], str]]:
     """Run the probes on all visible GPUs in a child process and return a check for each; none without a GPU."""
     details = _details()
     if not details:
         return {}
     names = list(gpu_probe.PROBES)
-    if any(gpu.get("compute_capability", BFLOAT16_CAPABILITY) < BFLOAT16_CAPABILITY for gpu in details):
+    if any(gpu.get("compute_capability", BFLOAT16) < BFLOAT16 for gpu in details):
         names.remove("bfloat16")
     if len(details) > 1:
         names.append(gpu_probe.ALL_REDUCE)
@@ -85,5 +85,7 @@ def _has_code(capability: tuple[int, int], built: Sequence[str]) -> bool:
 
     What the driver could compile from PTX of an earlier major version does not count: XLA has no such way.
     """
-    versions = [divmod(int(name.rpartition("_")[2].rstrip("af")), 10) for name in built]  # sm_90a, sm_120f
-    return any(major == capability[0] and minor <= capability[1] for major, minor in versions)
+    versions = [name.rpartition("_")[2] for name in built]
+    exact = [divmod(int(version[:-1]), 10) for version in versions if version.endswith("a")]  # sm_90a runs on 9.0 only
+    others = [divmod(int(version.rstrip("f")), 10) for version in versions if not version.endswith("a")]
+    return capability in exact or any(major == capability[0] and minor <= capability[1] for major, minor in others)

@@ -9,7 +9,7 @@ from contextlib import suppress
 import tensorflow as tf
 
 
-def grow() -> None:
+def enable_memory_growth() -> None:
     """Reserve memory as it is needed, so that other processes can use the same GPUs.
 
     Not for trainings: memory that grew in pieces is fragmented.

@@ -114,7 +114,7 @@ def _all_reduce(devices: Sequence[str]) -> float:
 
 def main(devices: str, *names: str) -> None:
     """Run probes on `devices`, separated by commas, and print what they found."""
-    gpu_memory.grow()
+    gpu_memory.enable_memory_growth()
     for name in names:
         try:
             result = {"probe": name, "found": run_probe(name, devices.split(","))}

@@ -56,7 +56,7 @@ def predict(job: PredictJob) -> PredictSummary | IncompleteSummary:
     Raises:
         DataError: no image has a prediction; the rows, the manifest and the run are there and hold the reasons.
     """
-    gpu_memory.grow()
+    gpu_memory.enable_memory_growth()
     preflight.before_job(job.images, job.out, gpus=job.gpus)
     model = registry.resolve(job.model)
     kind = job.kind or kind_from_ending(job.out.uri)

@@ -53,7 +53,7 @@ def check_all(store_uri: str, gpus: int | None, memory: float, experiment_prefix
     )
     if results[-1].error:
         return results
-    return results + run_checks(gpu_checks.probe_checks())
+    return results + run_checks(gpu_checks.probe_gpus())
 
 
 def run_checks(checks: Mapping[str, Callable[[], str]]) -> list[CheckResult]:

@@ -19,7 +19,7 @@ from dogbreed.data.manifest import load_manifest
 from dogbreed.training.batches import train_batches
 from dogbreed.training.distributed import (
     DistributedContext,
-    communication_options,
+    choose_communication,
     run_interruptible,
 )
 from dogbreed.training.recipe import Recipe, apply_overrides
@@ -143,9 +143,9 @@ def test_auto_takes_several_gpus_where_each_has_enough_to_do_and_says_why_not(
 
 def test_workers_reduce_by_nccl_between_gpus_and_in_a_ring_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = tf.distribute.experimental.CommunicationImplementation
-    assert communication_options().implementation == kinds.RING
+    assert choose_communication().implementation == kinds.RING
     fake_gpus(monkeypatch, (9, 0))
-    assert communication_options().implementation == kinds.NCCL
+    assert choose_communication().implementation == kinds.NCCL
 
 
 @pytest.mark.parametrize(("model", "size"), [("simple", "32"), pytest.param("resnet50", "224", marks=pytest.mark.long)])

@@ -107,14 +107,14 @@ def test_the_probes_are_those_that_the_gpus_can_compute(
     monkeypatch.setattr(
         probe_process, "run_probes", lambda devices, names: asked.update(devices=devices, names=names) or {}
     )
-    gpu_checks.probe_checks()
+    gpu_checks.probe_gpus()
     assert asked["devices"] == [f"GPU:{number}" for number in range(len(capabilities))]
     assert sorted(asked["names"]) == sorted(["matmul", "elementwise", "convolution", "xla", *more])
 
 
 def test_without_a_gpu_there_is_nothing_to_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_gpus(monkeypatch)
-    assert gpu_checks.probe_checks() == {}
+    assert gpu_checks.probe_gpus() == {}
 
 
 def test_every_probe_is_right_on_two_devices() -> None:

@@ -84,5 +84,5 @@ def test_devices_that_are_in_use_stay_as_they_are(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", fail)
     monkeypatch.setattr(tf.config, "set_visible_devices", fail)
-    gpu_memory.grow()
+    gpu_memory.enable_memory_growth()
     gpu_memory.use_first_gpu()

@@ -151,7 +151,7 @@ def test_each_probe_of_the_gpus_is_a_row_and_the_first_that_failed_is_the_error(
     probes = {"matmul": lambda: "right", "xla": lambda: fail("ended with 134"), "all-reduce": lambda: fail("not run")}
     monkeypatch.setattr(runs, "check_round_trip", lambda prefix: "fine")
     monkeypatch.setattr(gpu_checks, "check_gpus", lambda gpus, compute: f"TensorFlow sees {gpus}")
-    monkeypatch.setattr(gpu_checks, "probe_checks", lambda: probes)
+    monkeypatch.setattr(gpu_checks, "probe_gpus", lambda: probes)
     with pytest.raises(EnvironmentUnsupported, match="ended with 134"):
         main.callback(str(tmp_path), 2, 0.1, "dogbreed")
     assert capsys.readouterr().err.splitlines()[-4:] == [
@@ -164,7 +164,7 @@ def test_each_probe_of_the_gpus_is_a_row_and_the_first_that_failed_is_the_error(
 
 def test_gpus_that_fail_their_check_are_not_probed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "check_round_trip", lambda prefix: "fine")
-    monkeypatch.setattr(gpu_checks, "probe_checks", lambda: {"matmul": lambda: "right"})
+    monkeypatch.setattr(gpu_checks, "probe_gpus", lambda: {"matmul": lambda: "right"})
     results = preflight.check_all(str(tmp_path), 99, 0.1, "dogbreed")
     assert [(row.check, row.error is None) for row in results][-2:] == [("memory", True), ("gpu", False)]
 
