@@ -1,11 +1,18 @@
 """Graceful shutdown: SIGTERM, SIGHUP, Ctrl-C raise ShutdownRequested at once or, inside `deferred`, at a safe point."""
 
 import signal
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
-from dogbreed.core.errors import ShutdownRequested
+from dogbreed.core.errors import RetryableError, ShutdownRequested
+
+LOOK_EVERY = 0.2  # seconds between two looks for a signal
+T = TypeVar("T")
 
 _SIGNALS = {  # name and exit code; a terminal that is closed is a reason to stop like any other
     signal.SIGTERM: ("SIGTERM", 143),

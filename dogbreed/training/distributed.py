@@ -186,7 +186,8 @@ class DistributedContext:
             return bytes(self.broadcast(data, size))
 
         late = f"worker 0 was not ready within {seconds / 3600:.0f} hours; run the same again"
-        return signals.run_interruptible(broadcast, seconds, late)
+        received: bytes = signals.run_interruptible(broadcast, seconds, late)
+        return received
 
     def assert_same(self, fingerprint: str) -> None:
         """Raise DataError where this worker would train something else than the chief.

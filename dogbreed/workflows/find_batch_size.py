@@ -19,6 +19,7 @@ from dogbreed.training.strategy import resolve_strategy
 from dogbreed.workflows import preflight
 from dogbreed.workflows.batch_size_trial import Trial
 
+MODULE = "dogbreed.workflows.batch_size_trial"
 TOLERANCE = 8  # stop when the smallest that does not fit is at most an eighth above the largest that does
 KILLED = (-signal.SIGABRT, -signal.SIGKILL)  # an allocation failed in C++, or the kernel had no memory left
 
@@ -67,7 +68,7 @@ def find(
 
 
 def bisect(start: int, limit: int, fits: Callable[[int], bool]) -> int:
-    """Return about the largest number up to `limit` that fits, 0 for none; if a number does not fit, no larger one does."""
+    """Return about the largest number up to `limit` that fits, 0 for none, if no number above a failing one fits."""
     good, bad, size = 0, limit + 1, start
     while bad - good > max(1, good // TOLERANCE):
         if fits(size):
@@ -81,7 +82,7 @@ def bisect(start: int, limit: int, fits: Callable[[int], bool]) -> int:
 
 def run_trial(arguments: dict[str, object], batch_size: int) -> Trial:
     """Try a batch size in a process of its own; EnvironmentUnsupported if it fails for another reason than memory."""
-    command = [sys.executable, "-m", "dogbreed.workflows.batch_size_trial", json.dumps(arguments)]
+    command = [sys.executable, "-m", MODULE, json.dumps(arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         trial: Trial = json.loads(done.stdout.splitlines()[-1])

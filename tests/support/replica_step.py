@@ -27,13 +27,17 @@ all_reduced: list[int] = []  # number of tensors of each call
 
 def count_all_reduces() -> None:
     """Note each call by which a strategy reduces tensors."""
-    batch_reduce = CrossDeviceOps.batch_reduce
+    batch_reduce, reduce = CrossDeviceOps.batch_reduce, CrossDeviceOps.reduce
 
-    def counted(self: Any, op: Any, pairs: list[Any], *others: Any, **named: Any) -> Any:
+    def counted_batch(self: Any, op: Any, pairs: list[Any], *others: Any, **named: Any) -> Any:
         all_reduced.append(len(pairs))
         return batch_reduce(self, op, pairs, *others, **named)
 
-    CrossDeviceOps.batch_reduce = counted
+    def counted(self: Any, *others: Any, **named: Any) -> Any:
+        all_reduced.append(1)
+        return reduce(self, *others, **named)
+
+    CrossDeviceOps.batch_reduce, CrossDeviceOps.reduce = counted_batch, counted
 
 
 def compiled(recipe: Recipe, distribution: DistributedContext) -> tuple[keras.Model, MetricSums]:
@@ -49,6 +53,18 @@ def xla_computations(graph: tf.Graph) -> list[str]:
     calls = [operation for operation in graph.get_operations() if operation.type.endswith("PartitionedCall")]
     compiled = [call for call in calls if "_XlaMustCompile" in call.node_def.attr]
     return [call.device for call in compiled if call.get_attr("_XlaMustCompile")]
+
+
+def mean_statistics(model: keras.Model, recipe: Recipe) -> list[np.ndarray]:
+    """Return what BatchNormalization's statistics are after a step: means over those of each half of the batch."""
+    images, _ = next(iter(random_batches(recipe, CLASSES)))
+    halves = []
+    for half in tf.split(images, 2):
+        alone = build_model(recipe, CLASSES)
+        alone.set_weights(model.get_weights())
+        alone(half, training=True)
+        halves.append([np.array(variable) for variable in batchnorm_statistics(alone)])
+    return [np.mean(both, axis=0) for both in zip(*halves, strict=True)]
 
 
 def are_equal(strategy: tf.distribute.Strategy, variables: list[keras.Variable]) -> bool:
@@ -71,13 +87,15 @@ def main(name: str, size: str, xla: str, *run: str) -> None:
     graph = step.get_concrete_function(iterator.element_spec).graph
     found: dict[str, Any] = {"all_reduces": all_reduced, "xla": sorted(xla_computations(graph))}
     if run:
-        before = [np.array(variable) for variable in batchnorm_statistics(model)]
-        step(next(iterator))
+        expected = mean_statistics(model, recipe)
         step(next(iterator))
         after = [np.array(variable) for variable in batchnorm_statistics(model)]
+        found["difference"] = max(float(np.abs(a - b).max()) for a, b in zip(after, expected, strict=True))
+        step(next(iterator))
         found["equal"] = are_equal(distribution.strategy, model.variables)
-        found["moved"] = all(not np.array_equal(*pair) for pair in zip(before, after, strict=True))
         found["examples"] = sums.read()["loss"][1]
+        alone = DistributedContext(devices=("CPU:1",)).iterate(random_batches(recipe, CLASSES), recipe.batch_size)
+        found["prefetched"] = next(alone)[0].device.rpartition(":")[2]
     print(json.dumps(found))
 
 

@@ -43,16 +43,20 @@ def train(dataset: Path, weights: Weights, *settings: str, **options: Any) -> tr
     return trainer.train(recipe, manifest, pipeline, 0, Listener(), weights, **options)
 
 
-def test_fine_tuning_on_two_devices_ends_as_on_one(dataset: Path, weights: Weights) -> None:
-    settings = ("model=mobilenet-0.25", "head.epochs=2", "trainable_fraction=0.3", f"weights={weights.path}")
+@pytest.mark.parametrize(
+    "others",
+    [(), pytest.param(("precision=mixed_float16", "steps_per_execution=2"), marks=pytest.mark.long)],
+)
+def test_fine_tuning_on_two_devices_ends_as_on_one(dataset: Path, weights: Weights, others: tuple[str, ...]) -> None:
+    settings = ("model=mobilenet-0.25", "head.epochs=2", "trainable_fraction=0.3", f"weights={weights.path}", *others)
     done = run("tests.support.mirrored", str(dataset), *settings)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["replicas"] == 2
     alone, both = found["losses"]
     assert len(alone) == 2 * (2 + 2), "two epochs of the head, two of the body"
-    assert both == pytest.approx(alone, rel=1e-4)
-    assert found["difference"] < 1e-4
+    assert both == pytest.approx(alone, rel=1e-2 if others else 1e-4)
+    assert found["difference"] < (1e-2 if others else 1e-4)
 
 
 def moved(model: keras.Model, weights: Weights) -> list[tuple[keras.Layer, bool]]:

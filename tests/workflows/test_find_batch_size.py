@@ -19,12 +19,10 @@ class FakeMemory:
     def __init__(self, limit: int) -> None:
         self.limit, self.tried = limit, list[int]()
 
-    def run_trial(self, arguments: dict[str, object]) -> Trial | None:
-        settings = arguments["settings"]
-        assert isinstance(settings, list)
-        size = int(settings[-1].removeprefix("batch_size="))
-        self.tried.append(size)
-        return None if size > self.limit else {"batch_size": size, "images_per_second": 1.0, "peak_gib": 1.0}
+    def run_trial(self, arguments: dict[str, object], batch_size: int) -> Trial:
+        self.tried.append(batch_size)
+        problem = "too large" if batch_size > self.limit else ""
+        return {"batch_size": batch_size, "problem": problem, "images_per_second": 1.0, "peak_gib": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -40,33 +38,45 @@ def test_the_largest_batch_below_a_limit_is_found_within_an_eighth(
 ) -> None:
     memory = FakeMemory(limit)
     monkeypatch.setattr(find_batch_size, "run_trial", memory.run_trial)
-    found = find_batch_size.find(str(dataset), "simple-64", None, SETTINGS, "auto")
+    found = find_batch_size.find(str(dataset), "simple-64", None, SETTINGS, "auto", None)
     assert (found["batch_size"], memory.tried) == (largest, tried)
-    assert [trial["batch_size"] for trial in found["trials"]] == [size for size in tried if size <= limit]
+    fitting = [trial["batch_size"] for trial in found["trials"] if not trial["problem"]]
+    assert fitting == [size for size in tried if size <= limit]
 
 
 def test_a_model_of_which_not_one_image_fits_is_78(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(find_batch_size, "run_trial", FakeMemory(0).run_trial)
     with pytest.raises(EnvironmentUnsupported, match="smaller recipe"):
-        find_batch_size.find(str(dataset), "simple-64", None, SETTINGS, "auto")
+        find_batch_size.find(str(dataset), "simple-64", None, SETTINGS, "auto", None)
 
 
-def test_a_trial_trains_a_few_steps_in_a_process_of_its_own_and_nothing_is_kept(dataset: Path, tmp_path: Path) -> None:
+def trial(dataset: Path, *settings: str) -> Trial:
+    """Run a trial in a process of its own and return its result."""
     arguments = {"data": str(dataset), "recipe": "simple-64", "weights": None, "strategy": "single"}
-    done = run("dogbreed.workflows.batch_size_trial", json.dumps(arguments | {"settings": SETTINGS}))
+    done = run("dogbreed.workflows.batch_size_trial", json.dumps(arguments | {"settings": settings}))
     assert done.returncode == 0, done.stderr
-    trial = json.loads(done.stdout.splitlines()[-1])
-    assert trial["batch_size"] == 16
-    assert trial["images_per_second"] > 0
-    assert 0.1 < trial["peak_gib"] < 10
+    found: Trial = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def test_a_trial_that_needs_more_memory_than_there_is_ends_with_78(dataset: Path) -> None:
-    arguments = {"data": str(dataset), "recipe": "simple-64", "weights": None, "strategy": "single"}
-    assert find_batch_size.run_trial(arguments | {"settings": ["size=32", "batch_size=10000000"]}) is None
+def test_a_trial_trains_a_few_steps_and_measures_them(dataset: Path) -> None:
+    found = trial(dataset, *SETTINGS, "ema_decay=0.9", "steps_per_execution=4")
+    assert (found["batch_size"], found["problem"]) == (16, "")
+    assert found["images_per_second"] > 0
+    assert 0.1 < found["peak_gib"] < 10
 
 
-def test_a_trial_that_fails_for_another_reason_is_told(dataset: Path) -> None:
+def test_a_trial_that_needs_more_memory_than_there_is_says_so(dataset: Path) -> None:
+    found = trial(dataset, "size=32", "batch_size=10000000")
+    assert "GiB may be used" in found["problem"]
+
+
+def test_a_process_that_is_killed_for_memory_is_a_batch_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find_batch_size, "MODULE", "tests.support.killed_process")
+    assert "SIGKILL" in find_batch_size.run_trial({}, 8)["problem"]
+
+
+def test_a_trial_that_fails_for_another_reason_is_an_error(dataset: Path) -> None:
     arguments = {"data": str(dataset), "recipe": "no-such-recipe", "weights": None, "strategy": "single"}
     with pytest.raises(EnvironmentUnsupported, match="no-such-recipe"):
-        find_batch_size.run_trial(arguments | {"settings": []})
+        find_batch_size.run_trial(arguments | {"settings": []}, 8)
