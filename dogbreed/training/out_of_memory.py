@@ -9,11 +9,15 @@ from dogbreed.core.errors import EnvironmentUnsupported
 
 # XLA reports some as InternalError or UnknownError; "Failed to allocate" also stands for its scratch memory
 MESSAGES = ("RESOURCE_EXHAUSTED", "Failed to allocate", "Out of memory", "CUDA_ERROR_OUT_OF_MEMORY")
+TRAINING = "or let jobs.train --find-batch-size find the largest one"
 
 
 @contextmanager
-def translating_out_of_memory(batch_size: int) -> Iterator[None]:
-    """Raise EnvironmentUnsupported for an error of TensorFlow that means that the memory of a device is exhausted."""
+def translating_out_of_memory(batch_size: int, advice: str = TRAINING) -> Iterator[None]:
+    """Raise EnvironmentUnsupported for an error of TensorFlow that means that the memory of a device is exhausted.
+
+    advice: what to do besides halving the batch size.
+    """
     try:
         yield
     except tf.errors.OpError as error:
@@ -23,5 +27,5 @@ def translating_out_of_memory(batch_size: int) -> Iterator[None]:
         first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
         raise EnvironmentUnsupported(
             f"the memory of the device is too small for batches of {batch_size} images ({first}); use --batch-size "
-            f"{max(1, batch_size // 2)}, or let jobs.train --find-batch-size find the largest one"
+            f"{max(1, batch_size // 2)}, {advice}"
         ) from error

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dogbreed.core import signals
+from dogbreed.core import rendezvous, signals
 from dogbreed.core.errors import EnvironmentUnsupported, RetryableError, UsageError
 from dogbreed.core.rendezvous import ClusterSpec
 from dogbreed.core.storage import open_store
@@ -20,7 +20,6 @@ from dogbreed.data.manifest import load_manifest
 from dogbreed.training.batches import train_batches
 from dogbreed.training.distributed import (
     DistributedContext,
-    choose_communication,
 )
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe
@@ -140,10 +139,17 @@ def test_auto_takes_several_gpus_where_each_has_enough_to_do_and_says_why_not(
 
 
 def test_workers_reduce_by_nccl_between_gpus_and_in_a_ring_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds = tf.distribute.experimental.CommunicationImplementation
-    assert choose_communication().implementation == kinds.RING
+    chosen = []
+    made = SimpleNamespace(num_replicas_in_sync=1)
+    monkeypatch.setattr(rendezvous, "join", lambda cluster, seconds: None)
+    monkeypatch.setattr(
+        tf.distribute, "MultiWorkerMirroredStrategy", lambda resolver, options: chosen.append(options) or made
+    )
+    DistributedContext("multiworker", PAIR).join()
     fake_gpus(monkeypatch, (9, 0))
-    assert choose_communication().implementation == kinds.NCCL
+    DistributedContext("multiworker", PAIR).join()
+    kinds = tf.distribute.experimental.CommunicationImplementation
+    assert [options.implementation for options in chosen] == [kinds.RING, kinds.NCCL]
 
 
 @pytest.mark.parametrize(("model", "size"), [("simple", "32"), pytest.param("resnet50", "224", marks=pytest.mark.long)])
