@@ -70,7 +70,7 @@ def test_a_training_on_one_device_reserves_the_first_gpu_and_one_on_several_all(
     job = train_job.prepare(
         data=str(dataset), registered_model=None, experiment_prefix=None, recipe="simple-64", initial_weights=None,
         settings=(), strategy="auto", gpus=None, checkpoints="unused", checkpoint_every="1h", log_every=0,
-        restart=False, deterministic=False, one_seed=True,
+        restart=False, deterministic=False, profile=False, one_seed=True,
     )  # fmt: skip
     with pytest.raises(Stop), job:
         pass
