@@ -103,7 +103,7 @@ class RunningJob:
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self._folder = name, folder
         self._pods: dict[str, Pod] = {}
-        self._removed, self._logs = threading.Event(), list[subprocess.Popen[bytes]]()
+        self._removed, self._logs = threading.Event(), dict[str, subprocess.Popen[bytes]]()  # by pod
         self._watcher = self._start_watch()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -167,7 +167,7 @@ class RunningJob:
         """Wait until the Job is complete or has failed, and its pods' ends are noted."""
         eventually(lambda: self.condition != "", f"the end of {self.name}", seconds, every=2)
         eventually(lambda: all(pod.end or not pod.is_running for pod in self.pods), "the ends of the pods")
-        for log in self._logs:  # of a pod that has ended, it comes to an end
+        for log in list(self._logs.values()):  # of a pod that has ended, it comes to an end
             log.wait(30)
         return self
 
@@ -176,20 +176,19 @@ class RunningJob:
         self._removed.set()
         self._watcher.terminate()
         self._thread.join()
-        for process in self._logs:
-            process.terminate()
-            process.wait()
+        self._end_logs()
         options = ("--cascade=foreground", "--ignore-not-found", "--timeout=3m")
         kubectl("delete", "job", self.name, *options, check=False)
 
     def _watch(self) -> None:
-        """Note every state of every pod; begin again where the API server goes away."""
+        """Note every state of every pod; begin again, also with their logs, where the API server goes away."""
         while True:
             with self._watcher as watcher:
                 for seen in _objects(watcher):
                     self._note(Pod(seen, self._folder / f"{seen['metadata']['name']}.log"))
             if self._removed.wait(1):
                 return
+            self._end_logs()
             self._watcher = self._start_watch()
 
     def _start_watch(self) -> "subprocess.Popen[bytes]":
@@ -198,8 +197,15 @@ class RunningJob:
 
     def _note(self, pod: Pod) -> None:
         self._pods[pod.name] = pod
-        if pod.seen["status"].get("phase") in ("Running", "Succeeded", "Failed") and not pod.log.exists():
-            self._logs.append(_start("logs", "--follow", pod.name, stdout=pod.log))
+        if pod.seen["status"].get("phase") in ("Running", "Succeeded", "Failed") and pod.name not in self._logs:
+            self._logs[pod.name] = _start("logs", "--follow", pod.name, stdout=pod.log)
+
+    def _end_logs(self) -> None:
+        """Stop to follow the logs; the next state of a pod begins its log anew."""
+        for process in self._logs.values():
+            process.terminate()
+            process.wait()
+        self._logs.clear()
 
 
 def _start(*arguments: str, stdout: Path | None = None) -> "subprocess.Popen[bytes]":
