@@ -64,6 +64,12 @@ def test_three_workers_end_with_the_weights_of_one_process(dataset: Path, one: T
     assert_equal_to_one_process(finished(dataset, tmp_path, 3), 3, one)
 
 
+@pytest.mark.long
+def test_two_workers_with_batch_statistics_of_their_own_end_with_equal_weights(dataset: Path, tmp_path: Path) -> None:
+    team = finished(dataset, tmp_path, 2, "--set", "batch_norm=per-replica")
+    assert len({(summary["weights_sha256"], summary["optimizer_sha256"]) for summary in team.summaries(2)}) == 1
+
+
 def assert_resumes(team: Team, workers: int, undisturbed: Team) -> None:
     """Start all again: they take the steps that follow the last checkpoint, once, and end as if nothing had been."""
     saved = max(int(path.parent.name.split("-")[0]) for path in team.folder.glob("checkpoints/*/*/COMMIT.json"))
@@ -149,6 +155,7 @@ def test_fine_tuning_by_two_workers_of_which_one_is_killed_ends_as_by_one_proces
     alone = Team(dataset, tmp_path / "one", *options)
     assert alone.run(1)[0].exit_code == 0
     team = Team(dataset, tmp_path / "two", *options, "--max-restarts", "1")
-    kill_and_replace(team, moment)
+    messages = kill_and_replace(team, moment)
+    assert "restarting this worker (1 of at most 1 times)" in messages
     assert len({summary["weights_sha256"] for summary in team.summaries(2)}) == 1
     assert team.summaries(1)[0]["val_top1"] == pytest.approx(alone.summaries(1)[0]["val_top1"], abs=0.01)
