@@ -42,7 +42,7 @@ def echo_not_run() -> None:
 @click.option("--data", help="Dataset of the real input, 224 px or more.  [default: generated images]")
 @click.option("--out", default="build/gpu", show_default=True, help="Folder of report.md, report.json and logs.")
 def main(minutes: float, device: str, data: str | None, out: str) -> None:
-    """Measure and check what time allows, the most important first, and list what was left out."""
+    """Run the rows of the plan until the time is over, then list the rows that were not run."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the present row, too
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if device == "cpu":

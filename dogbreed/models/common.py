@@ -39,7 +39,7 @@ def classification_head(
 def disable_xla(model: keras.Model) -> keras.Model:
     """Let a model that is not compiled predict without XLA, and return it.
 
-    Keras would choose XLA beside a GPU and compile for each new size of a batch, for up to a minute.
+    On a machine with a GPU, Keras would choose XLA and compile for each new size of a batch, for up to a minute.
     """
     model.jit_compile = False
     return model

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from dogbreed.core.errors import EnvironmentUnsupported
 
-# XLA reports some as InternalError or UnknownError; "Failed to allocate" also stands for its scratch memory
+# parts of the messages of XLA, which raises InternalError or UnknownError where memory is exhausted
 MESSAGES = ("RESOURCE_EXHAUSTED", "Failed to allocate", "Out of memory", "CUDA_ERROR_OUT_OF_MEMORY")
 TRAINING = "or let jobs.train --find-batch-size find the largest one"
 

@@ -43,16 +43,19 @@ def resolve_strategy(strategy: str, cluster: ClusterSpec, recipe: Recipe) -> Dis
 
 def _choose_for_gpus(gpus: int, recipe: Recipe) -> str:
     """Return `mirrored` if a recipe keeps several GPUs busy, else `single`, and log why."""
-    if gpus < 2 or not recipe.trainable_fraction:
+    if gpus < 2:
         return "single"
     images, rest = divmod(recipe.batch_size, gpus)
-    if rest:
-        reason = f"batches of {recipe.batch_size} images cannot be shared equally"
+    advice = "; --strategy mirrored uses all"
+    if not recipe.trainable_fraction:
+        reason, advice = "trainable_fraction=0 trains a head alone", ""
+    elif rest:
+        reason, advice = f"batches of {recipe.batch_size} images cannot be shared equally", ""
     elif images < MIN_IMAGES:
-        reason = f"{images} images a step on each are too few, --batch-size {MIN_IMAGES * gpus} is enough"
+        reason = f"{images} images per GPU and step are fewer than {MIN_IMAGES}, use --batch-size {MIN_IMAGES * gpus}"
     elif recipe.size < MIN_SIZE:
-        reason = f"images of {recipe.size} px are too small"
+        reason = f"images of {recipe.size} px are smaller than {MIN_SIZE} px"
     else:
         return "mirrored"
-    log.info("using one of %d GPUs: %s; --strategy mirrored uses all", gpus, reason)
+    log.info("training on 1 of %d GPUs: %s%s", gpus, reason, advice)
     return "single"

@@ -17,7 +17,7 @@ HIDE = "use another GPU, or run on the CPU with an empty CUDA_VISIBLE_DEVICES"
 def check_gpus(wanted: int | None, compute: bool = True) -> str:
     """Count the GPUs, check their compute capabilities, and multiply two matrices on each.
 
-    This short check runs inside each job. It takes a second and leaves out the other probes, whose compilers may abort
+    This short check runs inside each job. It takes a second and omits the other probes, whose compilers may abort
     the process; `probe_gpus` runs them in a child process, for jobs.preflight.
 
     Args:

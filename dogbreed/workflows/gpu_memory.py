@@ -1,4 +1,4 @@
-"""How much of the GPUs a job reserves: TensorFlow takes nearly all memory of every visible one unless told otherwise.
+"""Limits on the GPU memory that a job reserves: by default TensorFlow reserves nearly all memory of each visible GPU.
 
 Both settings come before TensorFlow initializes its devices; where they are initialized already, as in a notebook,
 they stay as they are.

@@ -121,6 +121,7 @@ def test_what_several_workers_cannot_do_is_refused() -> None:
         (4, ("size=224", "batch_size=128"), "single", "--batch-size 256"),
         (2, ("size=64", "batch_size=256"), "single", "64 px"),
         (3, ("size=224", "batch_size=256"), "single", "equally"),
+        (2, ("size=224", "batch_size=128", "head.epochs=1", "trainable_fraction=0"), "single", "a head alone"),
     ],
 )
 def test_auto_takes_several_gpus_where_each_has_enough_to_do_and_says_why_not(

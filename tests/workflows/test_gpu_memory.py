@@ -79,10 +79,15 @@ def test_a_training_on_one_device_reserves_the_first_gpu_and_one_on_several_all(
 
 @pytest.mark.usefixtures("calls")
 def test_devices_that_are_in_use_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
+    tried = list[str]()
+
+    def fail(*arguments: Any) -> None:
+        tried.append(str(arguments[-1]))
         raise RuntimeError("Physical devices cannot be modified after being initialized")
 
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", fail)
     monkeypatch.setattr(tf.config, "set_visible_devices", fail)
     gpu_memory.enable_memory_growth()
     gpu_memory.use_first_gpu()
+    assert tried[-1] == "GPU", "both settings were tried"
+    assert "True" in tried
