@@ -10,11 +10,19 @@ import signal
 import sys
 from typing import NoReturn
 
-from dogbreed.core.errors import WorkerLost
+from dogbreed.core.errors import UsageError, WorkerLost
 
 RESTARTS = "DOGBREED_RESTARTS"  # how often this process has been restarted, set by itself
 
 log = logging.getLogger(__name__)
+
+
+def count() -> int:
+    """Return how often this process has been restarted; UsageError if the variable is not a number."""
+    text = os.environ.get(RESTARTS, "0")
+    if not text.isdecimal():
+        raise UsageError(f"{RESTARTS} is {text!r}, not a number; jobs.train sets it itself: unset it")
+    return int(text)
 
 
 def restart(error: WorkerLost, max_restarts: int) -> NoReturn:
@@ -26,7 +34,7 @@ def restart(error: WorkerLost, max_restarts: int) -> NoReturn:
     Raises:
         WorkerLost: `error`, after `max_restarts` restarts.
     """
-    restarts = int(os.environ.get(RESTARTS, "0")) + 1
+    restarts = count() + 1
     if restarts > max_restarts:
         raise error
     log.warning("%s; restarting this worker (%d of at most %d times)", error, restarts, max_restarts)

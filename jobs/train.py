@@ -118,6 +118,8 @@ def main(**options: Any) -> Mapping[str, object]:
         return _find_batch_size(options)
     if options["restart"] and options["max_restarts"]:
         raise click.UsageError("--restart with --max-restarts would discard all progress at each restart; omit one")
+    if options["max_restarts"]:
+        _restart.count()  # a variable that is no number is an error now, not when a worker is lost
     try:
         return _train(options)
     except WorkerLost as error:

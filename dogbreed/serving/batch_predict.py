@@ -37,6 +37,7 @@ from dogbreed.tracking import runs
 from dogbreed.tracking.ignored_files import log_ignored
 from dogbreed.tracking.mlflow_errors import ping
 from dogbreed.tracking.runs import CONFIG_ID
+from dogbreed.training.out_of_memory import translating_out_of_memory
 
 FORMAT = "predictions 3"  # raised by hand whenever the same options give other bytes
 IMAGES_PER_SHARD = 256  # 39 MB of 224 px squares; two shards are in memory at most
@@ -148,7 +149,8 @@ def write_rows(plan: BatchPredictPlan, numbers: Iterable[int], out: Store, pool:
 
     def finish(shard: PlannedShard[str], prepared: Iterator[Prepared]) -> ShardOutput:
         hashes, inputs = zip(*prepared, strict=True)
-        predicted = classifier.predict_rows(plan.model, plan.metadata, list(inputs))
+        with translating_out_of_memory(classifier.BATCH, "use the CPU with an empty CUDA_VISIBLE_DEVICES"):
+            predicted = classifier.predict_rows(plan.model, plan.metadata, list(inputs))
         rows = [
             {"image": key, "sha256": sha256, **row}
             for key, sha256, row in zip(shard.images, hashes, predicted, strict=True)

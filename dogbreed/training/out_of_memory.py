@@ -9,15 +9,11 @@ from dogbreed.core.errors import EnvironmentUnsupported
 
 # parts of the messages of XLA, which raises InternalError or UnknownError where memory is exhausted
 MESSAGES = ("RESOURCE_EXHAUSTED", "Failed to allocate", "Out of memory", "CUDA_ERROR_OUT_OF_MEMORY")
-TRAINING = "or let jobs.train --find-batch-size find the largest one"
 
 
 @contextmanager
-def translating_out_of_memory(batch_size: int, advice: str = TRAINING) -> Iterator[None]:
-    """Raise EnvironmentUnsupported for an error of TensorFlow that means that the memory of a device is exhausted.
-
-    advice: what to do besides halving the batch size.
-    """
+def translating_out_of_memory(batch_size: int, advice: str) -> Iterator[None]:
+    """Raise EnvironmentUnsupported with this advice for an error of TensorFlow that means that memory is exhausted."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -26,6 +22,15 @@ def translating_out_of_memory(batch_size: int, advice: str = TRAINING) -> Iterat
             raise
         first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
         raise EnvironmentUnsupported(
-            f"the memory of the device is too small for batches of {batch_size} images ({first}); use --batch-size "
-            f"{max(1, batch_size // 2)}, {advice}"
+            f"the memory of the device is too small for batches of {batch_size} images ({first}); {advice}"
         ) from error
+
+
+def smaller_batch(batch_size: int, unit: int = 1) -> str:
+    """Return the advice to use half the batch size, in whole multiples of `unit` images."""
+    return f"use --batch-size {max(1, batch_size // 2 // unit) * unit}"
+
+
+def smaller_training_batch(batch_size: int, unit: int) -> str:
+    """Return the advice for a training whose batches must be multiples of `unit` images."""
+    return f"{smaller_batch(batch_size, unit)}, or let jobs.train --find-batch-size find the largest one"

@@ -18,7 +18,7 @@ from dogbreed.training.checkpoint import Snapshot
 from dogbreed.training.checkpointer import Checkpointer, NullCheckpointer
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.loop import TrainLoop
-from dogbreed.training.out_of_memory import translating_out_of_memory
+from dogbreed.training.out_of_memory import smaller_training_batch, translating_out_of_memory
 from dogbreed.training.phases import MakePhase, count_epochs, make_phases
 from dogbreed.training.profiler import StepProfiler
 from dogbreed.training.progress import MetricLogger, Progress
@@ -89,7 +89,8 @@ def train(
     usage = ResourceUsage(used, distribution.gpus, distribution.num_processes)
     loop = TrainLoop(progress, checkpointer, usage, restored, profiler)
     try:
-        with translating_out_of_memory(recipe.batch_size):
+        advice = smaller_training_batch(recipe.batch_size, distribution.batch_unit)
+        with translating_out_of_memory(recipe.batch_size, advice):
             last_phase = _run_phases(phases, model, loop, restored, distribution)
     finally:
         checkpointer.wait_until_finished()

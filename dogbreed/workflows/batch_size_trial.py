@@ -23,7 +23,7 @@ from dogbreed.data.manifest import load_manifest
 from dogbreed.training import memory_estimate
 from dogbreed.training.build import build_model
 from dogbreed.training.distributed import DistributedContext
-from dogbreed.training.out_of_memory import translating_out_of_memory
+from dogbreed.training.out_of_memory import smaller_batch, translating_out_of_memory
 from dogbreed.training.phases import prepare_model
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import recipe_for_weights
@@ -57,7 +57,8 @@ def run(data: str, recipe: str, weights: str | None, settings: list[str], strate
     with tempfile.TemporaryDirectory() as folder:
         pipeline = InputPipeline(manifest, store, chosen.view, chosen.batch_size, Path(folder))
         try:
-            with translating_out_of_memory(chosen.batch_size):
+            advice = smaller_batch(chosen.batch_size, distribution.batch_unit)
+            with translating_out_of_memory(chosen.batch_size, advice):
                 model = build_model(chosen, len(manifest.classes))
                 memory_estimate.check(memory_estimate.estimate(model, chosen, pipeline), chosen)
                 rate = _measure(chosen, model, distribution)

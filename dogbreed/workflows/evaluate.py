@@ -21,7 +21,7 @@ from dogbreed.serving import model_files
 from dogbreed.tracking import evaluation_outputs, lineage, model_card, promotion, registry, runs
 from dogbreed.tracking.mlflow_errors import ping
 from dogbreed.tracking.runs import MlflowRun
-from dogbreed.training.out_of_memory import translating_out_of_memory
+from dogbreed.training.out_of_memory import smaller_batch, translating_out_of_memory
 from dogbreed.workflows import gpu_memory, preflight
 from dogbreed.workflows.dataset_checks import check_classes_match, open_comparison
 
@@ -130,7 +130,8 @@ def _evaluate_once(job: EvalJob) -> EvalSummary:
         if done and not options.restart:
             log.info("already evaluated in run %s; use --restart to evaluate again", done.info.run_id)
             return _summarize(done, manifest)
-        with translating_out_of_memory(options.batch_size, "or the CPU with an empty CUDA_VISIBLE_DEVICES"):
+        advice = f"{smaller_batch(options.batch_size)}, or the CPU with an empty CUDA_VISIBLE_DEVICES"
+        with translating_out_of_memory(options.batch_size, advice):
             run_id = _evaluate_and_log(job, model, folder, listed, key)
     return _summarize(runs.get_run(run_id), manifest)
 

@@ -45,6 +45,13 @@ def test_together_with_restart_it_would_never_end() -> None:
     assert "omit one" in done.output
 
 
+def test_a_count_that_is_no_number_is_named_before_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(RESTARTS, "many")
+    done = CliRunner().invoke(main, ["--data", "d", "--recipe", "simple-64", "--max-restarts", "1"])
+    assert done.exit_code == 2
+    assert "DOGBREED_RESTARTS is 'many', not a number" in done.output
+
+
 @pytest.mark.parametrize(("before", "most"), [("0", 0), ("2", 2)])
 def test_after_the_last_restart_the_loss_is_the_error(monkeypatch: pytest.MonkeyPatch, before: str, most: int) -> None:
     monkeypatch.setenv(RESTARTS, before)

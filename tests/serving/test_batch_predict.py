@@ -15,9 +15,10 @@ from typing import Any
 
 import mlflow
 import pytest
+import tensorflow as tf
 from pyarrow import parquet
 
-from dogbreed.core.errors import DataError, NotFound
+from dogbreed.core.errors import DataError, EnvironmentUnsupported, NotFound
 from dogbreed.core.storage import LocalStore, Store
 from dogbreed.data.manifest import Manifest, load_manifest
 from dogbreed.data.raw.census import NOT_AN_IMAGE, Ignored
@@ -165,6 +166,18 @@ def test_the_rows_are_what_the_served_model_answers(predict: Predict, model: Pat
         loaded, card, [classifier.preprocess(PHOTOS[key], card.view) for key in sorted(PHOTOS)]
     )
     assert [{name: row[name] for name in classifier.COLUMNS} for row in rows_of(out, "jsonl")] == answers
+
+
+def test_exhausted_memory_of_a_device_is_78_with_what_to_do(
+    predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(classifier, "predict_rows", fail)
+    with pytest.raises(EnvironmentUnsupported, match=r"batches of 64 images \(OOM.*; use the CPU") as caught:
+        predict(LocalStore(tmp_path / "out"))
+    assert caught.value.exit_code == 78
 
 
 def content(out: Store) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from dogbreed.serving import model_files
 from dogbreed.serving.model_files import ModelMetadata
 from dogbreed.training import loop, memory_estimate, trainer
 from dogbreed.training.build import build_and_compile, build_model, resolve_precision, resolve_xla
-from dogbreed.training.out_of_memory import translating_out_of_memory
+from dogbreed.training.out_of_memory import smaller_batch, translating_out_of_memory
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import RECIPES, get_recipe
 from tests.support.gpus import fake_gpus
@@ -92,8 +92,14 @@ def test_exhausted_memory_of_a_device_is_78_with_half_the_batch_size(
     assert caught.value.exit_code == 78
 
 
+def test_half_a_batch_is_a_multiple_of_what_the_replicas_need() -> None:
+    assert smaller_batch(36, 6) == "use --batch-size 18"
+    assert smaller_batch(18, 6) == "use --batch-size 6"
+    assert smaller_batch(6, 6) == "use --batch-size 6"
+
+
 def test_another_error_of_tensorflow_stays_what_it_is() -> None:
-    with pytest.raises(tf.errors.InternalError), translating_out_of_memory(4):
+    with pytest.raises(tf.errors.InternalError), translating_out_of_memory(4, "use less"):
         raise tf.errors.InternalError(None, None, "a fault")
 
 
