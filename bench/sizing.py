@@ -99,8 +99,8 @@ def requests_per_image() -> dict[str, float]:
 
 def pairs_per_second() -> float:
     """Return how many pairs of hashes are compared a second, on one core; random ones, so no image is read."""
-    words = np.random.default_rng(0).integers(0, 2**63, (2, COMPARED), np.uint64)
-    hashes = HashTable([f"{number}" for number in range(COMPARED)], *words, np.zeros(COMPARED, np.uint8))
+    phash, dhash = np.random.default_rng(0).integers(0, 2**63, (2, COMPARED), np.uint64)
+    hashes = HashTable([f"{number}" for number in range(COMPARED)], phash, dhash, np.zeros(COMPARED, np.uint8))
     with ThreadPoolExecutor(1) as one:
         began = time.perf_counter()
         near_links(hashes, range(COMPARED), one)

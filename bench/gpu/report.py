@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from bench.gpu.runner import Result
 
@@ -36,7 +37,7 @@ def write(folder: Path, title: str, results: Sequence[Result]) -> None:
 def _sections(results: Sequence[Result]) -> list[str]:
     done = [result for result in results if result.status == "done"]
     trainings = [result for result in done if "images_per_second" in result.values]
-    facts = next((result.values["facts"] for result in done if "facts" in result.values), {})
+    facts: dict[str, Any] = next((result.values["facts"] for result in done if "facts" in result.values), {})
     return [
         *_section("Environment", [f"- {name}: {value}" for name, value in facts.items()]),
         *_section("Training", _training_table(trainings)),

@@ -22,7 +22,7 @@ from dogbreed.training.build import build_model
 from dogbreed.training.checkpointer import NullCheckpointer
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.loop import TrainLoop
-from dogbreed.training.out_of_memory import translating_out_of_memory
+from dogbreed.training.out_of_memory import smaller_training_batch, translating_out_of_memory
 from dogbreed.training.phases import full_phase
 from dogbreed.training.progress import NullLogger, Progress
 from dogbreed.training.recipe import Recipe, apply_overrides
@@ -114,7 +114,8 @@ def train(recipe: Recipe, size: Size, data: str | None, distribution: Distribute
         distribution: joined.
     """
     clock = EpochClock()
-    with tempfile.TemporaryDirectory() as cache, translating_out_of_memory(recipe.batch_size):
+    advice = smaller_training_batch(recipe.batch_size, distribution.batch_unit)
+    with tempfile.TemporaryDirectory() as cache, translating_out_of_memory(recipe.batch_size, advice):
         start = time.monotonic()
         phase = make_phase(recipe, size, data, Path(cache), distribution)
         usage = ResourceUsage({}, distribution.gpus, distribution.num_processes)
@@ -122,15 +123,15 @@ def train(recipe: Recipe, size: Size, data: str | None, distribution: Distribute
         with UtilizationSampler() as sampler:
             loop.run(phase, None)
     best = max(loop.state.history[1:], key=lambda epoch: epoch["images_per_second"])
-    usage = loop.usage.read()
-    gpus = [value for name, value in usage.items() if name.startswith("gpu_") and name.endswith("_peak_mb")]
+    used = loop.usage.read()
+    gpus = [value for name, value in used.items() if name.startswith("gpu_") and name.endswith("_peak_mb")]
     return _describe(
         {
             "images_per_second": best["images_per_second"],
             "first_epoch_seconds": clock.ends[0] - start,
             "input_wait_fraction": best["input_wait_fraction"],
             "gpu_utilization": sampler.mean(clock.ends[0], clock.ends[-1]),
-            "peak_gib": max(gpus, default=usage["peak_rss_mb"]) / 1024,
+            "peak_gib": max(gpus, default=used["peak_rss_mb"]) / 1024,
             "batch_size": recipe.batch_size,
             "steps": phase.steps,
             "precision": recipe.precision,
