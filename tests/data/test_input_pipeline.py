@@ -14,7 +14,15 @@ from PIL import Image
 from dogbreed.core import resources
 from dogbreed.core.errors import CorruptData, DataError, EnvironmentUnsupported, UsageError
 from dogbreed.core.storage import LocalStore, open_store
-from dogbreed.data.augment import NUM_RANDOMS, Augment, cutmix, jitter_margin, random_flip, random_resized_crop_box
+from dogbreed.data.augment import (
+    NUM_RANDOMS,
+    Augment,
+    cutmix,
+    is_mirrored,
+    jitter_margin,
+    mirror,
+    random_resized_crop_box,
+)
 from dogbreed.data.boxes import Box
 from dogbreed.data.examples import Example, read_shard, write_shard
 from dogbreed.data.input_pipeline import InputPipeline
@@ -346,7 +354,7 @@ def test_without_augmentation_the_region_stays() -> None:
 
 def test_a_flip_mirrors_about_every_other_view() -> None:
     photo = smooth(16, 16)
-    views = by_draw(lambda draw: random_flip(tf.constant(photo), draw), 40)
+    views = by_draw(lambda draw: mirror(tf.constant(photo), is_mirrored(draw)), 40)
     flipped = sum(np.array_equal(view, photo[:, ::-1]) for view in views)
     assert sum(np.array_equal(view, photo) for view in views) == 40 - flipped
     assert 10 <= flipped <= 30
