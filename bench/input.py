@@ -53,7 +53,7 @@ def measure(data: Path, folder: Path) -> list[Row]:
     manifest = load_manifest(store)
     pipeline = InputPipeline(manifest, store, ResizeSpec(SIZE), BATCH, data)
     peer = keras.utils.image_dataset_from_directory(folder, image_size=(SIZE, SIZE), batch_size=BATCH, verbose=False)
-    cached = pipeline.train_batches(Augment(), seed=0, epochs=10 * EPOCHS, decoded=True)
+    cached = pipeline.train_batches(Augment(), seed=0, epochs=10 * EPOCHS, cache="memory")
     ways: dict[str, Callable[[], Iterable[Any]]] = {
         "directory": lambda: peer.repeat(EPOCHS),
         "plain": lambda: pipeline.train_batches(Augment(), seed=0, epochs=EPOCHS),

@@ -6,17 +6,19 @@ Every model rescales pixels inside its own graph.
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from dogbreed.core import resources
+from dogbreed.core import canonical_json, resources
 from dogbreed.core.errors import DataError
 from dogbreed.core.storage import Store
 from dogbreed.data.augment import NUM_RANDOMS, Augment
+from dogbreed.data.decoded_images import DecodedFile, decode_into_memory
+from dogbreed.data.decoded_source import DecodedViews, DiskSource, MemorySource
 from dogbreed.data.example_decoder import ExampleDecoder
 from dogbreed.data.examples import FEATURES, SIDES
 from dogbreed.data.manifest import Manifest
@@ -25,13 +27,13 @@ from dogbreed.data.shard_files import cache_shards, check_cache_space
 from dogbreed.data.splits import TRAIN
 from dogbreed.data.train_source import (
     SHUFFLE_BLOCK,
-    MemorySource,
     ShardSource,
     TrainSource,
     do_not_convert,
     read_examples,
 )
 
+CACHES = ("none", "memory", "disk")  # of decoded train images
 EVAL_BLOCK = 256  # examples that are parsed together
 
 
@@ -162,7 +164,7 @@ class InputPipeline:
         return np.stack([images[int(place)] for place in places]) if len(places) else blank
 
     def train_batches(
-        self, augment: Augment, seed: int, epochs: int, decoded: bool = False, start: tuple[int, int] = (0, 0)
+        self, augment: Augment, seed: int, epochs: int, cache: str = "none", start: tuple[int, int] = (0, 0)
     ) -> tf.data.Dataset:
         """Return `epochs` passes of `steps_per_epoch("train")` batches, shuffled and augmented by (seed, epoch).
 
@@ -173,13 +175,14 @@ class InputPipeline:
             augment: ranges of the random augmentations.
             seed: of order and augmentations.
             epochs: number of the last epoch, from 1.
-            decoded: keep all train images in memory as the model sees them, and cut random crops from those.
+            cache: one of CACHES; memory and disk: keep all train images as the model sees them, and cut random crops
+                from those.
             start: (epoch, batch) of the first batch; earlier examples are skipped, not decoded.
 
         Raises:
-            EnvironmentUnsupported: the decoded images would not fit into memory.
+            EnvironmentUnsupported, RetryableError: the decoded images would not fit into memory, or the scratch folder.
         """
-        source = self._memory_source(augment) if decoded else self._shard_source(augment)
+        source = self._source(cache, augment)
         views = self._train_views(source, seed, epochs, start)
         images = views.map(do_not_convert(source.image), num_parallel_calls=self._parallel)
         places = np.arange(min(self._batch, self.num_examples(TRAIN)))
@@ -200,8 +203,9 @@ class InputPipeline:
             same = tf.data.Dataset.from_tensors(epoch).repeat()
             return tf.data.Dataset.zip(same, tf.data.Dataset.counter(), source.blocks(seed_of(epoch)))
 
-        def plan(epoch: tf.Tensor, number: tf.Tensor, block: tf.Tensor) -> Any:
-            place = number * SHUFFLE_BLOCK + tf.range(tf.size(block, tf.int64))
+        def plan(epoch: tf.Tensor, number: tf.Tensor, block: Any) -> Any:
+            count = tf.size(tf.nest.flatten(block)[0], tf.int64)
+            place = number * SHUFFLE_BLOCK + tf.range(count)
             wanted = (place < used) & ((epoch > first) | (place >= passed)) & self._contains(place % self._batch)
             return source.plan(block, number, wanted, seed_of(epoch))
 
@@ -212,22 +216,21 @@ class InputPipeline:
         """Return, as bool [...], which places of a training batch are this worker's."""
         return self.batch_shard.contains(place, self._batch)
 
-    def _shard_source(self, augment: Augment) -> ShardSource:
+    def _source(self, cache: str, augment: Augment) -> TrainSource:
+        views = DecodedViews(self._view.size, augment)
+        if cache == "memory":
+            decoded = decode_into_memory(self.eval_batches(TRAIN), self.num_examples(TRAIN), self._view.size)
+            return MemorySource(*decoded, views)
+        if cache == "disk":
+            return self._disk_source(views)
         return ShardSource(self._paths(TRAIN), ExampleDecoder(self._manifest.config, self._view, augment))
 
-    def _memory_source(self, augment: Augment) -> MemorySource:
-        """Decode all train images into memory."""
-        size, count = self._view.size, self.num_examples(TRAIN)
-        needed = 2 * count * size * size * 3  # twice for a moment, while the array becomes a tensor
-        resources.check_memory(needed, f"{count} decoded images of {size} px (train with --cache none)")
-        images, labels = np.empty((count, size, size, 3), np.uint8), np.empty(count, np.int32)
-        start = 0
-        for batch, batch_labels in self.eval_batches(TRAIN).as_numpy_iterator():
-            end = start + len(batch_labels)
-            images[start:end], labels[start:end] = batch, batch_labels
-            start = end
-        with tf.device("CPU"):  # a GPU's memory is for the model
-            return MemorySource(tf.constant(images), tf.constant(labels), size, augment)
+    def _disk_source(self, views: DecodedViews) -> DiskSource:
+        """Open the file of decoded train images, which is filled when they are first needed."""
+        paths, lengths = self._paths(TRAIN), [shard.num_examples for shard in self._manifest.split(TRAIN).shards]
+        pixels = {"dataset": self._manifest.digest, "view": asdict(self._view), "tensorflow": tf.__version__}
+        file = DecodedFile(canonical_json.digest(pixels), self.num_examples(TRAIN), self._view.size)
+        return DiskSource(paths, lengths, self._still, file, views)
 
     def _paths(self, split: str) -> list[str]:
         """Return the verified local files of a split's shards; they are downloaded at the first call."""

@@ -25,7 +25,7 @@ def train_batches(
 
     start: (epoch, step) of the first batch.
     """
-    batches = pipeline.train_batches(recipe.augment, seed, recipe.epochs, recipe.cache == "memory", start)
+    batches = pipeline.train_batches(recipe.augment, seed, recipe.epochs, recipe.cache, start)
     number = start[0] * pipeline.steps_per_epoch(TRAIN) + start[1]
     share = pipeline.batch_shard
     own = share.contains(tf.range(recipe.batch_size), recipe.batch_size) if share.workers > 1 else None
