@@ -31,7 +31,7 @@ def estimate(model: keras.Model, recipe: Recipe, pipeline: InputPipeline) -> dic
     pixels, images = 3 * recipe.size**2, recipe.batch_size // pipeline.batch_shard.workers
     parts = {
         "libraries": LIBRARIES,
-        "shuffled images": 2 * SHUFFLE_BLOCK * pipeline.mean_example_bytes(TRAIN),
+        "shuffled images": 3 * SHUFFLE_BLOCK * pipeline.mean_example_bytes(TRAIN),
         "batches ahead": BATCHES_AHEAD * images * pixels,
         "decoded images": pipeline.num_examples(TRAIN) * pixels if recipe.cache == "memory" else 0,
     }
