@@ -1,23 +1,23 @@
 """Training examples whose images were decoded before, in memory or in a file, and how one is augmented."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from dogbreed.data.augment import Augment, is_mirrored, mirror, random_resized_crop_box
 from dogbreed.data.decoded_images import DecodedFile
 from dogbreed.data.example_decoder import ExampleDecoder, View
-from dogbreed.data.resize import Square, cut_square, plan_squares
+from dogbreed.data.resize import cut_square, plan_squares
 from dogbreed.data.train_source import SHUFFLE_BLOCK, draw_randoms, read_numbered, shuffled
 
 
 class DecodedView(NamedTuple):
-    """What a model sees of a decoded image; of n images, each field is [n, ...]."""
+    """What a model sees of a decoded image; of n images, each field is [n, ...]. What nothing needs is ()."""
 
     place: tf.Tensor  # int64 [], of the image among the decoded ones
-    square: Square
-    mirrored: tf.Tensor  # bool []
+    square: Any  # Square, with random crops
+    mirrored: Any  # bool [], with flips
 
 
 class DecodedViews:
@@ -30,7 +30,8 @@ class DecodedViews:
         """Return what a model sees of the images at these places, int64 [n]; draws: float32 [n, NUM_RANDOMS]."""
         whole = tf.tile([[0.0, 0.0, self._size, self._size]], [tf.size(places), 1])
         region = random_resized_crop_box(whole, self._augment, draws)
-        return DecodedView(places, plan_squares(whole, region, self._size, True), is_mirrored(draws))
+        square = plan_squares(whole, region, self._size, True) if self._augment.has_random_crop else ()
+        return DecodedView(places, square, is_mirrored(draws) if self._augment.hflip else ())
 
     def cut(self, image: tf.Tensor, view: DecodedView) -> tf.Tensor:
         """Return the view, uint8 [size, size, 3], of its image, uint8 [size, size, 3]."""
@@ -52,11 +53,12 @@ class MemorySource:
         places = tf.random.experimental.stateless_shuffle(tf.range(len(self._labels), dtype=tf.int64), seed)
         return tf.data.Dataset.from_tensor_slices(places).batch(SHUFFLE_BLOCK)
 
-    def plan(self, block: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor, seed: tf.Tensor) -> DecodedView:
-        return self._views.plan(tf.boolean_mask(block, wanted), draw_randoms(seed, number, wanted))
+    def plan(self, block: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor, seed: tf.Tensor) -> Any:
+        places = tf.boolean_mask(block, wanted)
+        return self._views.plan(places, draw_randoms(seed, number, wanted)), tf.gather(self._labels, places)
 
-    def image(self, view: DecodedView) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._views.cut(self._images[view.place], view), self._labels[view.place]
+    def image(self, view: DecodedView, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._views.cut(self._images[view.place], view), label
 
 
 class DiskSource:

@@ -34,13 +34,13 @@ ORIGINAL = ("image/original/height", "image/original/width", *(f"image/original/
 
 
 class View(NamedTuple):
-    """An encoded image and what a model sees of it; of n images, each field is [n, ...]."""
+    """An encoded image and what a model sees of it; of n images, each field is [n, ...]. What nothing needs is ()."""
 
     encoded: tf.Tensor  # string [], JPEG
     label: tf.Tensor  # int32 []
-    halve: tf.Tensor  # bool [], whether half the height and width are enough
+    halve: Any  # bool [], whether half the height and width are enough, if that may be
     square: Square  # of the decoded image
-    mirrored: tf.Tensor  # bool []
+    mirrored: Any  # bool [], with flips
 
 
 class ExampleDecoder:
@@ -76,7 +76,8 @@ class ExampleDecoder:
             region = random_resized_crop_box(region, self._augment, draws)
         square = plan_squares(part, region, self._view.size, allow_rounding=self._augment.has_random_crop)
         label = tf.cast(features["image/class/label"], tf.int32)
-        return View(features["image/encoded"], label, halve, square, is_mirrored(draws))
+        mirrored = is_mirrored(draws) if self._augment.hflip else ()
+        return View(features["image/encoded"], label, halve if self._may_halve else (), square, mirrored)
 
     def image(self, view: View) -> tuple[tf.Tensor, tf.Tensor]:
         """Return image, uint8 [size, size, 3], and label, int32 [], of one view."""
