@@ -1,7 +1,8 @@
-"""Images a second of the training input against Keras' two usual ways to read the same crops from a folder.
+"""Images a second of the training input against other ways to read the same crops.
 
-The crops are JPEGs of 224 x 224 (`jobs.preprocess --resize-mode squash`), in shards for ours, exported to
-folders for the peers; warm files, batches of 32, nothing but iterating.
+The crops are JPEGs of at most 224 x 224 (`jobs.preprocess --resize-mode squash`), in shards for ours, exported to
+folders for the peers; warm files, batches of 32, nothing but iterating. Core-ms are the processor time of all threads
+for each image.
 """
 
 import tempfile
@@ -11,69 +12,129 @@ from pathlib import Path
 from typing import Any
 
 import click
-import keras
-from keras.src.legacy.preprocessing.image import ImageDataGenerator
+import numpy as np
+import tensorflow as tf
 
+from bench import input_peers as peers
 from bench.jobs import draw_raw, job
-from bench.table import Row, show
+from bench.table import Rate, Row, show
 from dogbreed.core.storage import LocalStore
-from dogbreed.data.augment import Augment
+from dogbreed.data.augment import Augment, erase
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import load_manifest
 from dogbreed.data.resize import ResizeSpec
+from dogbreed.data.shard_files import cache_shards
 from dogbreed.data.splits import TRAIN
 
 SIZE, BATCH = 224, 32
-EPOCHS = 6  # passes a measurement, so that starting an iterator does not count
-ROUNDS = 3  # alternated, the best of each counts
+IMAGES = 2000  # of a measurement at least, so that starting an iterator does not count
+ROUNDS = 5  # alternated; the median of each counts
+FLIP = Augment(hflip=True)
 VIEWS = Augment(hflip=True, min_area=0.4, max_aspect=1.3)
 
+Way = Callable[[int], Iterable[Any]]  # the batches of so many epochs
 
-def rate(batches: Iterable[Any]) -> float:
-    """Return the images a second that come out."""
-    began, count = time.perf_counter(), 0
+
+def rate(batches: Iterable[Any]) -> Rate:
+    """Return the images a second that come out, and what they cost."""
+    began, used, count = time.perf_counter(), time.process_time(), 0
     for images, _ in batches:
         count += len(images)
-    return count / (time.perf_counter() - began)
+    return Rate(count / (time.perf_counter() - began), 1000 * (time.process_time() - used) / count)
 
 
-def generator(folder: Path, count: int) -> Iterable[Any]:
-    """Return one pass of ImageDataGenerator with the augmentation of its tutorials."""
-    augmented = ImageDataGenerator(
-        rescale=1 / 255, rotation_range=20, width_shift_range=0.2, height_shift_range=0.2, zoom_range=0.2,
-        horizontal_flip=True,
-    )  # fmt: skip
-    flow = augmented.flow_from_directory(folder, target_size=(SIZE, SIZE), batch_size=BATCH)
-    return (next(flow) for _ in range(count // BATCH))
+def again(one_pass: Callable[[], Iterable[Any]]) -> Way:
+    """Return a way whose passes are begun one after the other."""
+    return lambda epochs: (batch for _ in range(epochs) for batch in one_pass())
 
 
-def measure(data: Path, folder: Path) -> list[Row]:
-    """Return a row for each way to read."""
+def other_ways(folder: Path, files: list[str], scratch: Path) -> dict[str, Way]:
+    """Return the peers; grain where it is installed."""
+    keras_folder, records = peers.directory(folder, SIZE, BATCH), peers.tfrecords(files, SIZE, BATCH)
+    ways: dict[str, Way] = {
+        "image_dataset_from_directory": keras_folder.repeat,
+        "a plain TFRecord reader": records.repeat,
+        "keras.utils.PyDataset": again(lambda: peers.py_dataset(folder, SIZE, BATCH)),
+        "ImageDataGenerator, augmented": again(lambda: peers.generator(folder, SIZE, BATCH)),
+    }
+    try:
+        peers.write_array_record(folder, scratch / "crops.array_record")
+        import grain  # noqa: F401
+
+        ways["grain and ArrayRecord"] = again(lambda: peers.grain(scratch / "crops.array_record", SIZE, BATCH))
+    except ImportError as error:
+        print(f"left out: grain and ArrayRecord ({error}; pip install grain array_record)")
+    return ways
+
+
+def own_ways(pipeline: InputPipeline) -> dict[str, Way]:
+    """Return ours by what is done to the images."""
+    return {
+        "plain": lambda epochs: pipeline.train_batches(Augment(), 0, epochs),
+        "evaluation order": lambda epochs: pipeline.eval_batches(TRAIN).repeat(epochs),
+        "random crops and flips": lambda epochs: pipeline.train_batches(VIEWS, 0, epochs),
+        "--cache memory, flips": lambda epochs: pipeline.train_batches(FLIP, 0, 4 * epochs, "memory"),
+        "--cache disk, crops and flips": lambda epochs: pipeline.train_batches(VIEWS, 0, epochs, "disk"),
+    }
+
+
+COMPARED = [  # peer, ours, the least ratio
+    ("image_dataset_from_directory", "plain", 1.05),
+    ("image_dataset_from_directory", "evaluation order", 1.05),
+    ("image_dataset_from_directory", "random crops and flips", 0.6),
+    ("image_dataset_from_directory", "--cache memory, flips", 6),
+    ("image_dataset_from_directory", "--cache disk, crops and flips", 0.9),
+    ("ImageDataGenerator, augmented", "random crops and flips", 11),
+    ("a plain TFRecord reader", "plain", None),
+    ("keras.utils.PyDataset", "plain", 1.3),
+    ("grain and ArrayRecord", "plain", 1.3),
+]
+
+
+def measure(data: Path, folder: Path, scratch: Path) -> list[Row]:
+    """Return a row for each comparison."""
     store = LocalStore(data)
     manifest = load_manifest(store)
     pipeline = InputPipeline(manifest, store, ResizeSpec(SIZE), BATCH, data)
-    peer = keras.utils.image_dataset_from_directory(folder, image_size=(SIZE, SIZE), batch_size=BATCH, verbose=False)
-    cached = pipeline.train_batches(Augment(), seed=0, epochs=10 * EPOCHS, decoded=True)
-    ways: dict[str, Callable[[], Iterable[Any]]] = {
-        "directory": lambda: peer.repeat(EPOCHS),
-        "plain": lambda: pipeline.train_batches(Augment(), seed=0, epochs=EPOCHS),
-        "decoded": lambda: cached,
-        "generator": lambda: generator(folder, manifest.split(TRAIN).num_images),
-        "augmented": lambda: pipeline.train_batches(VIEWS, seed=0, epochs=EPOCHS),
-    }
-    rounds = [{name: rate(way()) for name, way in ways.items()} for _ in range(ROUNDS)]
-    best = {name: max(found[name] for found in rounds) for name in ways}
+    files = [str(path) for path in cache_shards(store, manifest.split(TRAIN).shards, data)]
+    ways = other_ways(folder, files, scratch) | own_ways(pipeline)
+    epochs = -(-IMAGES // manifest.split(TRAIN).num_images)
+    rounds: dict[str, list[Rate]] = {name: [] for name in ways}
+    for number in range(ROUNDS + 1):
+        for name, way in ways.items():
+            slow = name == "ImageDataGenerator, augmented"
+            found = rate(way(1 if slow else epochs))
+            if number:  # the first round warms up
+                rounds[name].append(found)
+    medians = {name: Rate.median(found) for name, found in rounds.items()}
     return [
-        Row("image_dataset_from_directory, ours in uint8", best["directory"], best["plain"], 1.5),
-        Row("ImageDataGenerator, ours with random crops and flips", best["generator"], best["augmented"], 8),
-        Row("image_dataset_from_directory, ours with --cache memory", best["directory"], best["decoded"], 4),
+        Row(
+            f"{peer}; ours: {ours}",
+            medians[peer].images,
+            medians[ours].images,
+            floor,
+            medians[peer].core_ms,
+            medians[ours].core_ms,
+        )
+        for peer, ours, floor in COMPARED
+        if peer in medians
     ]
+
+
+def erasing() -> float:
+    """Return the images a second of erasing a quarter of the images of batches, the median of the rounds."""
+    batch = tf.zeros([BATCH, SIZE, SIZE, 3], tf.uint8)
+    batches = tf.data.Dataset.from_tensors(batch).repeat(IMAGES // BATCH).enumerate()
+    erased = batches.map(
+        lambda number, images: (erase(images, 0.25, tf.stack([number, number])), 0), num_parallel_calls=2
+    )
+    return float(np.median([rate(erased).images for _ in range(ROUNDS)]))
 
 
 @click.command()
 @click.option("--raw", help="Raw Stanford Dogs archives.  [default: synthetic]")
 def main(raw: str | None) -> None:
-    """Print images a second of the input pipeline and of Keras' own ways."""
+    """Print images a second of the input pipeline and of other readers."""
     with tempfile.TemporaryDirectory() as scratch:
         data, exported = Path(scratch) / "data", Path(scratch) / "folders"
         raw = raw or draw_raw(Path(scratch), per_class=60)
@@ -81,7 +142,9 @@ def main(raw: str | None) -> None:
             "preprocess", "--raw", raw, "--out", str(data), "--size", str(SIZE),
             "--resize-mode", "squash", "--split", "stratified", "--shards", "8", "--export", str(exported), MLFLOW_TRACKING_URI=f"sqlite:///{scratch}/mlflow.db",
         )  # fmt: skip
-        show("Training input, 224 px, batches of 32", "images/s", measure(data, exported / TRAIN))
+        tempfile.tempdir = scratch  # of --cache disk
+        show("Training input, 224 px, batches of 32", "images/s", measure(data, exported / TRAIN, Path(scratch)))
+        print(f"erasing a quarter of the images: {erasing():,.0f} images/s (at least 20,000)")
 
 
 if __name__ == "__main__":

@@ -6,16 +6,19 @@ Every model rescales pixels inside its own graph.
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from dogbreed.core import resources
+from dogbreed.core import canonical_json, resources
 from dogbreed.core.errors import DataError
 from dogbreed.core.storage import Store
-from dogbreed.data.augment import Augment
+from dogbreed.data.augment import NUM_RANDOMS, Augment
+from dogbreed.data.decoded_images import DecodedFile, decode_into_memory
+from dogbreed.data.decoded_source import DecodedViews, DiskSource, MemorySource
 from dogbreed.data.example_decoder import ExampleDecoder
 from dogbreed.data.examples import FEATURES, SIDES
 from dogbreed.data.manifest import Manifest
@@ -24,13 +27,14 @@ from dogbreed.data.shard_files import cache_shards, check_cache_space
 from dogbreed.data.splits import TRAIN
 from dogbreed.data.train_source import (
     SHUFFLE_BLOCK,
-    MemorySource,
     ShardSource,
     TrainSource,
     do_not_convert,
-    draw_randoms,
     read_examples,
 )
+
+CACHES = ("none", "memory", "disk")  # of decoded train images
+EVAL_BLOCK = 256  # examples that are parsed together
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class BatchShard:
 
     def contains(self, place: tf.Tensor, batch: int) -> tf.Tensor:
         """Return, as bool [...], which places of a batch of `batch` images (a multiple of 2 * workers) are in it."""
+        if self.workers == 1:
+            return place >= 0
         outer = tf.minimum(place, batch - 1 - place)  # the place nearer to an end of the batch
         return outer // (batch // 2 // self.workers) == self.index
 
@@ -78,7 +84,7 @@ class InputPipeline:
                 "use --set resize_mode=squash, or run jobs.preprocess --resize-mode keep-aspect to another prefix"
             )
         self._manifest, self._view, self._batch = manifest, view, batch_size
-        self._decoder = ExampleDecoder(manifest.config, view)
+        self._still = ExampleDecoder(manifest.config, view, Augment())  # without augmentation
         self.batch_shard = batch_shard or BatchShard()  # of the training batches
         self._store, self._cache = store, cache
         self._parallel = resources.cores()
@@ -115,9 +121,7 @@ class InputPipeline:
 
     def eval_batches(self, split: str) -> tf.data.Dataset:
         """Return every example of `split` once, in a fixed order."""
-        images = self._examples(split).map(
-            do_not_convert(self._decoder.eval_example), num_parallel_calls=self._parallel
-        )
+        images = self._eval_views(split).map(do_not_convert(self._still.image), num_parallel_calls=self._parallel)
         batches = _batch(images, self._batch, drop_remainder=False)
         # without a length, Keras warns that the data ran out
         return batches.apply(tf.data.experimental.assert_cardinality(math.ceil(self.num_examples(split) / self._batch)))
@@ -153,14 +157,14 @@ class InputPipeline:
         """
         wanted = tf.constant(np.unique(places), tf.int64)
         is_wanted = do_not_convert(lambda place, _: tf.reduce_any(place == wanted))
-        chosen = self._examples(split).enumerate().filter(is_wanted)
-        with tf.device("CPU"):  # a GPU would get each image, and give it back
-            images = {int(place): self._decoder.eval_example(example)[0].numpy() for place, example in chosen}
+        decode = do_not_convert(lambda place, view: (place, self._still.image(view)[0]))
+        chosen = self._eval_views(split).enumerate().filter(is_wanted).map(decode, num_parallel_calls=self._parallel)
+        images = {int(place): image for place, image in chosen.as_numpy_iterator()}
         blank = np.empty((0, self._view.size, self._view.size, 3), np.uint8)
         return np.stack([images[int(place)] for place in places]) if len(places) else blank
 
     def train_batches(
-        self, augment: Augment, seed: int, epochs: int, decoded: bool = False, start: tuple[int, int] = (0, 0)
+        self, augment: Augment, seed: int, epochs: int, cache: str = "none", start: tuple[int, int] = (0, 0)
     ) -> tf.data.Dataset:
         """Return `epochs` passes of `steps_per_epoch("train")` batches, shuffled and augmented by (seed, epoch).
 
@@ -171,50 +175,62 @@ class InputPipeline:
             augment: ranges of the random augmentations.
             seed: of order and augmentations.
             epochs: number of the last epoch, from 1.
-            decoded: keep all train images in memory as the model sees them, and cut random crops from those.
+            cache: one of CACHES; memory and disk: keep all train images as the model sees them, and cut random crops
+                from those.
             start: (epoch, batch) of the first batch; earlier examples are skipped, not decoded.
 
         Raises:
-            EnvironmentUnsupported: the decoded images would not fit into memory.
+            EnvironmentUnsupported, RetryableError: the decoded images would not fit into memory, or the scratch folder.
         """
-        source = self._memory_source() if decoded else ShardSource(self._paths(TRAIN), self._decoder)
-        size = self._batch // self.batch_shard.workers
-        first, passed = tf.constant(start[0], tf.int64), tf.constant(start[1] * size, tf.int64)
+        source = self._source(cache, augment)
+        views = self._train_views(source, seed, epochs, start)
+        images = views.map(do_not_convert(source.image), num_parallel_calls=self._parallel)
+        places = np.arange(min(self._batch, self.num_examples(TRAIN)))
+        return _batch(images, int(np.sum(self._contains(places))), drop_remainder=True)
 
-        def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-            epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
-            examples = self._shared(tf.data.Dataset.zip(source.epoch(epoch_seed), draw_randoms(epoch_seed)))
-            wanted = examples.skip(tf.where(epoch == first, passed, tf.constant(0, tf.int64)))
-            images = wanted.map(
-                lambda example, draw: source.augment(example, augment, draw), num_parallel_calls=self._parallel
-            )
-            return _batch(images, size, drop_remainder=self.num_examples(TRAIN) >= self._batch)
+    def _train_views(self, source: TrainSource, seed: int, epochs: int, start: tuple[int, int]) -> tf.data.Dataset:
+        """Return what a model sees of each example that it learns from; see `train_batches`.
 
-        return tf.data.Dataset.range(start[0], epochs).flat_map(do_not_convert(epoch_batches)).prefetch(2)
+        All epochs flow through the same operations, because to start these anew takes as long as a hundred images.
+        """
+        first, passed = tf.constant(start[0], tf.int64), start[1] * self._batch
+        used = self.steps_per_epoch(TRAIN) * self._batch
 
-    def _shared(self, examples: tf.data.Dataset) -> tf.data.Dataset:
-        """Return this worker's share of the examples of an epoch."""
-        if self.batch_shard.workers == 1:
-            return examples
-        whole = self.steps_per_epoch(TRAIN) * self._batch  # a share of the rest would be a batch of its own
-        numbered = examples.enumerate().filter(
-            lambda number, example: (number < whole) & self.batch_shard.contains(number % self._batch, self._batch)
-        )
-        return numbered.map(lambda number, example: example)
+        def seed_of(epoch: tf.Tensor) -> tf.Tensor:
+            return tf.stack([tf.constant(seed, tf.int64), epoch])
 
-    def _memory_source(self) -> TrainSource:
-        """Decode all train images into memory."""
-        size, count = self._view.size, self.num_examples(TRAIN)
-        needed = 2 * count * size * size * 3  # twice for a moment, while the array becomes a tensor
-        resources.check_memory(needed, f"{count} decoded images of {size} px (train with --cache none)")
-        images, labels = np.empty((count, size, size, 3), np.uint8), np.empty(count, np.int32)
-        start = 0
-        for batch, batch_labels in self.eval_batches(TRAIN).as_numpy_iterator():
-            end = start + len(batch_labels)
-            images[start:end], labels[start:end] = batch, batch_labels
-            start = end
-        with tf.device("CPU"):  # a GPU's memory is for the model
-            return MemorySource(tf.constant(images), tf.constant(labels), size)
+        def blocks(epoch: tf.Tensor) -> tf.data.Dataset:
+            same = tf.data.Dataset.from_tensors(epoch).repeat()
+            return tf.data.Dataset.zip(same, tf.data.Dataset.counter(), source.blocks(seed_of(epoch)))
+
+        def plan(epoch: tf.Tensor, number: tf.Tensor, block: Any) -> Any:
+            count = tf.size(tf.nest.flatten(block)[0], tf.int64)
+            place = number * SHUFFLE_BLOCK + tf.range(count)
+            wanted = (place < used) & ((epoch > first) | (place >= passed)) & self._contains(place % self._batch)
+            return source.plan(block, number, wanted, seed_of(epoch))
+
+        epochs_of_blocks = tf.data.Dataset.range(start[0], epochs).flat_map(do_not_convert(blocks))
+        return epochs_of_blocks.map(do_not_convert(plan)).unbatch()
+
+    def _contains(self, place: Any) -> Any:
+        """Return, as bool [...], which places of a training batch are this worker's."""
+        return self.batch_shard.contains(place, self._batch)
+
+    def _source(self, cache: str, augment: Augment) -> TrainSource:
+        views = DecodedViews(self._view.size, augment)
+        if cache == "memory":
+            decoded = decode_into_memory(self.eval_batches(TRAIN), self.num_examples(TRAIN), self._view.size)
+            return MemorySource(*decoded, views)
+        if cache == "disk":
+            return self._disk_source(views)
+        return ShardSource(self._paths(TRAIN), ExampleDecoder(self._manifest.config, self._view, augment))
+
+    def _disk_source(self, views: DecodedViews) -> DiskSource:
+        """Open the file of decoded train images, which is filled when they are first needed."""
+        paths, lengths = self._paths(TRAIN), [shard.num_examples for shard in self._manifest.split(TRAIN).shards]
+        pixels = {"dataset": self._manifest.digest, "view": asdict(self._view), "tensorflow": tf.__version__}
+        file = DecodedFile(canonical_json.digest(pixels), self.num_examples(TRAIN), self._view.size)
+        return DiskSource(paths, lengths, self._still, file, views)
 
     def _paths(self, split: str) -> list[str]:
         """Return the verified local files of a split's shards; they are downloaded at the first call."""
@@ -222,6 +238,12 @@ class InputPipeline:
             shards = self._manifest.split(split).shards
             self._local[split] = [str(path) for path in cache_shards(self._store, shards, self._cache)]
         return self._local[split]
+
+    def _eval_views(self, split: str) -> tf.data.Dataset:
+        """Return what a model sees of each example of a split, in a fixed order."""
+        blocks = self._examples(split).batch(EVAL_BLOCK)
+        no_draws = do_not_convert(lambda block: self._still.plan(block, tf.zeros([tf.shape(block)[0], NUM_RANDOMS])))
+        return blocks.map(no_draws).unbatch()
 
     def _examples(self, split: str) -> tf.data.Dataset:
         return read_examples(tf.constant(self._paths(split), tf.string))

@@ -1,12 +1,18 @@
-"""Resizing: how an image of any size becomes the square that a model sees."""
+"""Resizing: how an image of any size becomes the square that a model sees.
+
+Which pixels are needed is computed for a block of images at once (`plan_squares`), because small operations for each
+image would take longer than decoding it; pixels are then touched image by image (`cut_square`).
+"""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from dogbreed.core.errors import UsageError
 
 RESIZE_MODES = ("squash", "pad", "crop")
+AS_IS, BILINEAR, ANTIALIAS = range(3)  # ways to resize
 ANTIALIASED = 1.5  # pixels of the image to one of the result from which on resizing needs antialiasing
 
 
@@ -22,6 +28,15 @@ class ResizeSpec:
             raise UsageError(f"unknown resize mode {self.mode!r}; known are {', '.join(RESIZE_MODES)}")
 
 
+class Square(NamedTuple):
+    """How the pixels of an image become the square that a model sees; of n images, each field is [n, ...]."""
+
+    begin: tf.Tensor  # int32 [3], top, left, 0: the first pixel that is needed
+    shape: tf.Tensor  # int32 [3], height, width, 3 of the pixels that are needed
+    way: tf.Tensor  # int32 [], one of AS_IS, BILINEAR and ANTIALIAS
+    region: tf.Tensor  # float32 [4], top, left, height and width in the needed pixels: what ANTIALIAS resizes
+
+
 def decode(encoded: tf.Tensor, halve: tf.Tensor) -> tf.Tensor:
     """Return uint8 [height, width, 3] of a JPEG, by DCT scaling at half its size where `halve` is true."""
     return tf.cond(
@@ -31,70 +46,66 @@ def decode(encoded: tf.Tensor, halve: tf.Tensor) -> tf.Tensor:
     )
 
 
-def crop_to_region(image: tf.Tensor, region: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the whole pixels of uint8 [height, width, 3] that `region` touches, and the region therein."""
-    start = tf.floor(region[:2])
-    top, left = tf.unstack(tf.cast(start, tf.int32))
-    bottom, right = tf.unstack(tf.cast(tf.math.ceil(region[:2] + region[2:]), tf.int32))
-    return image[top:bottom, left:right], tf.concat([region[:2] - start, region[2:]], 0)
-
-
 def fit_region(region: tf.Tensor, mode: str) -> tf.Tensor:
-    """Return the part of the plane, float32 [top, left, height, width], that `mode` maps to the square.
+    """Return the part of the plane, float32 [..., 4] (top, left, height, width), that `mode` maps to the square.
 
     `pad` reaches beyond the image, where sampling gives black; `squash` keeps the region.
     """
     if mode == "squash":
         return region
-    top, left, height, width = tf.unstack(region)
+    top, left, height, width = tf.unstack(region, axis=-1)
     side = tf.maximum(height, width) if mode == "pad" else tf.minimum(height, width)
-    return tf.stack([top + (height - side) / 2, left + (width - side) / 2, side, side])
+    return tf.stack([top + (height - side) / 2, left + (width - side) / 2, side, side], axis=-1)
 
 
-def crop_and_resize(image: tf.Tensor, region: tf.Tensor, size: int, allow_rounding: bool = False) -> tf.Tensor:
-    """Return uint8 [size, size, 3]: `region` of uint8 [height, width, 3], resized with antialiasing.
+def plan_squares(part: tf.Tensor, region: tf.Tensor, size: int, allow_rounding: bool = False) -> Square:
+    """Return how `region` becomes a square of `size` pixels, for n images.
 
     A region of whole pixels that is not reduced needs no antialiasing and takes a fifth of the time. `allow_rounding`,
     for random crops, rounds any region with fewer than 1.5 pixels to a new one to whole pixels and treats it likewise.
+
+    Args:
+        part: float32 [n, 4], the part of the image that may be sampled, in whole pixels.
+        region: float32 [n, 4] of `part`.
     """
-    start, end = tf.round(region[:2]), tf.round(region[:2] + region[2:])
+    start, end = tf.round(region[:, :2]), tf.round(region[:, :2] + region[:, 2:])
+    if allow_rounding:  # at least one pixel
+        start = tf.minimum(start, part[:, 2:] - 1)
+        end = tf.maximum(end, start + 1)
     sides = end - start
+    inside = (start >= 0) & (end <= part[:, 2:])
     limit = ANTIALIASED * size if allow_rounding else size + 1.0
-    fast = _is_inside(start, end, image) & _has_area(sides) & tf.reduce_all(sides < limit)
+    fast = tf.reduce_all(inside & (sides > 0) & (sides < limit), axis=1)
     if not allow_rounding:
-        fast &= _is_integer(region, start, sides)
-    resized = tf.cond(
-        fast,
-        lambda: _bilinear(image[_int(start[0]) : _int(end[0]), _int(start[1]) : _int(end[1])], size),
-        lambda: _antialiased(image, region, size),
+        fast &= tf.reduce_all(tf.abs(tf.concat([start, sides], 1) - region) < 1e-3, axis=1)
+    begin = tf.where(fast[:, tf.newaxis], part[:, :2] + start, part[:, :2])
+    shape = tf.where(fast[:, tf.newaxis], sides, part[:, 2:])
+    way = tf.where(tf.reduce_all(shape == size, axis=1), AS_IS, BILINEAR)
+    return Square(
+        tf.pad(tf.cast(begin, tf.int32), [[0, 0], [0, 1]]),
+        tf.pad(tf.cast(shape, tf.int32), [[0, 0], [0, 1]], constant_values=3),
+        tf.where(fast, way, ANTIALIAS),
+        region,
     )
+
+
+def cut_square(image: tf.Tensor, square: Square, size: int, may_reduce: bool = True) -> tf.Tensor:
+    """Return uint8 [size, size, 3] of uint8 [height, width, 3].
+
+    may_reduce: whether `square.way` may be ANTIALIAS.
+    """
+    needed = tf.slice(image, square.begin, square.shape)
+    ways = [lambda: needed, lambda: _bilinear(needed, size), lambda: _antialiased(needed, square.region, size)]
+    if may_reduce:
+        resized = tf.switch_case(square.way, ways)
+    else:
+        resized = tf.cond(square.way == AS_IS, ways[AS_IS], ways[BILINEAR])
     return tf.ensure_shape(resized, [size, size, 3])
 
 
-def _is_inside(start: tf.Tensor, end: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-    """Return whether no part of the region is beyond the image, bool []."""
-    return tf.reduce_all(start >= 0) & tf.reduce_all(end <= tf.cast(tf.shape(image)[:2], tf.float32))
-
-
-def _has_area(sides: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_all(sides > 0)
-
-
-def _is_integer(region: tf.Tensor, start: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
-    """Return whether the region is its own rounding, bool []."""
-    return tf.reduce_all(tf.abs(tf.concat([start, sides], 0) - region) < 1e-3)
-
-
-def _int(number: tf.Tensor) -> tf.Tensor:
-    return tf.cast(number, tf.int32)
-
-
-def _bilinear(part: tf.Tensor, size: int) -> tf.Tensor:
-    def resized() -> tf.Tensor:
-        floats = tf.raw_ops.ResizeBilinear(images=part[tf.newaxis], size=[size, size], half_pixel_centers=True)[0]
-        return tf.cast(tf.round(floats), tf.uint8)
-
-    return tf.cond(tf.reduce_all(tf.shape(part)[:2] == size), lambda: part, resized)
+def _bilinear(image: tf.Tensor, size: int) -> tf.Tensor:
+    floats = tf.raw_ops.ResizeBilinear(images=image[tf.newaxis], size=[size, size], half_pixel_centers=True)[0]
+    return tf.cast(tf.round(floats), tf.uint8)
 
 
 def _antialiased(image: tf.Tensor, region: tf.Tensor, size: int) -> tf.Tensor:
@@ -108,3 +119,10 @@ def _antialiased(image: tf.Tensor, region: tf.Tensor, size: int) -> tf.Tensor:
         antialias=True,
     )[0]
     return tf.cast(tf.clip_by_value(tf.round(floats), 0, 255), tf.uint8)
+
+
+def crop_and_resize(image: tf.Tensor, region: tf.Tensor, size: int, allow_rounding: bool = False) -> tf.Tensor:
+    """Return uint8 [size, size, 3]: a region, float32 [4], of uint8 [height, width, 3]; see `plan_squares`."""
+    whole = tf.concat([[0.0, 0.0], tf.cast(tf.shape(image)[:2], tf.float32)], 0)
+    squares = plan_squares(whole[tf.newaxis], region[tf.newaxis], size, allow_rounding)
+    return cut_square(image, Square(*(field[0] for field in squares)), size)

@@ -1,12 +1,12 @@
-"""Training examples in the random order of an epoch, from shard files or from memory, and how one is augmented."""
+"""Training examples in the random order of an epoch, read from shard files, and how one is augmented."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import tensorflow as tf
 
-from dogbreed.data.augment import NUM_RANDOMS, Augment, random_flip
-from dogbreed.data.example_decoder import ExampleDecoder, augment_region
+from dogbreed.data.augment import NUM_RANDOMS
+from dogbreed.data.example_decoder import ExampleDecoder, View
 
 SHUFFLE_BLOCK = 2048  # encoded images: 16 MB at 128 px, 50 MB at 224 px
 SHARDS_AT_ONCE = 4  # read side by side, so that a batch mixes shards
@@ -16,53 +16,23 @@ do_not_convert = tf.autograph.experimental.do_not_convert
 
 
 class TrainSource(Protocol):
-    """The training examples in a form that can be shuffled cheaply."""
+    """The training examples in a form that can be shuffled cheaply, in blocks of SHUFFLE_BLOCK."""
 
-    def epoch(self, seed: tf.Tensor) -> tf.data.Dataset:
-        """Return all examples in the order of a seed, int64 [2]."""
+    def blocks(self, seed: tf.Tensor) -> tf.data.Dataset:
+        """Return all examples in the order of a seed, int64 [2], but for the order within a block."""
 
-    def augment(self, example: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return image, uint8 [size, size, 3], and label, int32 []; draw: float32 [NUM_RANDOMS] in 0 to 1."""
+    def plan(self, block: Any, number: tf.Tensor, wanted: tf.Tensor, seed: tf.Tensor) -> Any:
+        """Return what a model sees of the wanted examples of a block, as a tuple of [k, ...] tensors.
 
+        Args:
+            block: of n examples.
+            number: int64 [], the block's in its epoch.
+            wanted: bool [n], k of which are true, by place in the shuffled block.
+            seed: int64 [2], of the epoch.
+        """
 
-class ShardSource:
-    """Serialized examples, read from shard files in every epoch; see TrainSource."""
-
-    def __init__(self, paths: Sequence[str], decoder: ExampleDecoder) -> None:
-        self._paths = tf.constant(paths, tf.string)
-        self._decoder = decoder
-
-    def epoch(self, seed: tf.Tensor) -> tf.data.Dataset:
-        examples = read_examples(tf.random.experimental.stateless_shuffle(self._paths, seed))
-        # Dataset.shuffle takes no seed that is a tensor, so blocks of examples are shuffled instead
-        mixed, blocks = _fold_seed(seed), examples.batch(SHUFFLE_BLOCK).enumerate()
-        return blocks.map(
-            lambda number, block: tf.random.experimental.stateless_shuffle(block, tf.stack([mixed, number]))
-        ).unbatch()
-
-    def augment(self, example: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._decoder.train_example(example, augment, draw)
-
-
-class MemorySource:
-    """Places of decoded images, which are in memory as the model sees them; see TrainSource.
-
-    images: uint8 [n, size, size, 3]; labels: int32 [n].
-    """
-
-    def __init__(self, images: tf.Tensor, labels: tf.Tensor, size: int) -> None:
-        self._images, self._labels, self._size = images, labels, size
-        self._region = tf.constant([0.0, 0.0, size, size])
-
-    def epoch(self, seed: tf.Tensor) -> tf.data.Dataset:
-        places = tf.range(len(self._labels))
-        return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(places, seed))
-
-    def augment(self, example: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, label = self._images[example], self._labels[example]
-        if augment.has_random_crop:
-            return augment_region(image, self._region, self._size, augment, draw), label
-        return random_flip(image, draw) if augment.hflip else image, label
+    def image(self, *view: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return image, uint8 [size, size, 3], and label, int32 [], of one example that was planned."""
 
 
 def read_examples(paths: tf.Tensor) -> tf.data.Dataset:
@@ -72,18 +42,48 @@ def read_examples(paths: tf.Tensor) -> tf.data.Dataset:
     )
 
 
-def draw_randoms(seed: tf.Tensor) -> tf.data.Dataset:
-    """Return endless float32 [NUM_RANDOMS] in 0 to 1, other numbers than those that shuffle with the same seed.
+def read_numbered(paths: tf.Tensor, starts: tf.Tensor) -> tf.data.Dataset:
+    """Return the same with a number each, counted from the file's start, int64 [n]."""
+    return tf.data.Dataset.from_tensor_slices((paths, starts)).interleave(
+        lambda path, start: tf.data.TFRecordDataset(path).enumerate(start),
+        cycle_length=SHARDS_AT_ONCE,
+        num_parallel_calls=2,
+        deterministic=True,
+    )
 
-    They are drawn in blocks: a generator for each image takes as long as a flip.
+
+def shuffled(seed: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+    """Return int32 [k], where the wanted examples of a shuffled block are in it; see `TrainSource.plan`.
+
+    Dataset.shuffle takes no seed that is a tensor, so blocks of examples are shuffled instead.
     """
-    mixed = _fold_seed(seed + 1)
-    blocks = tf.data.Dataset.counter()
-    return blocks.map(
-        lambda number: tf.random.stateless_uniform([SHUFFLE_BLOCK, NUM_RANDOMS], tf.stack([mixed, number]))
-    ).unbatch()
+    key = tf.stack([_fold_seed(seed), number])
+    return tf.boolean_mask(tf.random.experimental.stateless_shuffle(tf.range(tf.size(wanted)), key), wanted)
+
+
+def draw_randoms(seed: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+    """Return float32 [k, NUM_RANDOMS] in 0 to 1 for the wanted examples of a block, see `TrainSource.plan`."""
+    key = tf.stack([_fold_seed(seed + 1), number])  # other numbers than those that shuffle
+    draws = tf.random.stateless_uniform([SHUFFLE_BLOCK, NUM_RANDOMS], key)
+    return tf.boolean_mask(draws[: tf.size(wanted)], wanted)
 
 
 def _fold_seed(seed: tf.Tensor) -> tf.Tensor:
     """Return int64 [], a seed made of two."""
     return tf.random.stateless_uniform([], seed, maxval=2**62, dtype=tf.int64)
+
+
+class ShardSource:
+    """Serialized examples, string [n], read from shard files in every epoch; see TrainSource."""
+
+    def __init__(self, paths: Sequence[str], decoder: ExampleDecoder) -> None:
+        self._paths = tf.constant(paths, tf.string)
+        self._decoder = decoder
+        self.image = decoder.image
+
+    def blocks(self, seed: tf.Tensor) -> tf.data.Dataset:
+        return read_examples(tf.random.experimental.stateless_shuffle(self._paths, seed)).batch(SHUFFLE_BLOCK)
+
+    def plan(self, block: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor, seed: tf.Tensor) -> View:
+        examples = tf.gather(block, shuffled(seed, number, wanted))
+        return self._decoder.plan(examples, draw_randoms(seed, number, wanted))

@@ -1,13 +1,19 @@
 """Training batches: images with one-hot or mixed labels (CutMix, MixUp), erasing, and class weights."""
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
+from dogbreed.core import resources
 from dogbreed.data.augment import Augment, cutmix, erase, mixup
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.splits import TRAIN
 from dogbreed.data.train_source import do_not_convert
 from dogbreed.training.class_weights import add_class_weights
 from dogbreed.training.recipe import Recipe
+
+BATCHES_AT_ONCE = 4  # each has its own memory
 
 
 def train_batches(
@@ -19,7 +25,7 @@ def train_batches(
 
     start: (epoch, step) of the first batch.
     """
-    batches = pipeline.train_batches(recipe.augment, seed, recipe.epochs, recipe.cache == "memory", start)
+    batches = pipeline.train_batches(recipe.augment, seed, recipe.epochs, recipe.cache, start)
     number = start[0] * pipeline.steps_per_epoch(TRAIN) + start[1]
     share = pipeline.batch_shard
     own = share.contains(tf.range(recipe.batch_size), recipe.batch_size) if share.workers > 1 else None
@@ -29,7 +35,7 @@ def train_batches(
 
 def one_hot(batches: tf.data.Dataset, classes: int) -> tf.data.Dataset:
     """Return the batches with their labels as float32 [n, classes]."""
-    return batches.map(do_not_convert(lambda images, labels: (images, tf.one_hot(labels, classes))))
+    return _map(batches, lambda images, labels: (images, tf.one_hot(labels, classes)))
 
 
 def apply_mixup_cutmix(
@@ -52,4 +58,9 @@ def apply_mixup_cutmix(
         images, targets = tf.case(ways, default=lambda: batch)
         return erase(images, augment.erase_prob, key + 2, own) if augment.erase_prob else images, targets
 
-    return batches.enumerate(first).map(do_not_convert(mix_batch))
+    return _map(batches.enumerate(first), mix_batch)
+
+
+def _map(batches: tf.data.Dataset, function: Callable[..., Any]) -> tf.data.Dataset:
+    """Map several batches at a time, and keep their order."""
+    return batches.map(do_not_convert(function), num_parallel_calls=min(BATCHES_AT_ONCE, resources.cores()))

@@ -31,9 +31,9 @@ def estimate(model: keras.Model, recipe: Recipe, pipeline: InputPipeline) -> dic
     pixels, images = 3 * recipe.size**2, recipe.batch_size // pipeline.batch_shard.workers
     parts = {
         "libraries": LIBRARIES,
-        "shuffled images": 2 * SHUFFLE_BLOCK * pipeline.mean_example_bytes(TRAIN),
+        "shuffled images": 3 * SHUFFLE_BLOCK * pipeline.mean_example_bytes(TRAIN),
         "batches ahead": BATCHES_AHEAD * images * pixels,
-        "decoded images": 2 * pipeline.num_examples(TRAIN) * pixels if recipe.cache == "memory" else 0,
+        "decoded images": pipeline.num_examples(TRAIN) * pixels if recipe.cache == "memory" else 0,
     }
     if tf.config.get_visible_devices("GPU"):  # in its own memory lie the model, its gradients and activations
         return parts | {"CUDA": CUDA, "weights": HOST_COPIES * 4 * int(model.count_params())}
@@ -49,7 +49,7 @@ def check(parts: Mapping[str, int], recipe: Recipe) -> None:
     listed = ", ".join(f"{name} {size / GIB:.1f}" for name, size in parts.items() if size > 0.05 * GIB)
     advice = []
     if parts["decoded images"]:
-        advice.append("--cache none")
+        advice.append("--cache disk or none")
     rest = limit - (total - parts["decoded images"])
     per_image = (parts["batches ahead"] + parts.get("activations", 0)) / recipe.batch_size
     if rest < 0:

@@ -160,7 +160,7 @@ class Progress:
         if fraction > WAITING and not self._warned:
             self._warned = True
             log.warning(
-                "the model waited for images in %.0f %% of the epoch; use --cache memory where memory allows, "
+                "the model waited for images in %.0f %% of the epoch; use --cache memory or disk where there is room, "
                 "a dataset of the recipe's own size (jobs.preprocess --size), or more cores",
                 100 * fraction,
             )

@@ -9,11 +9,11 @@ from typing import Any
 from dogbreed.core.canonical_json import short_id
 from dogbreed.core.errors import UsageError
 from dogbreed.data.augment import Augment
+from dogbreed.data.input_pipeline import CACHES
 from dogbreed.data.manifest import FORMAT
 from dogbreed.data.resize import ResizeSpec
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
-CACHES = ("none", "memory")
 XLA = ("auto", "on", "off")
 BATCH_NORM = ("per-replica", "synchronized")
 
@@ -66,7 +66,7 @@ class Recipe:
     xla: str = "auto"  # whether XLA compiles the steps; auto: on with a GPU, off on a CPU
     batch_norm: str = "per-replica"  # statistics of a replica's images; synchronized: of the batch, without XLA
     steps_per_execution: int = 1  # steps in one call of the compiled function; more help small models on a fast GPU
-    cache: str = "none"  # memory: decoded images are kept as the model sees them, random crops are cut from those
+    cache: str = "none"  # memory, disk: decoded images are kept as the model sees them, random crops are cut from those
     augment: Augment = Augment()
     weights: str = "none"  # that the body begins with: none, imagenet, or where they are
     head: Head = Head()

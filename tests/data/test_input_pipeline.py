@@ -14,10 +14,18 @@ from PIL import Image
 from dogbreed.core import resources
 from dogbreed.core.errors import CorruptData, DataError, EnvironmentUnsupported, UsageError
 from dogbreed.core.storage import LocalStore, open_store
-from dogbreed.data.augment import NUM_RANDOMS, Augment, cutmix, jitter_margin, random_flip, random_resized_crop_box
+from dogbreed.data.augment import (
+    NUM_RANDOMS,
+    Augment,
+    cutmix,
+    is_mirrored,
+    jitter_margin,
+    mirror,
+    random_resized_crop_box,
+)
 from dogbreed.data.boxes import Box
 from dogbreed.data.examples import Example, read_shard, write_shard
-from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.input_pipeline import CACHES, InputPipeline
 from dogbreed.data.manifest import Manifest, load_manifest
 from dogbreed.data.raw import SourceImage
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
@@ -26,6 +34,12 @@ from dogbreed.data.resize import ResizeSpec, crop_and_resize, decode, fit_region
 Preprocess = Callable[..., Manifest | None]
 Array = np.ndarray[Any, np.dtype[Any]]
 MUCH = Augment(min_area=0.3, max_aspect=1.33, hflip=True, margin_jitter=0.1)
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scratch folder of its own for --cache disk."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
 
 
 def pipeline(folder: Path, cache: Path, view: ResizeSpec = ResizeSpec(32), batch: int = 8) -> InputPipeline:  # noqa: B008
@@ -141,11 +155,11 @@ def test_each_epoch_is_shuffled_and_augmented_anew(sketches_32: InputPipeline) -
     assert not np.array_equal(images[:24], images[24:])
 
 
-@pytest.mark.parametrize("decoded", [False, True], ids=["from shards", "decoded"])
-def test_a_resumed_training_goes_on_where_it_would_have_been(sketches_32: InputPipeline, decoded: bool) -> None:
-    whole, labels = arrays(sketches_32.train_batches(MUCH, seed=7, epochs=3, decoded=decoded))
+@pytest.mark.parametrize("cache", CACHES)
+def test_a_resumed_training_goes_on_where_it_would_have_been(sketches_32: InputPipeline, cache: str) -> None:
+    whole, labels = arrays(sketches_32.train_batches(MUCH, seed=7, epochs=3, cache=cache))
     for epoch, batch in ((0, 2), (1, 1)):  # of 3 epochs of 3 batches of 8
-        rest, own = arrays(sketches_32.train_batches(MUCH, seed=7, epochs=3, decoded=decoded, start=(epoch, batch)))
+        rest, own = arrays(sketches_32.train_batches(MUCH, seed=7, epochs=3, cache=cache, start=(epoch, batch)))
         seen = 8 * (3 * epoch + batch)
         assert np.array_equal(rest, whole[seen:]), f"begun at batch {batch} of epoch {epoch}"
         assert np.array_equal(own, labels[seen:])
@@ -164,9 +178,9 @@ def test_decoded_photos_are_shuffled_and_augmented_by_the_seed_like_others(
     dataset: Path, tmp_path: Path, augment: Augment
 ) -> None:
     flow = pipeline(dataset, tmp_path, batch=14)
-    once, labels = arrays(flow.train_batches(augment, seed=0, epochs=2, decoded=True))
-    again, _ = arrays(flow.train_batches(augment, seed=0, epochs=2, decoded=True))
-    other, _ = arrays(flow.train_batches(augment, seed=1, epochs=2, decoded=True))
+    once, labels = arrays(flow.train_batches(augment, seed=0, epochs=2, cache="memory"))
+    again, _ = arrays(flow.train_batches(augment, seed=0, epochs=2, cache="memory"))
+    other, _ = arrays(flow.train_batches(augment, seed=1, epochs=2, cache="memory"))
     assert np.array_equal(once, again)
     assert not np.array_equal(once, other)
     assert not np.array_equal(once[:28], once[28:])
@@ -175,7 +189,7 @@ def test_decoded_photos_are_shuffled_and_augmented_by_the_seed_like_others(
 
 def test_decoded_photos_without_augmentation_are_the_evaluations_images(dataset: Path, tmp_path: Path) -> None:
     flow = pipeline(dataset, tmp_path, batch=14)
-    shown, _ = arrays(flow.train_batches(Augment(), seed=0, epochs=1, decoded=True))
+    shown, _ = arrays(flow.train_batches(Augment(), seed=0, epochs=1, cache="memory"))
     still, _ = arrays(flow.eval_batches("train"))
     assert sorted(image.tobytes() for image in shown) == sorted(image.tobytes() for image in still)
 
@@ -183,9 +197,9 @@ def test_decoded_photos_without_augmentation_are_the_evaluations_images(dataset:
 def test_decoded_photos_that_do_not_fit_in_memory_are_impossible_here(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "memory_limit", lambda: 300_000)
-    with pytest.raises(EnvironmentUnsupported, match=r"28 decoded .* --cache none"):
-        pipeline(dataset, tmp_path).train_batches(Augment(), seed=0, epochs=1, decoded=True)
+    monkeypatch.setattr(resources, "memory_limit", lambda: 150_000)
+    with pytest.raises(EnvironmentUnsupported, match=r"28 decoded .* --cache disk or none"):
+        pipeline(dataset, tmp_path).train_batches(Augment(), seed=0, epochs=1, cache="memory")
 
 
 def test_squares_are_shown_as_they_were_stored_and_in_no_other_shape(
@@ -346,7 +360,7 @@ def test_without_augmentation_the_region_stays() -> None:
 
 def test_a_flip_mirrors_about_every_other_view() -> None:
     photo = smooth(16, 16)
-    views = by_draw(lambda draw: random_flip(tf.constant(photo), draw), 40)
+    views = by_draw(lambda draw: mirror(tf.constant(photo), is_mirrored(draw)), 40)
     flipped = sum(np.array_equal(view, photo[:, ::-1]) for view in views)
     assert sum(np.array_equal(view, photo) for view in views) == 40 - flipped
     assert 10 <= flipped <= 30

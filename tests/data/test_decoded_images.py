@@ -1,0 +1,142 @@
+"""Decoded images in a file of the scratch folder: written once, shared, verified, rebuilt, limited."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dogbreed.core.errors import EnvironmentUnsupported
+from dogbreed.core.scratch import SCRATCH_LIMIT
+from dogbreed.core.storage import LocalStore
+from dogbreed.data import decoded_source
+from dogbreed.data.augment import Augment
+from dogbreed.data.decoded_images import FOLDER, DecodedFile
+from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.data.manifest import load_manifest
+from dogbreed.data.resize import ResizeSpec
+
+VIEWS = Augment(hflip=True, min_area=0.4, max_aspect=1.3)
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path / FOLDER
+
+
+@pytest.fixture
+def flow(dataset: Path, tmp_path: Path) -> InputPipeline:
+    store = LocalStore(dataset)
+    return InputPipeline(load_manifest(store), store, ResizeSpec(32), 14, tmp_path)  # 28 train images
+
+
+def images_of(flow: InputPipeline, augment: Augment = VIEWS, epochs: int = 2, cache: str = "disk") -> np.ndarray:
+    return np.concatenate([images.numpy() for images, _ in flow.train_batches(augment, 7, epochs, cache)])
+
+
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows by the place of each image that is decoded and written."""
+    places: list[int] = []
+    write = DecodedFile._write
+
+    def counted(self: DecodedFile, place: int, image: np.ndarray) -> None:
+        places.append(int(place))
+        write(self, place, image)
+
+    monkeypatch.setattr(DecodedFile, "_write", counted)
+    return places
+
+
+def test_each_image_is_decoded_once_however_many_epochs_and_trainings(
+    flow: InputPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = decoded(monkeypatch)
+    first = images_of(flow, epochs=3)
+    assert sorted(places) == list(range(28))
+    assert np.array_equal(images_of(flow, epochs=3), first)
+    assert len(places) == 28
+
+
+def test_its_images_are_those_of_the_evaluation_in_the_order_of_the_shards(flow: InputPipeline) -> None:
+    kept, plain = (images_of(flow, Augment(), 2, cache) for cache in ("disk", "none"))
+    assert np.array_equal(kept, plain)
+    still = np.concatenate([images.numpy() for images, _ in flow.eval_batches("train")])
+    assert sorted(image.tobytes() for image in kept[:28]) == sorted(image.tobytes() for image in still)
+
+
+def test_an_image_has_the_views_that_it_has_in_memory(flow: InputPipeline) -> None:
+    """Both cut the same draws from the same decoded image; only the order of the examples differs."""
+    source = flow._source("disk", VIEWS)
+    assert isinstance(source, decoded_source.DiskSource)
+    whole = next(iter(flow.eval_batches("train")))[0]
+    draws = tf.random.stateless_uniform([14, 6], [1, 2])
+    views = decoded_source.DecodedViews(32, VIEWS)
+    planned = views.plan(tf.range(14, dtype=tf.int64), draws)
+    memory = decoded_source.MemorySource(whole, tf.zeros(14, tf.int32), views)
+    for place in range(14):
+        view = tf.nest.map_structure(lambda field, at=place: field[at], planned)
+        assert np.array_equal(memory.image(view, tf.constant(0))[0], source._views.cut(whole[place], view))
+
+
+def test_a_damaged_image_is_decoded_again(
+    flow: InputPipeline, scratch: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = images_of(flow)
+    (path,) = scratch.glob("*.uint8")
+    data = bytearray(path.read_bytes())
+    data[5 * 32 * 32 * 3 + 100] ^= 1
+    path.write_bytes(data)
+    places = decoded(monkeypatch)
+    assert np.array_equal(images_of(flow), before)
+    assert places == [5]
+    assert "1 decoded images are damaged" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", ["uint8", "crc32"])
+def test_a_file_of_another_length_is_made_anew(
+    flow: InputPipeline, scratch: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    before = images_of(flow)
+    (path,) = scratch.glob(f"*.{suffix}")
+    path.write_bytes(path.read_bytes()[:-1])
+    places = decoded(monkeypatch)
+    assert np.array_equal(images_of(flow), before)
+    assert sorted(places) == list(range(28))
+
+
+def test_two_trainings_at_a_time_fill_one_file(flow: InputPipeline, scratch: Path) -> None:
+    results: list[np.ndarray] = []
+    threads = [threading.Thread(target=lambda: results.append(images_of(flow))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert np.array_equal(*results)
+    assert len(list(scratch.glob("*.uint8"))) == 1
+
+
+def test_another_view_has_another_file(dataset: Path, tmp_path: Path, scratch: Path) -> None:
+    store = LocalStore(dataset)
+    for size in (16, 32):
+        images_of(InputPipeline(load_manifest(store), store, ResizeSpec(size), 14, tmp_path))
+    assert len(list(scratch.glob("*.uint8"))) == 2
+
+
+def test_images_that_do_not_fit_into_the_scratch_folder_are_78_before_the_first_batch(
+    flow: InputPipeline, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SCRATCH_LIMIT, "64Mi")
+    with pytest.raises(EnvironmentUnsupported, match=r"decoded images in .* scratch space are needed") as error:
+        flow.train_batches(VIEWS, 7, 1, "disk")
+    assert error.value.exit_code == 78
+
+
+def test_a_view_of_less_than_a_pixel_shows_one() -> None:
+    views = decoded_source.DecodedViews(32, Augment(min_area=0.0001))
+    image = tf.random.stateless_uniform([32, 32, 3], [1, 2], 0, 256, tf.int32)
+    draws = tf.constant([[0.0, 0.5, 0.999, 0.999, 0.9, 0.5]])
+    view = tf.nest.map_structure(lambda field: field[0], views.plan(tf.zeros(1, tf.int64), draws))
+    cut = views.cut(tf.cast(image, tf.uint8), view).numpy()
+    assert (cut == cut[0, 0]).all()
