@@ -14,6 +14,7 @@ from dogbreed.data.duplicate_search import find_duplicates
 from dogbreed.data.plan import ShardPlan, plan_dataset
 from dogbreed.data.raw import SourceImage
 from dogbreed.data.record_cache import RecordCache, open_record_cache
+from dogbreed.data.sharded_work import assign_shards
 from tests.support.memory_source import NOISE, NoiseSource, complete, contents
 
 
@@ -100,3 +101,25 @@ def test_a_worker_without_an_index_first_writes_the_shards_whose_records_it_has(
         next(written)
         assert list(out.list("_parts/")) == [plan.part_key(6)]
         written.close()  # type: ignore[attr-defined]
+
+
+def test_a_worker_that_starts_again_reads_the_images_of_its_shards_again(
+    pool: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "IMAGES_PER_SHARD", 5)
+    source, seen, out = NoiseSource(), list[str](), LocalStore(tmp_path)
+    plan = plan_dataset(source, DatasetConfig(size=32, duplicates="keep"))
+    monkeypatch.setattr(source, "read", lambda image: seen.append(image.source_id) or NOISE)
+
+    def work(index: int) -> list[str]:
+        seen.clear()
+        with open_record_cache(plan.classes) as cache:
+            final = plan.with_duplicates(find_duplicates(plan, out, pool, index, 2, cache))
+            list(builder.write_shards(final, assign_shards(final, index, 2), out, pool, cache))
+        return sorted(seen)
+
+    every = sorted(image.source_id for image in plan.images)
+    assert len(work(0)) == len(every) + 1, "it also looks at the images of the other worker; all files are equal"
+    assert sorted(set(seen)) == every
+    assert work(1) == sorted(i.source_id for n in assign_shards(plan, 1, 2) for i in plan.shards[n].images)
+    assert work(1) == [], "complete shards are not read"
