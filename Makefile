@@ -103,6 +103,7 @@ gpu: setup  ## the first minutes on a GPU: checks and training speeds, reported 
 
 bench: setup  ## benchmark against other tools: preprocessing, input, store, memory, copies, fit, checkpoints, precision (RAW, PHOTOS: archives)
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.preprocess $(if $(PHOTOS),--raw $(PHOTOS))
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.shared_reads $(if $(RAW),--raw $(RAW))
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.input $(if $(PHOTOS),--raw $(PHOTOS))
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m bench.store $(if $(RAW),--raw $(RAW))
 	$(BIN)/python -m bench.memory $(if $(RAW),--raw $(RAW))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from math import ceil
 
 from dogbreed.core.errors import DataError
@@ -11,39 +10,58 @@ from dogbreed.data import images
 from dogbreed.data.boxes import Box, select_boxes
 from dogbreed.data.config import DatasetConfig
 from dogbreed.data.duplicate_groups import commit_groups
-from dogbreed.data.examples import Example, write_shard
+from dogbreed.data.examples import Example, write_records
 from dogbreed.data.images import InvalidImage, Pixels
 from dogbreed.data.manifest import MANIFEST, Manifest, QuarantinedImage
 from dogbreed.data.plan import ShardPlan
 from dogbreed.data.raw import SourceImage
+from dogbreed.data.record_cache import RecordCache, Records
 from dogbreed.data.sharded_work import PlannedShard, ShardOutput, load_results, merge_results, process_shards
 from dogbreed.data.splits import TRAIN
 
 Examples = list[Example] | str  # of one image, or why there are none; an exception would keep the pixels in memory
 
 
-def write_shards(plan: ShardPlan, numbers: Iterable[int], out: Store, pool: ThreadPoolExecutor) -> Iterator[int]:
+def write_shards(
+    plan: ShardPlan, numbers: Iterable[int], out: Store, pool: ThreadPoolExecutor, cache: RecordCache | None = None
+) -> Iterator[int]:
     """Read, crop and write the images of these shards; an image that cannot be used is quarantined.
 
-    Yields for each shard how many images were read: 0 for one that was complete already.
-    """
+    Images whose records are in `cache` are not read again, and shards with most of these come first.
 
-    def start(shard: PlannedShard[SourceImage]) -> Iterator[Examples]:
-        return pool.map(partial(make_examples, plan), shard.images)
+    Yields for each shard how many images it has: 0 for one that was complete already.
+    """
+    if cache and cache.classes != plan.classes:  # a class lost all its images as duplicates, so labels have changed
+        cache = None
+    if cache:
+        missing = [cache.count_missing(image.source_id for image in shard.images) for shard in plan.shards]
+        numbers = sorted(numbers, key=missing.__getitem__)
+
+    def make_records(image: SourceImage) -> Records:
+        records = cache.read(image.source_id) if cache else None
+        return serialize(make_examples(plan, image)) if records is None else records
+
+    def start(shard: PlannedShard[SourceImage]) -> Iterator[Records]:
+        return pool.map(make_records, shard.images)
 
     return process_shards(plan, numbers, out, start, _collect)
 
 
-def _collect(shard: PlannedShard[SourceImage], results: Iterable[Examples]) -> ShardOutput:
-    examples: list[Example] = []
+def serialize(examples: Examples) -> Records:
+    """Return the serialized examples of an image, or why there are none."""
+    return examples if isinstance(examples, str) else [example.serialize() for example in examples]
+
+
+def _collect(shard: PlannedShard[SourceImage], results: Iterable[Records]) -> ShardOutput:
+    records: list[bytes] = []
     quarantine = []
     for image, result in zip(shard.images, results, strict=True):
         if isinstance(result, str):
             quarantine.append(QuarantinedImage(image.source_id, result))
         else:
-            examples += result
-    data = write_shard(examples) if examples else b""
-    return ShardOutput(data, len(examples), len(shard.images) - len(quarantine), tuple(quarantine))
+            records += result
+    data = write_records(records) if records else b""
+    return ShardOutput(data, len(records), len(shard.images) - len(quarantine), tuple(quarantine))
 
 
 def finalize(plan: ShardPlan, out: Store, max_quarantined: float) -> Manifest | None:
@@ -89,8 +107,22 @@ def _check_classes(plan: ShardPlan, manifest: Manifest) -> None:
 
 def make_examples(plan: ShardPlan, image: SourceImage) -> Examples:
     """Read one image and return an example for each box that is asked for, or why it cannot be used."""
+    data = plan.source.read(image)
     try:
-        pixels = _decode(image, plan.source.read(image))
+        pixels = images.decode(data)
+    except InvalidImage as error:
+        return str(error)
+    return crop_examples(plan, image, data, pixels)
+
+
+def crop_examples(plan: ShardPlan, image: SourceImage, data: bytes, pixels: Pixels) -> Examples:
+    """Return what `make_examples` does, of an encoded image and its stored pixels.
+
+    They are used as they are stored if there are boxes, which refer to that, else upright by EXIF.
+    """
+    try:
+        if not image.boxes:
+            pixels = images.rotate_by_exif(pixels, data, image.source_id)
         selected = select_boxes(image.boxes or (images.full_box(pixels),), plan.config.objects)
         return [
             _example(plan, image, pixels, f"{image.source_id}#{number}" if len(selected) > 1 else image.source_id, box)
@@ -98,13 +130,6 @@ def make_examples(plan: ShardPlan, image: SourceImage) -> Examples:
         ]
     except InvalidImage as error:
         return str(error)
-
-
-def _decode(image: SourceImage, data: bytes) -> Pixels:
-    """Return the pixels: as they are stored if there are boxes, which refer to that, else upright by EXIF."""
-    if image.boxes:
-        return images.decode(data)
-    return images.decode_with_exif_orientation(data, image.source_id)
 
 
 def _example(plan: ShardPlan, image: SourceImage, pixels: Pixels, source_id: str, box: Box) -> Example:

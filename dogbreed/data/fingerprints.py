@@ -5,19 +5,20 @@ of Like That").
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import imagehash
+import numpy as np
+from PIL import Image
 
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.data import images
-from dogbreed.data.images import InvalidImage
-from dogbreed.data.raw import Source, SourceImage
+from dogbreed.data.images import InvalidImage, Pixels
 
 SIDE = 96  # pixels to which a JPEG is reduced while it is decoded: three times what the hashes look at
+APPROXIMATE_SIDE = 80  # pixels: reduces the published images (500 x 333 and more) by 4, in half of the time of 2
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,23 @@ def fingerprint(data: bytes) -> Fingerprint:
         small = images.decode_gray(data, SIDE)
     except InvalidImage:
         return Fingerprint(sha256)
-    return Fingerprint(sha256, _to_int(imagehash.phash(small)), _to_int(imagehash.dhash(small)))
+    return _hash_gray(sha256, small)
+
+
+def approximate_fingerprint(data: bytes, pixels: Pixels) -> Fingerprint:
+    """Return the fingerprint of an encoded image whose pixels are decoded already; the hashes differ in few bits.
+
+    Equal files have equal hashes. It takes a third of the time of `fingerprint`, which decodes the image.
+    """
+    return _hash_gray(sha256_hex(data), images.reduce_to_gray(pixels, APPROXIMATE_SIDE))
+
+
+def _hash_gray(sha256: str, gray: Image.Image) -> Fingerprint:
+    return Fingerprint(sha256, _to_int(imagehash.phash(gray)), _to_int(imagehash.dhash(gray)))
 
 
 def _to_int(image_hash: imagehash.ImageHash) -> int:
-    return int(str(image_hash), 16)
-
-
-def fingerprint_all(source: Source, images: Sequence[SourceImage], pool: ThreadPoolExecutor) -> dict[str, Fingerprint]:
-    """Read the images and return source id -> fingerprint, in their order."""
-    fingerprints = pool.map(lambda image: fingerprint(source.read(image)), images)
-    return {image.source_id: entry for image, entry in zip(images, fingerprints, strict=True)}
+    return int.from_bytes(np.packbits(image_hash.hash).tobytes())
 
 
 def hash_pixels(data: bytes) -> str:

@@ -23,6 +23,7 @@ from dogbreed.data.plan import NOT_SELECTED, ShardPlan, check_source, plan_datas
 from dogbreed.data.raw import DOWNLOADABLE, Source, open_source
 from dogbreed.data.raw.census import ReasonSummary, check_ignored
 from dogbreed.data.raw.labels import LabelsOption
+from dogbreed.data.record_cache import RecordCache, open_record_cache
 from dogbreed.data.splits import describe_empty
 from dogbreed.tracking import dataset_run
 from dogbreed.workflows import preflight
@@ -154,14 +155,19 @@ def _thread_pool(job: PreprocessJob) -> AbstractContextManager[ThreadPoolExecuto
 
 
 def _load_or_build(job: PreprocessJob, plan: ShardPlan, pool: ThreadPoolExecutor) -> BuildResult:
+    with open_record_cache(plan.classes) as cache:
+        return _build_with_cache(job, plan, pool, cache)
+
+
+def _build_with_cache(job: PreprocessJob, plan: ShardPlan, pool: ThreadPoolExecutor, cache: RecordCache) -> BuildResult:
     def add_duplicates(plan: ShardPlan) -> ShardPlan:
-        found = find_duplicates(plan, job.out, pool, job.worker.index, job.worker.count)
+        found = find_duplicates(plan, job.out, pool, job.worker.index, job.worker.count, cache)
         changed = plan.with_duplicates(found)
         warn_of_duplicates(plan, changed)
         return changed
 
     def write_shards(plan: ShardPlan, numbers: Sequence[int]) -> Iterator[int]:
-        return builder.write_shards(plan, numbers, job.out, pool)
+        return builder.write_shards(plan, numbers, job.out, pool, cache)
 
     def finalize(plan: ShardPlan) -> Manifest | None:
         return builder.finalize(plan, job.out, job.max_quarantined)

@@ -2,6 +2,7 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,19 @@ from PIL import Image, ImageEnhance, ImageOps
 from dogbreed.core.errors import ShutdownRequested
 from dogbreed.core.storage import LocalStore
 from dogbreed.data import duplicate_search
+from dogbreed.data import plan as plans
 from dogbreed.data.config import DatasetConfig
 from dogbreed.data.duplicate_groups import DuplicateGroup
-from dogbreed.data.duplicate_search import find_duplicates, own_first
+from dogbreed.data.duplicate_search import find_duplicates
 from dogbreed.data.fingerprints import fingerprint
-from dogbreed.data.near_duplicates import HashTable, near_links
+from dogbreed.data.near_duplicates import NEAR, HashTable, near_links
 from dogbreed.data.plan import plan_dataset
 from dogbreed.data.raw import SourceImage
 from dogbreed.data.raw.stanford_dogs import StanfordDogs
+from dogbreed.data.sharded_work import assign_shards
 from tests.support.duplicates import FileSource, group
+
+Links = list[tuple[str, str]]
 
 
 def picture(seed: int, side: int = 240) -> Image.Image:
@@ -69,13 +74,14 @@ def test_images_that_cannot_be_decoded_are_duplicates_only_as_files(pool: Thread
 def test_workers_look_at_each_image_once_even_if_one_is_killed(
     pool: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duplicate_search, "IMAGES_PER_SHARD", 5)
+    monkeypatch.setattr(plans, "IMAGES_PER_SHARD", 4)
     files = {f"a/train/{seed:02}": encoded(picture(seed)) for seed in range(20)}
     source = FileSource({**files, "a/train/19": encoded(picture(3))})
     plan, out, seen = plan_dataset(source, DatasetConfig(split="stratified")), LocalStore(tmp_path), list[str]()
+    own = {image.source_id for number in assign_shards(plan, 1, 2) for image in plan.shards[number].images}
 
     def read(image: SourceImage) -> bytes:
-        if len(seen) == 10:
+        if len(seen) == len(own):
             raise ShutdownRequested
         seen.append(image.source_id)
         return source.files[image.source_id]
@@ -83,14 +89,13 @@ def test_workers_look_at_each_image_once_even_if_one_is_killed(
     monkeypatch.setattr(source, "read", read)
     with ThreadPoolExecutor(1) as one, pytest.raises(ShutdownRequested):
         find_duplicates(plan, out, one, index=1, workers=2)  # type: ignore[arg-type]
-    order = [image.source_id for image in plan.images]
-    assert set(seen) == {*order[5:10], *order[15:]}, "every second part is the second worker's"
+    assert set(seen) == own, "a worker begins with the images of its shards"
     monkeypatch.setattr(source, "read", lambda image: seen.append(image.source_id) or source.files[image.source_id])
     found = find_duplicates(plan, out, pool, index=0, workers=2)
     assert found == [group("a/train/03", ("a/train/19", "file"))]
-    assert sorted(seen) == sorted(order)
+    assert sorted(seen) == sorted([*files, "a/train/03"]), "one of each similar file is read once more"
     assert find_duplicates(plan, out, pool) == found
-    assert len(seen) == len(order), "what was found once is read back"
+    assert len(seen) == len(files) + 1, "what was found once is read back"
 
 
 def test_workers_compare_each_image_once_even_if_one_is_killed(
@@ -101,8 +106,10 @@ def test_workers_compare_each_image_once_even_if_one_is_killed(
     source = FileSource({**files, "a/train/18": b"no photo", "a/train/19": encoded(picture(3), quality=30)})
     plan, out, compared = plan_dataset(source, DatasetConfig(split="stratified")), LocalStore(tmp_path), list[range]()
 
-    def compare(hashes: HashTable, rows: range, threads: ThreadPoolExecutor) -> list[tuple[str, str]]:
-        if len(compared) == 2:
+    def compare(hashes: HashTable, rows: range, threads: ThreadPoolExecutor, limit: int = 2) -> Links:
+        if hashes.max_bits == NEAR:
+            return near_links(hashes, rows, threads)
+        if len(compared) == limit:
             raise ShutdownRequested
         compared.append(rows)
         return near_links(hashes, rows, threads)
@@ -111,11 +118,7 @@ def test_workers_compare_each_image_once_even_if_one_is_killed(
     with pytest.raises(ShutdownRequested):
         find_duplicates(plan, out, pool, index=1, workers=2)
     assert {rows.start for rows in compared} == {5, 15}, "every second part is the second worker's"
-    monkeypatch.setattr(
-        duplicate_search,
-        "near_links",
-        lambda hashes, rows, threads: compared.append(rows) or near_links(hashes, rows, threads),
-    )
+    monkeypatch.setattr(duplicate_search, "near_links", partial(compare, limit=5))
     assert find_duplicates(plan, out, pool, index=0, workers=2) == [group("a/train/03", ("a/train/19", "near"))]
     assert sorted(row for rows in compared for row in rows) == list(range(19)), "what cannot be decoded has no row"
 
@@ -164,12 +167,6 @@ def test_a_long_chain_of_frames_is_many_groups_of_one_chain(pool: ThreadPoolExec
     assert max(len(part.source_ids) for part in found) < 40
     assert {part.chain for part in found} == {"a/train/000"}
     assert sorted(key for part in found for key in part.source_ids) == sorted(source.files)
-
-
-def test_a_worker_with_an_index_does_its_own_parts_first() -> None:
-    order = own_first(20, index=1, workers=3)
-    assert {number % 3 for number in order[:7]} == {1}
-    assert sorted(order) == sorted(own_first(20, None, 1)) == list(range(20))
 
 
 def test_drawn_dogs_are_no_duplicates_of_one_another(

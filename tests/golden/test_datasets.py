@@ -135,10 +135,9 @@ def test_files_of_the_search_for_copies(tmp_path: Path, pool: ThreadPoolExecutor
     copies = find_duplicates(plan, store, pool)
     assert copies == [group("c/1", ("c/2", "file")), near("c/3", "c/4")]
     folder = f"_parts/{plan.config_id}/"
-    assert sorted(store.list()) == [
-        folder + name for name in ("duplicates.json", "fingerprints-0.json", "near-links-0.json", "pixels-0.json")
-    ]
-    for name in ("duplicates", "fingerprints-0", "near-links-0", "pixels-0"):
+    names = [f"{kind}-{part}-0" for kind in ("approximate", "exact") for part in ("fingerprints", "links")]
+    assert sorted(store.list()) == sorted(f"{folder}{name}.json" for name in (*names, "duplicates"))
+    for name in (*names, "duplicates"):
         assert_text(f"{name}.json", store.read(f"{folder}{name}.json").decode())
 
 
