@@ -96,7 +96,7 @@ def grain(path: Path, size: int, batch: int) -> Iterable[Any]:
 
     shuffled = reader.MapDataset.source(reader.ArrayRecordDataSource([str(path)])).shuffle(seed=0)
     options = reader.ReadOptions(num_threads=WORKERS, prefetch_buffer_size=64)
-    return shuffled.map(decode).to_iter_dataset(options).batch(batch, drop_remainder=True)
+    yield from shuffled.map(decode).to_iter_dataset(options).batch(batch, drop_remainder=True)
 
 
 def _square(image: Image.Image, size: int) -> np.ndarray:

@@ -50,8 +50,8 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option(
     "--cache",
     metavar="NAME",
-    help="none, memory or disk: keep decoded images in memory, or in a file of the scratch folder, and cut random crops "
-    "from them.  [default: the recipe's]",
+    help="none, memory or disk: keep decoded images in memory, or in a file of the scratch folder, and cut random "
+    "crops from them.  [default: the recipe's]",
 )
 @click.option(
     "--weights",

@@ -8,6 +8,7 @@ from typing import TypedDict
 
 import psutil
 
+from dogbreed.core import resources
 from dogbreed.core.log import progress
 from dogbreed.core.storage import Store, escape_name
 from dogbreed.data.builder import make_examples
@@ -58,8 +59,9 @@ def estimate(plan: ShardPlan, pool: ThreadPoolExecutor) -> Estimate:
     splits = Counter(dict.fromkeys(SPLITS, 0))
     for shard in plan.shards:
         splits[shard.split] += len(shard.images)
-    # the examples of a shard, the same once more as the object that is written, and those of the next shard
-    memory = psutil.Process().memory_info().rss + 3 * image_bytes * largest
+    # the examples of a shard, the same once more as the object that is written, and those of the next shard; an image
+    # that is being serialized is there three times as well
+    memory = psutil.Process().memory_info().rss + 3 * image_bytes * (largest + resources.cores())
     return {
         "config_id": plan.config_id,
         "shards": len(plan.shards),

@@ -120,7 +120,7 @@ def test_the_estimated_memory_is_what_making_the_shards_takes(tmp_path: Path) ->
     assert complete.returncode == 0, complete.stderr
     taken, foretold = map(float, complete.stdout.split())
     assert taken > 100e6, "two shards of 12 images of 4 MB"
-    assert 0.8 * taken < foretold < 1.5 * taken  # measured: 1.19
+    assert 0.8 * taken < foretold < 1.5 * taken  # measured: 0.96
 
 
 def test_garbage_is_what_no_manifest_names(source: StanfordDogs, preprocess: Preprocess, store: Store) -> None:
