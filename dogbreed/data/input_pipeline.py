@@ -34,7 +34,7 @@ from dogbreed.data.train_source import (
 )
 
 CACHES = ("none", "memory", "disk")  # of decoded train images
-EVAL_BLOCK = 256  # examples that are parsed together
+EVAL_BLOCK = 64  # examples that are parsed together
 
 
 @dataclass(frozen=True)
