@@ -108,7 +108,8 @@ def until_done(job: str) -> str:
         if end:
             click.echo(f"{name} failed: {end.get('message', 'no reason given')}", err=True)
             for line in endings(pods):
-                click.echo(line, err=True)
+                if line not in shown:
+                    click.echo(line, err=True)
             sys.exit(1)
         for line in problems(found, pods):
             if line not in shown:

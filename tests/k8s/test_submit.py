@@ -76,6 +76,18 @@ def test_no_job_is_created_when_the_one_before_it_has_failed_and_the_reason_is_s
     assert len(api.jobs) == 1
 
 
+def test_how_a_pod_has_ended_is_shown_once_if_the_job_fails_later(api: Api, kubeconfig: Path) -> None:
+    run("submit", kubeconfig, JOB="predict")
+    ended = {"terminated": {"exitCode": 65, "message": "no image\n"}}
+    status = {"phase": "Failed", "containerStatuses": [{"state": ended}]}
+    api.pods = [{"metadata": {"name": "predict-0-x"}, "status": status}]
+    api.conditions = [{"type": "Failed", "status": "True", "message": "exit code 65 matched FailJob"}]
+    api.done_at = 2
+    done = run("wait", kubeconfig, JOB="predict")
+    assert done.returncode == 1
+    assert done.stderr.count("predict-0-x ended with 65") == 1
+
+
 def test_what_holds_a_job_up_is_shown_once(api: Api, kubeconfig: Path) -> None:
     run("submit", kubeconfig, JOB="preprocess")
     name = api.jobs[0]["metadata"]["name"]
