@@ -72,6 +72,7 @@ class ResumableRun(Run):
         self._ended = threading.Event()
         self._offline = False
         self._refusal: DogbreedError | None = None  # the first error that waiting does not cure
+        self._starting = True  # `__enter__` raises a refusal, nothing is sent later
         self._monitor: SystemMetricsMonitor | None = None
 
     def __enter__(self) -> "ResumableRun":
@@ -86,6 +87,7 @@ class ResumableRun(Run):
         threading.Thread(target=self._keep_sending, daemon=True, name="mlflow").start()
         if not self._tried.wait(self._timeouts.start):
             log.warning("%s; training starts, metrics are sent later", self._describe_delay())
+        self._starting = False
         if self._refusal:
             self.__exit__(None, None, None)
             raise self._refusal
@@ -184,7 +186,8 @@ class ResumableRun(Run):
             self._synchronize()
         except (PermissionDenied, DataError, EnvironmentUnsupported) as error:
             self._refusal = self._refusal or error
-            self._set_offline(error)
+            if not self._starting:
+                self._set_offline(error)
         except Exception as error:  # a tracking store may raise anything: SQLAlchemy's errors are not translated
             self._set_offline(error)
         else:

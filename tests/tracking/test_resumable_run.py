@@ -101,10 +101,11 @@ def test_a_finished_job_is_not_changed_and_fresh_creates_another_run() -> None:
     assert sorted(run.info.status for run in runs()) == ["FINISHED", "FINISHED", "KILLED"]
 
 
-def test_the_key_of_another_training_is_a_data_error() -> None:
+def test_the_key_of_another_training_is_a_data_error(caplog: pytest.LogCaptureFixture) -> None:
     train(JOB, range(1, 2), error=ShutdownRequested)
     with pytest.raises(DataError, match="choose another --name"):
         ResumableRun(replace(JOB, fingerprint="other"), PATIENT).__enter__()
+    assert "training continues" not in caplog.text
 
 
 def test_after_its_end_it_sends_no_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
