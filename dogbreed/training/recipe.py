@@ -88,10 +88,10 @@ class Recipe:
             raise UsageError("nothing would be trained: trainable_fraction is 0 and so is head.epochs")
         if not (0 <= self.label_smoothing < 1 and 0 <= self.dropout < 1 and 0 <= self.ema_decay < 1):
             raise UsageError("label_smoothing, dropout and ema_decay are at least 0 and below 1")
-        choices = ((self.precision, PRECISIONS), (self.cache, CACHES), (self.xla, XLA), (self.batch_norm, BATCH_NORM))
-        for value, known in choices:
-            if value not in known:
-                raise UsageError(f"unknown value {value!r}; known are {', '.join(known)}")
+        choices = {"precision": PRECISIONS, "cache": CACHES, "xla": XLA, "batch_norm": BATCH_NORM}
+        for name, known in choices.items():
+            if (value := getattr(self, name)) not in known:
+                raise UsageError(f"unknown {name} {value!r}; known are {', '.join(known)}")
 
     @property
     def view(self) -> ResizeSpec:

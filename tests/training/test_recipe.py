@@ -11,6 +11,12 @@ from dogbreed.training.recipes import RECIPES, get_recipe
 BUILT_ELSEWHERE = {"resnet50-224", "inceptionv3-224", "mobilenetv2-160", "efficientnetb0-224", "efficientnetv2b3-224"}
 
 
+@pytest.mark.parametrize("name", ["precision", "cache", "xla", "batch_norm"])
+def test_the_error_for_an_unknown_choice_names_the_setting(name: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown {name} 'x'; known are "):
+        apply_overrides(get_recipe("simple-64"), [f"{name}=x"])
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.long) if name in BUILT_ELSEWHERE else name for name in RECIPES]
 )
