@@ -116,7 +116,10 @@ def name_option(flag: str, help: str, **attributes: Any) -> Callable[[F], F]:
 
 
 gpus_option = click.option(
-    "--gpus", type=click.IntRange(0), help="GPUs that TensorFlow must find.  [default: those given to the container]"
+    "--gpus",
+    type=click.IntRange(0),
+    help="Exit with 78 if TensorFlow finds fewer GPUs; CUDA_VISIBLE_DEVICES selects them.  "
+    "[default: those given to the container, 0 outside one]",
 )
 
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from dogbreed.core.errors import EnvironmentUnsupported, UsageError
 from dogbreed.core.rendezvous import ClusterSpec
+from dogbreed.core.resources import gpu_count
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.recipe import Recipe
 
@@ -35,8 +36,10 @@ def resolve_strategy(strategy: str, cluster: ClusterSpec, recipe: Recipe) -> Dis
             "--strategy multiworker, but the environment names one worker; set TF_CONFIG or DOGBREED_WORKERS"
         )
     if strategy == "mirrored" and gpus < 2:
+        present = gpu_count()
         raise EnvironmentUnsupported(
-            f"--strategy mirrored needs two GPUs, TensorFlow sees {gpus}; use --strategy single"
+            f"--strategy mirrored needs two GPUs, TensorFlow sees {gpus}{f' of {present}' if present > gpus else ''}; "
+            "use --strategy single, or jobs.preflight --gpus 2 to find the reason"
         )
     return DistributedContext(strategy, cluster)
 

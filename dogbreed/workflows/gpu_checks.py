@@ -11,6 +11,7 @@ from dogbreed.training.build import BFLOAT16
 from dogbreed.workflows import gpu_probe, probe_process
 
 LOWEST_CAPABILITY = (7, 5)  # Turing; current cuDNN supports none below
+GUIDE = 'docs/operations.md, "A GPU host", lists what it needs to use a GPU'
 HIDE = "use another GPU, or run on the CPU with an empty CUDA_VISIBLE_DEVICES"
 
 
@@ -30,13 +31,12 @@ def check_gpus(wanted: int | None, compute: bool = True) -> str:
     wanted = required_gpu_count() if wanted is None else wanted
     found = tf.config.list_physical_devices("GPU")
     if len(found) < wanted:
-        raise EnvironmentUnsupported(
-            f"TensorFlow sees {len(found)} of {wanted} GPUs; use an image with CUDA 12 and cuDNN 9 and check the "
-            "host's driver, or run on the CPU with --gpus 0"
-        )
+        raise EnvironmentUnsupported(f"TensorFlow sees {len(found)} of {wanted} GPUs; {_advice(len(found))}")
     if not found:
         unseen = gpu_count()
-        return f"none{f' of {unseen}' if unseen else ''}, TensorFlow runs on the CPU"
+        return (
+            f"none of {unseen}, TensorFlow runs on the CPU; {GUIDE}" if unseen else "none, TensorFlow runs on the CPU"
+        )
     for number, details in enumerate(_details()):
         _check_capability(f"GPU:{number} ({details.get('device_name')})", details.get("compute_capability"))
         if compute:
@@ -56,6 +56,19 @@ def probe_gpus() -> Mapping[str, Callable[[], str]]:
     if len(details) > 1:
         names.append(gpu_probe.ALL_REDUCE)
     return probe_process.run_probes([f"GPU:{number}" for number in range(len(details))], names)
+
+
+def _advice(found: int) -> str:
+    """Return what to do where TensorFlow sees `found` GPUs, which are too few."""
+    if found:
+        return (
+            "nvidia-smi shows whether another one is in MIG mode or not given to this container; to do with less, use "
+            f"--gpus {found}"
+        )
+    return (
+        "use the image dogbreed/train-gpu, which has CUDA 12 and cuDNN 9, and check the host's driver with nvidia-smi, "
+        f"or run on the CPU with --gpus 0; {GUIDE}"
+    )
 
 
 def _details() -> list[dict[str, Any]]:

@@ -74,9 +74,19 @@ def test_a_gpu_of_a_container_that_tensorflow_does_not_see_is_unsupported_and_on
     monkeypatch.setattr(gpu_checks, "required_gpu_count", lambda: 1)
     with pytest.raises(EnvironmentUnsupported, match="0 of 1 GPUs"):
         gpu_checks.check_gpus(None)
-    assert gpu_checks.check_gpus(0) == "none of 1, TensorFlow runs on the CPU"
+    unused = f"none of 1, TensorFlow runs on the CPU; {gpu_checks.GUIDE}"
+    assert gpu_checks.check_gpus(0) == unused
     monkeypatch.setattr(gpu_checks, "required_gpu_count", lambda: 0)
-    assert gpu_checks.check_gpus(None) == "none of 1, TensorFlow runs on the CPU"
+    assert gpu_checks.check_gpus(None) == unused
+
+
+def test_the_error_for_too_few_gpus_says_why_for_none_and_for_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_gpus(monkeypatch)
+    with pytest.raises(EnvironmentUnsupported, match=r"0 of 4 GPUs; use the image .* --gpus 0; docs/operations\.md"):
+        gpu_checks.check_gpus(4)
+    fake_gpus(monkeypatch, AMPERE, AMPERE, AMPERE)
+    with pytest.raises(EnvironmentUnsupported, match=r"3 of 4 GPUs; nvidia-smi .* MIG mode .* --gpus 3$"):
+        gpu_checks.check_gpus(4, compute=False)
 
 
 def test_a_gpu_that_tensorflow_lists_but_does_not_use_is_no_silent_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

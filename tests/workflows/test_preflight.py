@@ -137,7 +137,7 @@ def test_a_job_warns_without_mlflow_and_fails_without_its_store(
 
 
 def test_a_job_fails_if_its_gpus_are_not_visible(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentUnsupported, match="of 99 GPUs; use an image"):
+    with pytest.raises(EnvironmentUnsupported, match="of 99 GPUs; "):
         preflight.before_job(LocalStore(tmp_path), gpus=99, tracked=False)
 
 
