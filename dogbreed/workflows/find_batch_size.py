@@ -63,7 +63,10 @@ def find(
     largest = unit * bisect(max(1, min(chosen.batch_size, images) // unit), max(1, images // unit), fits)
     if not largest:
         raise EnvironmentUnsupported(f"a batch of {unit} does not fit into memory; choose a smaller recipe")
-    log.info("the largest batch that fits: --batch-size %d", largest)
+    if any(trial["problem"] for trial in trials):
+        log.info("the largest batch that fits: --batch-size %d", largest)
+    else:
+        log.info("every batch tried fits, up to the %d train images: --batch-size %d", images, largest)
     return {"batch_size": largest, "trials": trials}
 
 

@@ -1,6 +1,7 @@
 """jobs.train --find-batch-size: bisection with a faked memory, and real trials in processes of their own."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -34,14 +35,22 @@ class FakeMemory:
     ],
 )
 def test_the_largest_batch_below_a_limit_is_found_within_an_eighth(
-    dataset: Path, monkeypatch: pytest.MonkeyPatch, limit: int, largest: int, tried: list[int]
+    dataset: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    limit: int,
+    largest: int,
+    tried: list[int],
 ) -> None:
+    caplog.set_level(logging.INFO)
     memory = FakeMemory(limit)
     monkeypatch.setattr(find_batch_size, "run_trial", memory.run_trial)
     found = find_batch_size.find(str(dataset), "simple-64", None, SETTINGS, "auto", None)
     assert (found["batch_size"], memory.tried) == (largest, tried)
     fitting = [trial["batch_size"] for trial in found["trials"] if not trial["problem"]]
     assert fitting == [size for size in tried if size <= limit]
+    what = "the largest batch that fits" if limit < 28 else "every batch tried fits, up to the 28 train images"
+    assert caplog.messages[-1] == f"{what}: --batch-size {largest}"
 
 
 def test_a_model_of_which_not_one_image_fits_is_78(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
