@@ -16,6 +16,7 @@ import click
 from bench.gpu import report
 from bench.gpu.plan import Row, plan
 from bench.gpu.runner import Result, run_rows
+from dogbreed.core.resources import gpu_count
 
 
 def command_of(row: Row, device: str, data: str, home: str) -> list[str]:
@@ -32,12 +33,14 @@ def has_no_gpu(result: Result) -> bool:
 def echo_not_run() -> None:
     """Print that there is nothing to measure, and why that may be."""
     click.echo("not run: TensorFlow sees no GPU; --device cpu (make gpu DEVICE=cpu) tries the same on the CPU")
-    if Path("/dev/nvidia0").exists():
+    if gpu_count():
         click.echo('This machine has one; the image brings the libraries: docs/operations.md, "A GPU host"')
 
 
 @click.command()
-@click.option("--minutes", type=click.FloatRange(0), default=10.0, show_default=True, help="Time for all rows.")
+@click.option(
+    "--minutes", type=click.FloatRange(0), default=10.0, show_default=True, help="Time for all rows together."
+)
 @click.option("--device", type=click.Choice(["gpu", "cpu"]), default="gpu", show_default=True)
 @click.option("--data", help="Dataset of the real input, 224 px or more.  [default: generated images]")
 @click.option("--out", default="build/gpu", show_default=True, help="Folder of report.md, report.json and logs.")
@@ -49,7 +52,7 @@ def main(minutes: float, device: str, data: str | None, out: str) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     logs, results = Path(out) / "logs", list[Result]()
     logs.mkdir(parents=True, exist_ok=True)
-    title = f"{minutes:g} minutes on a {device.upper()}"
+    title = f"bench.gpu --minutes {minutes:g} --device {device}"
     with tempfile.TemporaryDirectory() as home:
         place = data or f"{home}/data"
         rows = plan(device, data is not None)

@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,11 @@ def environment(device: str, data: str, home: str) -> dict[str, Any]:
     names = [found.get("device_name", "unknown") for found in gpus]
     build = tf.sysconfig.get_build_info()
     facts = {
+        "time": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "revision": _revision(),
         "GPUs": ", ".join(names) or "none",
         "compute capability": ", ".join(".".join(map(str, gpu.get("compute_capability", ()))) for gpu in gpus),
-        "GPU memory and driver": _driver(),
+        "GPU memory, power limit and driver": _driver(),
         "TensorFlow, Keras, NumPy": f"{tf.__version__}, {keras.__version__}, {version('numpy')}",
         "TensorFlow is built for": f"CUDA {build.get('cuda_version')}, cuDNN {build.get('cudnn_version')}",
         "ptxas": _ptxas(),
@@ -43,18 +46,37 @@ def environment(device: str, data: str, home: str) -> dict[str, Any]:
         "cores and memory": f"{resources.cores()}, {resources.memory_limit() / resources.GIB:.1f} GiB",
         "Python and system": f"{platform.python_version()}, {platform.platform()}",
     }
-    text = f"GPUs: {facts['GPUs']}; {facts['GPU memory and driver']}; precision {facts['precision auto']}"
+    text = f"GPUs: {facts['GPUs']}; {facts['GPU memory, power limit and driver']}; precision {facts['precision auto']}"
     return {"text": text, "gpus": names, "facts": facts}
 
 
 def _driver() -> str:
+    """Return memory and power limit of each GPU of the machine, also of those that TensorFlow may not use."""
     try:
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
         memory = [f"{pynvml.nvmlDeviceGetMemoryInfo(gpu).total / resources.GIB:.0f} GiB" for gpu in handles]
-        return f"{', '.join(memory)}, driver {pynvml.nvmlSystemGetDriverVersion()}"
+        found = [f"{size}{_power_limit(gpu)}" for size, gpu in zip(memory, handles, strict=True)]
+        return f"{', '.join(found)}, driver {pynvml.nvmlSystemGetDriverVersion()}"
     except pynvml.NVMLError as error:
         return f"no NVIDIA driver ({error})"
+
+
+def _power_limit(gpu: Any) -> str:
+    """Return ` at most 450 W`, "" for a GPU whose limit is not known, as of laptops."""
+    try:
+        return f" at most {pynvml.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000:.0f} W"
+    except pynvml.NVMLError:
+        return ""
+
+
+def _revision() -> str:
+    """Return the commit of this checkout, as the report of another machine is compared with this one's."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # in the container image
+        return "unknown"
 
 
 def _ptxas() -> str:

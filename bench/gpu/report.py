@@ -7,14 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from bench.gpu.runner import Result
+from dogbreed.core.text import pluralize
 
 COLUMNS = {  # of the table of trainings: heading -> key and format of a value
+    "batch": ("batch_size", "{:d}"),
     "images/s": ("images_per_second", "{:,.1f}"),
     "first epoch [s]": ("first_epoch_seconds", "{:.1f}"),
     "input wait": ("input_wait_fraction", "{:.0%}"),
     "GPU use": ("gpu_utilization", "{:.0%}"),
     "peak [GiB]": ("peak_gib", "{:.1f}"),
 }
+LEGEND = (
+    "images/s: of the fastest epoch after the first one, which traces and compiles; input wait: fraction of the time "
+    "in which the training waited for a batch; GPU use: mean fraction of the time in which a kernel ran on the busiest "
+    "GPU of the machine, whichever process started it; peak: memory of the fullest GPU, on a CPU of the process. "
+    "Synthetic input is the same batch again and again, without augmentation. Compare rows of the same name and batch."
+)
 
 
 def line(result: Result) -> str:
@@ -23,8 +31,19 @@ def line(result: Result) -> str:
 
 
 def unfinished(results: Sequence[Result]) -> list[str]:
-    """Return a line for each row that has no result."""
-    return [f"{result.row.name} ({result.status}): {result.text}" for result in results if result.status != "done"]
+    """Return a line for each row that failed or was stopped, then one for each reason to leave rows out."""
+    ended = [result for result in results if result.status in ("failed", "stopped")]
+    left_out: dict[str, list[str]] = {}
+    for result in results:
+        if result.status == "left out":
+            left_out.setdefault(result.text, []).append(result.row.name)
+    return [
+        *(f"{result.row.name} ({result.status}): {result.text}" for result in ended),
+        *(
+            f"left out, {reason} ({pluralize(len(names), 'row')}): {'; '.join(names)}"
+            for reason, names in left_out.items()
+        ),
+    ]
 
 
 def write(folder: Path, title: str, results: Sequence[Result]) -> None:
@@ -37,11 +56,12 @@ def write(folder: Path, title: str, results: Sequence[Result]) -> None:
 def _sections(results: Sequence[Result]) -> list[str]:
     done = [result for result in results if result.status == "done"]
     trainings = [result for result in done if "images_per_second" in result.values]
+    checks = [result for result in done if result not in trainings and "facts" not in result.values]
     facts: dict[str, Any] = next((result.values["facts"] for result in done if "facts" in result.values), {})
     return [
         *_section("Environment", [f"- {name}: {value}" for name, value in facts.items()]),
         *_section("Training", _training_table(trainings)),
-        *_section("Checks", [f"- {result.row.name}: {result.text}" for result in done if result not in trainings]),
+        *_section("Checks", [f"- {result.row.name}: {result.text}" for result in checks]),
         *_section("Without a result", [f"- {text}" for text in unfinished(results)]),
     ]
 
@@ -55,7 +75,7 @@ def _training_table(trainings: Sequence[Result]) -> list[str]:
         return []
     rows = [[result.row.name.removeprefix("train "), *_cells(result)] for result in trainings]
     header = ["training", *COLUMNS]
-    return [f"| {' | '.join(row)} |" for row in (header, ["---", *["---:"] * len(COLUMNS)], *rows)]
+    return [f"| {' | '.join(row)} |" for row in (header, ["---", *["---:"] * len(COLUMNS)], *rows)] + ["", LEGEND]
 
 
 def _cells(result: Result) -> list[str]:

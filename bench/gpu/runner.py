@@ -58,7 +58,7 @@ def run_rows(
 def _reason_to_leave_out(row: Row, left: float, has_data: bool, gpus: int) -> str:
     """Return why a row is not run, "" if it is."""
     if left <= 0:
-        return "no time left"
+        return "no time left, use more MINUTES"
     if row.needs_data and not has_data:
         return "there is no dataset"
     if gpus < row.min_gpus:
@@ -74,7 +74,7 @@ def run_row(row: Row, command: Sequence[str], log: Path, limit: float) -> Result
         try:
             output, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
-            return Result(row, "stopped", f"after {limit:.0f} s: {_last_line(log)}", limit)
+            return Result(row, "stopped", f"at its limit of {limit:.0f} s, after: {_last_line(log)}", limit)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

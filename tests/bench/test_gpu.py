@@ -63,7 +63,9 @@ def test_a_row_that_aborts_or_hangs_is_reported_and_the_next_one_runs(tmp_path: 
     results = run([Row(name, "") for name in ("aborts", "hangs", "works")], tmp_path, longest=3.0)
     assert time.monotonic() - began < 30
     assert [(result.status, result.text) for result in results] == [
-        ("failed", "exit -6: a check failed in C++"), ("stopped", "after 3 s: no message"), ("done", "found"),
+        ("failed", "exit -6: a check failed in C++"),
+        ("stopped", "at its limit of 3 s, after: no message"),
+        ("done", "found"),
     ]  # fmt: skip
     assert results[2].values == {"images_per_second": 1234.5}
 
@@ -86,9 +88,9 @@ def test_rows_wait_for_what_they_need(tmp_path: Path) -> None:
 def test_the_report_has_the_figures_and_what_was_left_out(tmp_path: Path) -> None:
     report.write(tmp_path, "title", run([Row("works", ""), Row("aborts", ""), Row("works", "", min_gpus=2)], tmp_path))
     text = (tmp_path / "report.md").read_text()
-    assert "| works | 1,234.5 |  |  |  |  |" in text
+    assert "| works |  | 1,234.5 |  |  |  |  |" in text
     assert "- aborts (failed): exit -6" in text
-    assert "- works (left out): needs 2 GPUs" in text
+    assert "- left out, needs 2 GPUs (1 row): works" in text
     rows = json.loads((tmp_path / "report.json").read_text())["rows"]
     assert [row["status"] for row in rows] == ["done", "failed", "left out"]
 
@@ -96,5 +98,5 @@ def test_the_report_has_the_figures_and_what_was_left_out(tmp_path: Path) -> Non
 def test_without_time_every_row_is_listed_as_left_out(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.gpu", "--minutes", "0", "--device", "cpu", "--out", str(tmp_path)]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for row in plan("cpu", False):
-        assert f"without a result: {row.name} (left out): no time left\n" in printed
+    names = "; ".join(row.name for row in plan("cpu", False))
+    assert f"without a result: left out, no time left, use more MINUTES (42 rows): {names}\n" in printed
