@@ -104,6 +104,16 @@ def test_the_gpu_file_gives_the_gpus_and_their_base_to_the_jobs_that_use_them() 
             assert not devices
 
 
+@pytest.mark.parametrize(
+    ("chosen", "received"),
+    [({}, None), ({"CUDA_VISIBLE_DEVICES": ""}, ""), ({"CUDA_VISIBLE_DEVICES": "GPU-1,GPU-2"}, "GPU-1,GPU-2")],
+)
+def test_the_gpu_file_hands_on_which_gpus_are_used(chosen: dict[str, str], received: str | None) -> None:
+    found = config("docker-compose.yml", "docker-compose.gpu.yml", **chosen)["services"]
+    for name in ("train", "evaluate", "preflight"):
+        assert found[name]["environment"].get("CUDA_VISIBLE_DEVICES") == received
+
+
 def test_the_s3_file_takes_the_own_store_away() -> None:
     found = config("docker-compose.yml", "docker-compose.s3.yml", STORE_ENDPOINT="https://s3.example.com")["services"]
     assert "object-store" not in found
