@@ -123,20 +123,20 @@ def gpu_count(root: Path = Path("/")) -> int:
 
     Device files are counted, because container runtimes differ in their variables: under CDI NVIDIA_VISIBLE_DEVICES is
     `void`, and Podman sets none. WSL 2 has one file for all GPUs, so one is counted there. A MIG device counts as a
-    GPU, and only one does: CUDA shows a process no second one (NVIDIA's MIG User Guide, "CUDA Device Enumeration").
+    GPU, and only one does: CUDA shows a process no second one, and no whole GPU beside it, unless CUDA_VISIBLE_DEVICES
+    names whole ones (NVIDIA's MIG User Guide, "CUDA Device Enumeration").
     """
     if os.environ.get("NVIDIA_VISIBLE_DEVICES") == "none":
         return 0
     devices = len([path for path in (root / "dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)])
-    if _has_mig_devices(root):
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [name.strip() for name in (chosen or "").split(",")]
+    names = list(takewhile(lambda name: name not in ("", "-1"), names))  # CUDA stops at an invalid name
+    if _has_mig_devices(root) and not all(name.startswith("GPU-") for name in names or [""]):
         devices = min(devices, 1)
     elif not devices:
         devices = int((root / "dev" / "dxg").exists())
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is None:
-        return devices
-    names = takewhile(lambda name: name.strip() not in ("", "-1"), chosen.split(","))  # CUDA stops at an invalid name
-    return min(devices, len(list(names)))
+    return devices if chosen is None else min(devices, len(names))
 
 
 def required_gpu_count(root: Path = Path("/")) -> int:

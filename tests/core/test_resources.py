@@ -67,6 +67,9 @@ MIG = (*MIG_SETUP, "dev/nvidia-caps/nvidia-cap21", "dev/nvidia-caps/nvidia-cap22
         pytest.param((DOCKER, "dev/nvidia0", *MIG), {}, 1, 1, id="MIG device"),
         pytest.param((DOCKER, *PAIR, *MIG), {}, 1, 1, id="MIG devices of two GPUs"),
         pytest.param((DOCKER, *PAIR, *MIG), {"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"}, 1, 1, id="MIG devices chosen"),
+        pytest.param(
+            (DOCKER, *PAIR, *MIG), {"CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b"}, 2, 2, id="whole GPUs beside MIG chosen"
+        ),
         pytest.param(("dev/dxg",), {}, 1, 0, id="WSL 2"),
         pytest.param((DOCKER, "dev/dxg"), {}, 1, 1, id="WSL 2, container"),
     ],
