@@ -186,6 +186,7 @@ def _log_and_register(
 
     def log_outputs(run: Run) -> None:
         # first: a figure may be lost, the model may not
+        log.info("registering the model as a version of %s", job.registered_model)
         registry.register(
             job.registered_model, lambda: str(classifier.log_model(trained.model, metadata, example).model_id)
         )
