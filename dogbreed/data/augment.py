@@ -129,26 +129,32 @@ def erase(images: tf.Tensor, prob: float, seed: tf.Tensor, own: tf.Tensor | None
     draws = tf.random.stateless_uniform([5, tf.shape(images if own is None else own)[0]], seed)
     if own is not None:
         draws = tf.boolean_mask(draws, own, axis=1)
-    places = tf.where(draws[0] < prob)  # int64 [k, 1], of the images that are changed
+    chosen, area, aspect, top, left = tf.unstack(draws)
     size = int(images.shape[1])
-    flat = tf.reshape(images, [-1, size * size * 3])  # in four dimensions it takes twice as long
-    noise = tf.cast(tf.random.stateless_uniform([1, size * size * 3], seed + 1, 0, 256, tf.int32), tf.uint8)
-    mask = _rectangles(tf.gather(draws[1:], places[:, 0], axis=1), size)
-    changed = tf.where(mask, noise, tf.gather(flat, places[:, 0]))
-    return tf.reshape(tf.tensor_scatter_nd_update(flat, places, changed), tf.shape(images))
-
-
-def _rectangles(draws: tf.Tensor, size: int) -> tf.Tensor:
-    """Return bool [k, size * size * 3], true in a rectangle of each image; draws: float32 [4, k] in 0 to 1."""
-    area, aspect, top, left = tf.unstack(draws)
     sides = tf.sqrt(0.02 + 0.31 * area) * size
     stretch = tf.sqrt(0.3 * tf.pow(3.3 / 0.3, aspect))
+    rows = tf.where(_covered(top, tf.where(chosen < prob, sides * stretch, 0.0), size))  # int64 [k, 2]: image, row
+    columns = tf.repeat(_covered(left, sides / stretch, size), 3, axis=1)
+    lines = tf.reshape(images, [-1, size, size * 3])  # only those lines are read that change
+    changed = tf.where(
+        tf.gather(columns, rows[:, 0]), tf.gather(_noise(size, seed + 1), rows[:, 1]), tf.gather_nd(lines, rows)
+    )
+    return tf.reshape(tf.tensor_scatter_nd_update(lines, rows, changed), tf.shape(images))
 
-    def covered(start: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-        length = tf.minimum(length, size)
-        begin = (start * (size - length))[:, tf.newaxis]
-        place = tf.range(float(size))[tf.newaxis]
-        return (place >= begin) & (place < begin + length[:, tf.newaxis])
 
-    rows, columns = covered(top, sides * stretch), tf.repeat(covered(left, sides / stretch), 3, axis=1)
-    return tf.reshape(rows[:, :, tf.newaxis] & columns[:, tf.newaxis], [-1, size * size * 3])
+def _covered(start: tf.Tensor, length: tf.Tensor, size: int) -> tf.Tensor:
+    """Return, as bool [n, size], which pixels of a line a piece of it covers.
+
+    start: float32 [n], 0 to 1 of what the piece leaves free; length: float32 [n], in pixels, cut to `size`.
+    """
+    length = tf.minimum(length, size)
+    begin = (start * (size - length))[:, tf.newaxis]
+    place = tf.range(float(size))[tf.newaxis]
+    return (place >= begin) & (place < begin + length[:, tf.newaxis])
+
+
+def _noise(size: int, seed: tf.Tensor) -> tf.Tensor:
+    """Return uniform noise, uint8 [size, size * 3]."""
+    count = size * size * 3
+    words = tf.random.stateless_uniform([-(-count // 4)], seed, None, None, tf.uint32)
+    return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count], [size, size * 3])
