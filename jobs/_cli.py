@@ -59,17 +59,10 @@ class Job(click.Command):
     def invoke(self, ctx: click.Context) -> None:
         """Run the job and print the summary as one JSON object, the last line of stdout."""
         log.configure(str(self.name))
-        signals.install_handlers()
         logger = logging.getLogger(str(self.name))
-        for message in (*OVERRIDDEN, *_environment.unknown_variables(os.environ)):
-            logger.warning("%s", message)
-        _enable_warnings_on_gpus()
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        for name in FOREIGN_RUN:
-            if os.environ.pop(name, ""):
-                logging.getLogger(str(self.name)).warning("ignored %s: a job writes runs of its own", name)
         try:
+            signals.install_handlers()
+            _prepare_environment(logger)
             _streams.print_summary(super().invoke(ctx))
         except (DogbreedError, ShutdownRequested, OSError) as error:
             known = _from_os(error) if isinstance(error, OSError) else error
@@ -77,6 +70,18 @@ class Job(click.Command):
             sys.exit(known.exit_code)
         finally:
             _streams.discard_unwritten()
+
+
+def _prepare_environment(logger: logging.Logger) -> None:
+    """Set the variables that libraries read, and log those that are overridden, ignored or unknown."""
+    for message in (*OVERRIDDEN, *_environment.unknown_variables(os.environ)):
+        logger.warning("%s", message)
+    _enable_warnings_on_gpus()
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in FOREIGN_RUN:
+        if os.environ.pop(name, ""):
+            logger.warning("ignored %s: a job writes runs of its own", name)
 
 
 def _enable_warnings_on_gpus() -> None:

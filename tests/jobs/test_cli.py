@@ -172,6 +172,26 @@ def test_tensorflow_prints_its_warnings_where_gpus_are_unless_the_user_has_chose
     assert found == {"level": level}
 
 
+def test_a_signal_before_the_job_begins_ends_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    @_cli.job("small")
+    def small() -> dict[str, object]:
+        raise AssertionError("it has begun")
+
+    def stopped() -> int:
+        signal.raise_signal(signal.SIGTERM)
+        return 0
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    monkeypatch.setattr(resources, "gpu_count", stopped)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            small.main([], standalone_mode=False)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert ended.value.code == 143
+
+
 def test_a_store_that_is_not_there_ends_with_69(tmp_path: Path) -> None:
     done = run(
         "jobs.evaluate",
