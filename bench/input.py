@@ -44,7 +44,7 @@ def rate(batches: Iterable[Any]) -> Rate:
 
 
 def again(one_pass: Callable[[], Iterable[Any]]) -> Way:
-    """Return a way whose passes are begun one after the other."""
+    """Return a way that repeats `one_pass` for each epoch."""
     return lambda epochs: (batch for _ in range(epochs) for batch in one_pass())
 
 

@@ -132,7 +132,8 @@ def gpu_count(root: Path = Path("/")) -> int:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = [name.strip() for name in (chosen or "").split(",")]
     names = list(takewhile(lambda name: name not in ("", "-1"), names))  # CUDA stops at an invalid name
-    if _has_mig_devices(root) and not all(name.startswith("GPU-") for name in names or [""]):
+    only_whole = bool(names) and all(name.startswith("GPU-") for name in names)
+    if _has_mig_devices(root) and not only_whole:
         devices = min(devices, 1)
     elif not devices:
         devices = int((root / "dev" / "dxg").exists())

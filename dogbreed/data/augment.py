@@ -143,9 +143,11 @@ def erase(images: tf.Tensor, prob: float, seed: tf.Tensor, own: tf.Tensor | None
 
 
 def _covered(start: tf.Tensor, length: tf.Tensor, size: int) -> tf.Tensor:
-    """Return, as bool [n, size], which pixels of a line a piece of it covers.
+    """Return bool [n, size], true for the pixels of each interval.
 
-    start: float32 [n], 0 to 1 of what the piece leaves free; length: float32 [n], in pixels, cut to `size`.
+    Args:
+        start: float32 [n], the interval's offset as a fraction, 0 to 1, of the largest possible offset.
+        length: float32 [n], pixels, at most `size` of which count.
     """
     length = tf.minimum(length, size)
     begin = (start * (size - length))[:, tf.newaxis]

@@ -79,6 +79,11 @@ class DecodedFile:
             "decoded images: %s (%.1f GiB), %d of %d are there; delete it to free the space",
             path, needed / resources.GIB, np.count_nonzero(self._checksums), count,
         )  # fmt: skip
+        others = [other.stat().st_size for other in folder.glob("*.uint8") if other != path]
+        if others:
+            log.info(
+                "%s has %d other files of decoded images (%.1f GiB)", folder, len(others), sum(others) / resources.GIB
+            )
         self.images = as_tensor(self._images)  # uint8 [count, size, size, 3]
         self._known = as_tensor(self._checksums)
 

@@ -13,7 +13,7 @@ from dogbreed.data.train_source import SHUFFLE_BLOCK, draw_randoms, read_numbere
 
 
 class DecodedView(NamedTuple):
-    """What a model sees of a decoded image; of n images, each field is [n, ...]. What nothing needs is ()."""
+    """What a model sees of a decoded image; of n images, each field is [n, ...], or () without that augmentation."""
 
     place: tf.Tensor  # int64 [], of the image among the decoded ones
     square: Any  # Square, with random crops

@@ -34,7 +34,7 @@ ORIGINAL = ("image/original/height", "image/original/width", *(f"image/original/
 
 
 class View(NamedTuple):
-    """An encoded image and what a model sees of it; of n images, each field is [n, ...]. What nothing needs is ()."""
+    """An encoded image and what a model sees of it; of n images, each field is [n, ...], or () if unused."""
 
     encoded: tf.Tensor  # string [], JPEG
     label: tf.Tensor  # int32 []

@@ -1,5 +1,6 @@
 """Parts of a computation that all workers share: each part is computed by one of them and kept in `out` as JSON."""
 
+import logging
 import random
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -14,6 +15,8 @@ from dogbreed.core.storage import Store
 from dogbreed.data.sharded_work import WorkPlan, load_json
 
 Content = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 2.0  # times this worker's longest part: how long another worker's part may take before it is computed here
 LOOK_EVERY = 1.0  # seconds between two listings while waiting, at most
@@ -68,7 +71,7 @@ class SharedParts:
         longest = 0.0  # seconds
         for number in random.sample(sorted(own), len(own)):
             start_time = time.monotonic()
-            yield number  # it is computed before the generator goes on
+            yield number  # the caller computes it before it asks for the next one
             longest = max(longest, time.monotonic() - start_time)
         others = sorted(set(range(count)).difference(own))
         missing = random.sample(others, len(others))
@@ -81,6 +84,8 @@ class SharedParts:
             elif time.monotonic() - last_arrival < PATIENCE * longest:
                 time.sleep(min(LOOK_EVERY, longest / 4))
                 continue
+            if not arrived:
+                log.info("%s-%d of another worker is missing; it is computed here", name, missing[0])
             for number in arrived or missing[:1]:
                 missing.remove(number)
                 yield number

@@ -1,6 +1,6 @@
 """Training examples in the random order of an epoch, read from shard files, and how one is augmented."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -37,19 +37,17 @@ class TrainSource(Protocol):
 
 def read_examples(paths: tf.Tensor) -> tf.data.Dataset:
     """Return the serialized examples, string [], of the shard files at `paths`, string [n], in a fixed order."""
-    return tf.data.Dataset.from_tensor_slices(paths).interleave(
-        tf.data.TFRecordDataset, cycle_length=SHARDS_AT_ONCE, num_parallel_calls=2, deterministic=True
-    )
+    return _interleave(tf.data.Dataset.from_tensor_slices(paths), tf.data.TFRecordDataset)
 
 
 def read_numbered(paths: tf.Tensor, starts: tf.Tensor) -> tf.data.Dataset:
-    """Return the same with a number each, counted from the file's start, int64 [n]."""
-    return tf.data.Dataset.from_tensor_slices((paths, starts)).interleave(
-        lambda path, start: tf.data.TFRecordDataset(path).enumerate(start),
-        cycle_length=SHARDS_AT_ONCE,
-        num_parallel_calls=2,
-        deterministic=True,
-    )
+    """Return the same, each after its number, int64 []; those of a file begin at its entry of `starts`, int64 [n]."""
+    files = tf.data.Dataset.from_tensor_slices((paths, starts))
+    return _interleave(files, lambda path, start: tf.data.TFRecordDataset(path).enumerate(start))
+
+
+def _interleave(files: tf.data.Dataset, read: Callable[..., tf.data.Dataset]) -> tf.data.Dataset:
+    return files.interleave(read, cycle_length=SHARDS_AT_ONCE, num_parallel_calls=2, deterministic=True)
 
 
 def shuffled(seed: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
