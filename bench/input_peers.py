@@ -68,8 +68,10 @@ def py_dataset(folder: Path, size: int, batch: int) -> Iterable[Any]:
     """Return one pass of a keras.utils.PyDataset, as `fit` reads it."""
     adapter = PyDatasetAdapter(Folder(folder, size, batch), shuffle=True)
     adapter.on_epoch_begin()
-    yield from adapter.get_numpy_iterator()
-    adapter.on_epoch_end()
+    try:
+        yield from adapter.get_numpy_iterator()
+    finally:
+        adapter.on_epoch_end()
 
 
 def write_array_record(folder: Path, path: Path) -> None:

@@ -56,7 +56,7 @@ def _empty_in_memory(shape: tuple[int, ...]) -> Array:
 class DecodedFile:
     """Decoded images of equal size in a file, which processes with the same scratch folder share.
 
-    Each image is written once, when it is decoded for the first time, with its checksum. The file stays in the scratch
+    Each image is written when it is decoded for the first time, with its checksum. The file stays in the scratch
     folder for the next training.
     """
 

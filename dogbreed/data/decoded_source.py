@@ -64,7 +64,7 @@ class MemorySource:
 class DiskSource:
     """Places, int64 [n], and serialized examples, string [n], of images in a file; see TrainSource.
 
-    An image is decoded once, when it is first needed. All examples are read in each epoch, because that takes a tenth
+    An image is decoded when it is first needed. All examples are read in each epoch, because that takes a tenth
     of the time of decoding them and makes the order independent of what the file holds.
     """
 

@@ -35,6 +35,7 @@ from dogbreed.data.train_source import (
 
 CACHES = ("none", "memory", "disk")  # of decoded train images
 EVAL_BLOCK = 64  # examples that are parsed together
+IMAGES_PER_CORE = 8  # in work at a time, so that decoding goes on while a batch is copied
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class InputPipeline:
         self._still = ExampleDecoder(manifest.config, view, Augment())  # without augmentation
         self.batch_shard = batch_shard or BatchShard()  # of the training batches
         self._store, self._cache = store, cache
-        self._parallel = resources.cores()
+        self._parallel = IMAGES_PER_CORE * resources.cores()
         self._local: dict[str, list[str]] = {}
 
     def without_shard(self) -> "InputPipeline":
@@ -210,7 +211,7 @@ class InputPipeline:
             return source.plan(block, number, wanted, seed_of(epoch))
 
         epochs_of_blocks = tf.data.Dataset.range(start[0], epochs).flat_map(do_not_convert(blocks))
-        return epochs_of_blocks.map(do_not_convert(plan)).unbatch()
+        return epochs_of_blocks.map(do_not_convert(plan)).prefetch(1).unbatch()  # planned while another is decoded
 
     def _contains(self, place: Any) -> Any:
         """Return, as bool [...], which places of a training batch are this worker's."""
@@ -243,11 +244,13 @@ class InputPipeline:
         """Return what a model sees of each example of a split, in a fixed order."""
         blocks = self._examples(split).batch(EVAL_BLOCK)
         no_draws = do_not_convert(lambda block: self._still.plan(block, tf.zeros([tf.shape(block)[0], NUM_RANDOMS])))
-        return blocks.map(no_draws).unbatch()
+        return blocks.map(no_draws).prefetch(1).unbatch()
 
     def _examples(self, split: str) -> tf.data.Dataset:
         return read_examples(tf.constant(self._paths(split), tf.string))
 
 
 def _batch(images: tf.data.Dataset, size: int, drop_remainder: bool) -> tf.data.Dataset:
-    return images.batch(size, drop_remainder=drop_remainder).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # nothing is left to tune, and its thread costs up to a tenth of the time
+    return images.batch(size, drop_remainder=drop_remainder).prefetch(2).with_options(options)

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from dogbreed.core.errors import EnvironmentUnsupported
-from dogbreed.core.resources import GIB, memory_limit
-from dogbreed.data.input_pipeline import InputPipeline
+from dogbreed.core.resources import GIB, cores, memory_limit
+from dogbreed.data.input_pipeline import IMAGES_PER_CORE, InputPipeline
 from dogbreed.data.splits import TRAIN
 from dogbreed.data.train_source import SHUFFLE_BLOCK
 from dogbreed.models.common import leaf_layers
@@ -21,6 +21,7 @@ CUDA = int(1.5 * GIB)  # context and libraries of CUDA; an estimate, not measure
 HOST_COPIES = (
     8  # copies of the weights on a machine with a GPU: a snapshot with moments and means, its file, the best weights
 )
+BLOCKS = 4  # of encoded images: one is decoded; the next is read, shuffled and parsed, and each is a copy
 BATCHES_AHEAD = 6  # two prefetched by an epoch, two by all of them, one with its labels, one in the model
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ def estimate(model: keras.Model, recipe: Recipe, pipeline: InputPipeline) -> dic
     pixels, images = 3 * recipe.size**2, recipe.batch_size // pipeline.batch_shard.workers
     parts = {
         "libraries": LIBRARIES,
-        "shuffled images": 3 * SHUFFLE_BLOCK * pipeline.mean_example_bytes(TRAIN),
+        "shuffled images": BLOCKS * SHUFFLE_BLOCK * pipeline.mean_example_bytes(TRAIN),
+        "images in work": IMAGES_PER_CORE * cores() * pixels,
         "batches ahead": BATCHES_AHEAD * images * pixels,
         "decoded images": pipeline.num_examples(TRAIN) * pixels if recipe.cache == "memory" else 0,
     }
