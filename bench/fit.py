@@ -30,7 +30,7 @@ from dogbreed.training.recipes import get_recipe
 from dogbreed.training.state import TrainState
 from dogbreed.training.steps import MetricSums, make_train_step
 
-FLOOR = 0.92
+FLOOR = 0.94
 Way = tuple[Callable[[], object], Callable[[], object]]  # a step, and a read of the loss
 
 ROUNDS, STEPS = 15, 40  # alternated; steps of a round: what the input holds ready meanwhile is a tenth of them at most

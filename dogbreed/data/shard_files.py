@@ -1,5 +1,6 @@
 """Shard files: written under their own SHA-256, verified whenever they are read, cached on local disk."""
 
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,10 +9,10 @@ from dogbreed.core import scratch
 from dogbreed.core.canonical_json import sha256_hex
 from dogbreed.core.errors import CorruptData, EnvironmentUnsupported
 from dogbreed.core.log import progress
-from dogbreed.core.storage import LocalStore, Store
+from dogbreed.core.storage import Store
 from dogbreed.data.manifest import MANIFEST, Shard
 
-DOWNLOADS = 4  # shards at a time
+DOWNLOADS = 8  # shards at a time, each in memory
 CACHE_LIMIT = 20 << 30  # bytes: forty times the whole dataset at 224 px, half of a small node's disk
 
 
@@ -59,12 +60,24 @@ def check_cache_space(store: Store, shards: Sequence[Shard], cache: Path) -> Non
 
 def _cache_shard(store: Store, shard: Shard, cache: Path) -> Path:
     own = store.local_path(shard.key)
-    path = own or _copy_of(shard, cache)
-    if own is None and not path.exists():
-        LocalStore(cache).commit(path.name, read_verified(store, shard))
-    else:
-        _verify(str(path), shard, path.read_bytes() if path.is_file() else b"")
-    return path
+    if own:
+        _verify(str(own), shard, own.read_bytes() if own.is_file() else b"")
+        return own
+    copy = _copy_of(shard, cache)
+    if not (copy.is_file() and _is_intact(shard, copy.read_bytes())):
+        _write_copy(copy, read_verified(store, shard))
+    return copy
+
+
+def _write_copy(path: Path, data: bytes) -> None:
+    """Write a local copy; without waiting for the disk, because one that a crash tears is fetched again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _copy_of(shard: Shard, cache: Path) -> Path:
@@ -72,5 +85,9 @@ def _copy_of(shard: Shard, cache: Path) -> Path:
 
 
 def _verify(where: str, shard: Shard, data: bytes) -> None:
-    if len(data) != shard.bytes or sha256_hex(data) != shard.sha256:
+    if not _is_intact(shard, data):
         raise CorruptData(f"{where} differs from {MANIFEST}; delete it and run jobs.preprocess again")
+
+
+def _is_intact(shard: Shard, data: bytes) -> bool:
+    return len(data) == shard.bytes and sha256_hex(data) == shard.sha256

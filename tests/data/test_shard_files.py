@@ -10,7 +10,7 @@ from dogbreed.core.errors import CorruptData, EnvironmentUnsupported, NotFound
 from dogbreed.core.scratch import SCRATCH_LIMIT, SCRATCH_RESERVE
 from dogbreed.core.storage import LocalStore, Store, open_store
 from dogbreed.data.manifest import Shard, load_manifest
-from dogbreed.data.shard_files import cache_shards, commit_shard
+from dogbreed.data.shard_files import cache_shards, commit_shard, read_verified
 
 SHARD = Shard("shards/ab.tfrecord", "ab", 10, 3)
 
@@ -96,9 +96,11 @@ def test_copies_that_would_exceed_the_scratch_limit_are_not_begun(
     assert cache_shards(remote, small, cache) == copies, "nothing is written"
 
 
-def test_a_damaged_copy_is_not_believed(bucket: str, tmp_path: Path) -> None:
+def test_a_damaged_copy_is_fetched_again(bucket: str, tmp_path: Path) -> None:
     remote, cache = open_store(bucket + "/data"), tmp_path / "cache"
     shards = three_shards(remote)
-    damage(cache_shards(remote, shards, cache)[0])
-    with pytest.raises(CorruptData, match=str(cache)):
-        cache_shards(remote, shards, cache)
+    copies = cache_shards(remote, shards, cache)
+    damage(copies[0])
+    assert cache_shards(remote, shards, cache) == copies
+    assert copies[0].read_bytes() == read_verified(remote, shards[0])
+    assert sorted(cache.iterdir()) == sorted(copies), "no temporary file is left"
