@@ -116,10 +116,11 @@ ui: setup  ## start the MLflow UI for MLFLOW_TRACKING_URI, by default the demo's
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --port 5000 --backend-store-uri "$$MLFLOW_TRACKING_URI"
 
 lock:  ## update the lock files from pyproject.toml (needs uv; UPGRADE=--upgrade for newer versions)
-	$(COMPILE) pyproject.toml --group dev -o $(LOCK)
+	$(COMPILE) pyproject.toml --group dev --group search -o $(LOCK)
 	$(COMPILE) pyproject.toml --constraint $(LOCK) -o docker/requirements-jobs.lock
 	$(COMPILE) --group mlflow-server --constraint $(LOCK) -o docker/requirements-mlflow.lock
 	$(COMPILE) --group checkov -o docker/requirements-checkov.lock
+	$(COMPILE) --group search --constraint $(LOCK) -o docker/requirements-search.lock
 	$(COMPILE) --group cuda -o docker/requirements-cuda.lock
 
 clean:  ## remove .venv, demo and caches

@@ -67,6 +67,11 @@ USER 10001:0
 CMD ["jobs.preprocess", "--help"]
 
 FROM ${DEVICE}-packages AS train
+COPY docker/requirements-search.lock /tmp/
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf,required=false \
+    --mount=type=secret,id=ca,target=/run/secrets/ca.crt,required=false \
+    python -m pip install --no-cache-dir --disable-pip-version-check \
+      --no-deps --require-hashes -r /tmp/requirements-search.lock
 COPY jobs /app/jobs
 COPY dogbreed /app/dogbreed
 RUN chmod -R a+rX /app  # a checkout under umask 077 or 027; Kubernetes runs it with a group of its own

@@ -162,3 +162,11 @@ def field_option(config: type, field: str, choices: tuple[str, ...] = (), *, hel
     value = config.__dataclass_fields__[field].default  # type: ignore[attr-defined]
     kind: Any = click.Choice(choices) if choices else SEED if field == "seed" else type(value)
     return click.option(f"--{field.replace('_', '-')}", type=kind, default=value, help=help)
+
+
+def default_checkpoints(data: str) -> str:
+    """Return the default of --checkpoints: `checkpoints` beside the dataset."""
+    parent, slash, _ = data.rstrip("/").rpartition("/")
+    if parent.endswith(":/"):  # a bucket without a prefix
+        return f"{data.rstrip('/')}/checkpoints"
+    return f"{parent}{slash}checkpoints"

@@ -7,7 +7,16 @@ import click
 
 from dogbreed.core.errors import WorkerLost
 from jobs import _restart
-from jobs._cli import SEED, gpus_option, job, name_option, standalone_flag, uri_option, validate_name
+from jobs._cli import (
+    SEED,
+    default_checkpoints,
+    gpus_option,
+    job,
+    name_option,
+    standalone_flag,
+    uri_option,
+    validate_name,
+)
 
 CLASSES = 120  # for which --list-models counts: the breeds of Stanford Dogs
 
@@ -141,7 +150,7 @@ def _train(options: dict[str, Any]) -> Mapping[str, object]:
         settings=_settings(options),
         strategy=options["strategy"],
         gpus=options["gpus"],
-        checkpoints=(options["checkpoints"] or _default_checkpoints(options["data"])).rstrip("/"),
+        checkpoints=(options["checkpoints"] or default_checkpoints(options["data"])).rstrip("/"),
         checkpoint_every=options["checkpoint_every"],
         log_every=options["log_every"],
         profile=options["profile"],
@@ -170,14 +179,6 @@ def _list_models() -> dict[str, Any]:
     specs = tuple(MODELS.values())
     click.echo("\n".join(stats_table.table_lines(specs, CLASSES)))
     return {"models": stats_table.summary(specs, CLASSES)}
-
-
-def _default_checkpoints(data: str) -> str:
-    """Return the default of --checkpoints: `checkpoints` beside the dataset."""
-    parent, slash, _ = data.rstrip("/").rpartition("/")
-    if parent.endswith(":/"):  # a bucket without a prefix
-        return f"{data.rstrip('/')}/checkpoints"
-    return f"{parent}{slash}checkpoints"
 
 
 def _settings(options: dict[str, Any]) -> list[str]:

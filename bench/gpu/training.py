@@ -15,7 +15,8 @@ from bench.gpu.utilization import UtilizationSampler
 from dogbreed.core import rendezvous
 from dogbreed.core.storage import open_store
 from dogbreed.data.augment import Augment
-from dogbreed.data.input_pipeline import BatchShard, InputPipeline
+from dogbreed.data.batch_shard import BatchShard
+from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import load_manifest
 from dogbreed.training import memory_estimate
 from dogbreed.training.build import build_model

@@ -88,19 +88,10 @@ class Lease:
                 f"{self._what} was taken over by {self._lost}, because this process had not renewed its lease"
             )
 
-    def _newest(self) -> int:
-        return max((int(key.split("/")[1].split(".")[0]) for key in self._store.list("lease/")), default=0)
-
-    def _read(self, number: int) -> dict[str, Any]:
-        try:
-            return dict(json.loads(self._store.read(_key(number))))
-        except (NotFound, ValueError):  # replaced meanwhile, or damaged: only its number matters
-            return {}
-
     def _wait_until_free_or_expired(self) -> int:
         """Return the newest number once its lease is free or its holder dead; 0 without one."""
-        number = self._newest()
-        lease = self._read(number) if number else {"released": True}
+        number = _newest(self._store)
+        lease = _read(self._store, number) if number else {"released": True}
         holder = str(lease.get("holder", "unknown"))
         if lease.get("released") or _is_dead(holder):
             return number
@@ -109,11 +100,11 @@ class Lease:
             raise alive
         log.info("the lease on %s is held by %s; waiting %.0f s for a renewal", self._what, holder, self._dead_after)
         until = time.monotonic() + self._dead_after
-        while time.monotonic() < until and self._newest() == number:
+        while time.monotonic() < until and _newest(self._store) == number:
             time.sleep(self._poll_every)
             signals.raise_if_requested()
-        newest = self._newest()
-        if newest != number and not self._read(newest).get("released"):
+        newest = _newest(self._store)
+        if newest != number and not _read(self._store, newest).get("released"):
             raise alive
         return newest
 
@@ -127,7 +118,7 @@ class Lease:
             self._store.put(_key(self._last + 1), json.dumps(content).encode())
         except AlreadyExists:
             # equal content: a retried put, whose first reply was lost, finds its own object
-            if self._read(self._last + 1) != content:
+            if _read(self._store, self._last + 1) != content:
                 return False
         self._store.delete(_key(self._last - 1))
         self._last += 1
@@ -137,10 +128,46 @@ class Lease:
         while not self._ended.wait(self._renew_every):
             try:
                 if not self._put_next():
-                    self._lost = self._read(self._last + 1).get("holder", "another process")
+                    self._lost = _read(self._store, self._last + 1).get("holder", "another process")
                     return
             except (DogbreedError, OSError) as error:
                 log.warning("the lease on %s could not be renewed: %s", self._what, error)
+
+
+class LeaseWatch:
+    """Notices, from one look to the next, that the holder of a lease has ended; it never waits."""
+
+    def __init__(self, dead_after: float = DEAD_AFTER) -> None:
+        """dead_after: seconds without a renewal."""
+        self._dead_after = dead_after
+        self._seen: dict[str, tuple[int, float]] = {}  # by URI: the newest number, and when it was first seen
+
+    def is_free(self, store: Store) -> bool:
+        """Return whether a lease is released, or its holder has ended, or has not renewed it for `dead_after`.
+
+        Work that nobody has a lease on is free only after that time too: its process may be about to acquire one.
+        """
+        number = _newest(store)
+        lease = _read(store, number) if number else {}
+        if lease.get("released") or ("holder" in lease and _is_dead(lease["holder"])):
+            return True
+        now = time.monotonic()
+        known, since = self._seen.setdefault(store.uri, (number, now))
+        if known != number:
+            self._seen[store.uri] = (number, now)
+            return False
+        return now - since > self._dead_after
+
+
+def _newest(store: Store) -> int:
+    return max((int(key.split("/")[1].split(".")[0]) for key in store.list("lease/")), default=0)
+
+
+def _read(store: Store, number: int) -> dict[str, Any]:
+    try:
+        return dict(json.loads(store.read(_key(number))))
+    except (NotFound, ValueError):  # replaced meanwhile, or damaged: only its number matters
+        return {}
 
 
 def _key(number: int) -> str:

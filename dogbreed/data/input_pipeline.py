@@ -6,7 +6,7 @@ Every model rescales pixels inside its own graph.
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dogbreed.core import canonical_json, resources
 from dogbreed.core.errors import DataError
 from dogbreed.core.storage import Store
 from dogbreed.data.augment import NUM_RANDOMS, Augment
+from dogbreed.data.batch_shard import BatchShard
 from dogbreed.data.decoded_images import DecodedFile, decode_into_memory
 from dogbreed.data.decoded_source import DecodedViews, DiskSource, MemorySource
 from dogbreed.data.example_decoder import ExampleDecoder
@@ -36,24 +37,6 @@ from dogbreed.data.train_source import (
 CACHES = ("none", "memory", "disk")  # of decoded train images
 EVAL_BLOCK = 64  # examples that are parsed together
 IMAGES_PER_CORE = 8  # in work at a time, so that decoding goes on while a batch is copied
-
-
-@dataclass(frozen=True)
-class BatchShard:
-    """The part of each training batch that one of several workers processes.
-
-    Image i of a batch of n may be mixed with image n - 1 - i (augment.cutmix_prob), so both belong to the same worker.
-    """
-
-    index: int = 0
-    workers: int = 1
-
-    def contains(self, place: tf.Tensor, batch: int) -> tf.Tensor:
-        """Return, as bool [...], which places of a batch of `batch` images (a multiple of 2 * workers) are in it."""
-        if self.workers == 1:
-            return place >= 0
-        outer = tf.minimum(place, batch - 1 - place)  # the place nearer to an end of the batch
-        return outer // (batch // 2 // self.workers) == self.index
 
 
 class InputPipeline:
@@ -90,6 +73,11 @@ class InputPipeline:
         self._store, self._cache = store, cache
         self._parallel = IMAGES_PER_CORE * resources.cores()
         self._local: dict[str, list[str]] = {}
+
+    @property
+    def dataset_digest(self) -> str:
+        """The digest of the dataset's manifest."""
+        return self._manifest.digest
 
     def without_shard(self) -> "InputPipeline":
         """Return a pipeline whose training batches are whole."""

@@ -75,9 +75,14 @@ def ping(write: bool = True) -> None:
     except PermissionDenied:
         raise
     except Exception as error:  # SQLAlchemy's are raised as they are, and jobs run without SQLAlchemy
+        reason = (str(error) or repr(error)).splitlines()[0]  # the SQL follows
+        if database and "already exists" in reason:
+            raise EnvironmentUnsupported(
+                f"{database} is incomplete ({reason}): a job was killed while MLflow made its tables; delete the file"
+            ) from error
         tls = ", and MLFLOW_TRACKING_SERVER_CERT_PATH if its CA is your own" if uri.startswith("https") else ""
         raise ServiceUnavailable(
-            f"MLflow at {uri} does not respond ({error}); check MLFLOW_TRACKING_URI{tls}"
+            f"MLflow at {uri} does not respond ({reason}); check MLFLOW_TRACKING_URI{tls}"
         ) from error
 
 

@@ -26,8 +26,10 @@ from dogbreed.tracking import runs as tracking
 from dogbreed.tracking.metric_spool import MetricSpool
 from dogbreed.tracking.mlflow_errors import database_path, ping, translate, warn_on_failure
 from dogbreed.tracking.runs import JOB_FINGERPRINT, JOB_KEY, MlflowRun, Run
+from dogbreed.training.progress import TrainingStopped
 
 PARAMS_PER_REQUEST = 100  # MLflow refuses more
+STOPPED_BECAUSE = "dogbreed.stopped_because"  # why a training was stopped before its last epoch
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Description:
     tags: Mapping[str, str]
     data: DatasetInput
     fresh: bool  # create a new run even if this key has one
+    job: str = "train"  # the experiment is <prefix>/<job>
 
 
 class ResumableRun(Run):
@@ -94,14 +97,15 @@ class ResumableRun(Run):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """End a run that is not finished: as KILLED after a signal, as FAILED after any other error.
+        """End a run that is not finished: as KILLED when it was stopped, as FAILED after any other error.
 
         After LeaseLost the run stays as it is: another process continues it.
         """
         self._ended.set()
         self._wake.set()
         if error and not self.done and not isinstance(error, LeaseLost):
-            self._terminate("KILLED" if isinstance(error, ShutdownRequested | KeyboardInterrupt) else "FAILED")
+            killed = isinstance(error, ShutdownRequested | KeyboardInterrupt | TrainingStopped)
+            self._terminate("KILLED" if killed else "FAILED", str(error) if isinstance(error, TrainingStopped) else "")
 
     def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Add the values of one step and wake the sending thread."""
@@ -137,12 +141,14 @@ class ResumableRun(Run):
         self.done = finished
         return finished
 
-    def _terminate(self, status: str) -> None:
+    def _terminate(self, status: str, reason: str) -> None:
         """Send all points and set the run's status; gives up after a few seconds."""
 
         def send_and_terminate() -> None:
             with warn_on_failure("the end of the run"):
                 self._synchronize()
+                if reason:
+                    self._client.set_tag(self.id, STOPPED_BECAUSE, reason)
                 self._client.set_terminated(self.id, status)
 
         thread = threading.Thread(target=send_and_terminate, daemon=True)
@@ -216,7 +222,10 @@ class ResumableRun(Run):
 
     def _find_or_create(self) -> None:
         """Find the finished run of this job or the one to continue, or create one."""
-        known, experiment = self._description, tracking.experiment(self._description.experiment_prefix, "train")
+        known, experiment = (
+            self._description,
+            tracking.experiment(self._description.experiment_prefix, self._description.job),
+        )
         runs = mlflow.search_runs(
             experiment_ids=[experiment], filter_string=f"tags.`{JOB_KEY}` = '{known.key}'", output_format="list"
         )

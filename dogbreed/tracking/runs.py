@@ -15,7 +15,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from PIL import Image
 
 from dogbreed.core.errors import DataError, ShutdownRequested
@@ -32,6 +32,7 @@ SPLIT = "dogbreed.split"
 DIGEST = "dogbreed.dataset_digest"
 CONFIG_ID = "dogbreed.config_id"
 BOXES = "dogbreed.boxes"  # of a training, true or false: whether its images have bounding boxes
+PARENT_RUN = MLFLOW_PARENT_RUN_ID  # under which MLflow's UI shows a run
 IMAGENET = "dogbreed.imagenet"  # of a training, true or false: whether its images come from ImageNet
 METRICS_PER_REQUEST = 1000  # MLflow refuses more
 DIGEST_LENGTH = 36  # characters that MLflow's database keeps of a dataset's digest

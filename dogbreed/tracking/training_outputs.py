@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from dogbreed.data.class_names import are_from_imagenet, describe_missing_classes
 from dogbreed.data.splits import VALIDATION
@@ -15,7 +14,7 @@ from dogbreed.evaluation.figures import bars, confusion, curves
 from dogbreed.evaluation.figures.image_grids import sample_predictions
 from dogbreed.evaluation.predict import SplitPredictions
 from dogbreed.tracking.registry import REGISTERED_MODEL
-from dogbreed.tracking.runs import BOXES, IMAGENET, MlflowRun, Run
+from dogbreed.tracking.runs import BOXES, IMAGENET, PARENT_RUN, MlflowRun, Run
 from dogbreed.training.trainer import TrainResult
 
 log = logging.getLogger(__name__)
@@ -28,17 +27,21 @@ def log_training(
     run: Run, trained: TrainResult, validation: SplitPredictions, classes: Sequence[str], has_boxes: bool
 ) -> None:
     """Log history, validation scores and figures, resource usage, hashes and kind of images to the active run."""
+    log_history(run, trained)
+    _log_validation(run, validation, classes)
+    mlflow.set_tags({BOXES: str(has_boxes).lower(), IMAGENET: str(are_from_imagenet(classes)).lower()})
+
+
+def log_history(run: Run, trained: TrainResult) -> None:
+    """Log learning curves, resource usage and hashes to the active run."""
     history = pd.DataFrame(trained.history)
     run.log_figure("learning_curves", curves.learning_curves(history, trained.head_epochs))
     run.log_text("tables/history.csv", history.to_csv(index=False))
-    _log_validation(run, validation, classes)
     run.log_metrics(0, {"best_epoch": trained.best["epoch"], "epochs": float(len(history)), **trained.resource_usage})
     mlflow.set_tags(
         {
             "dogbreed.weights_sha256": trained.weights_sha256,
             "dogbreed.optimizer_sha256": trained.optimizer_sha256,
-            BOXES: str(has_boxes).lower(),
-            IMAGENET: str(are_from_imagenet(classes)).lower(),
         }
     )
 
@@ -66,7 +69,7 @@ def log_seeds(run: Run, children: Sequence[MlflowRun]) -> None:
     The tags of the model are those of the seed with the highest validation top-1.
     """
     for child in children:
-        mlflow.MlflowClient().set_tag(child.info.run_id, MLFLOW_PARENT_RUN_ID, run.id)
+        mlflow.MlflowClient().set_tag(child.info.run_id, PARENT_RUN, run.id)
     top1 = [child.data.metrics[BEST_TOP1] for child in children]
     run.log_metrics(0, {"mean_val_top1": float(np.mean(top1)), "min_val_top1": min(top1), "max_val_top1": max(top1)})
     best = max(children, key=lambda child: child.data.metrics[BEST_TOP1])

@@ -13,7 +13,7 @@ import tensorflow as tf
 from dogbreed.core import rendezvous, signals
 from dogbreed.core.errors import DataError, UsageError, WorkerLost
 from dogbreed.core.rendezvous import ClusterSpec
-from dogbreed.data.input_pipeline import BatchShard
+from dogbreed.data.batch_shard import BatchShard
 from dogbreed.training.recipe import Recipe
 
 JOIN_WITHIN = 1200.0  # seconds from the first worker's start to the last one's: twice the longest pause of Kubernetes

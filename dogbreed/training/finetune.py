@@ -1,14 +1,15 @@
 """Fine-tuning of a pretrained body: features of all images once, a new head on them, then the body's upper part."""
 
+import dataclasses
 import io
 import json
-from dataclasses import dataclass
 from functools import partial
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from dogbreed.core import canonical_json
 from dogbreed.core.canonical_json import dumps
 from dogbreed.core.log import progress
 from dogbreed.data.input_pipeline import InputPipeline
@@ -17,19 +18,12 @@ from dogbreed.data.train_source import do_not_convert
 from dogbreed.models import common
 from dogbreed.training.build import compile_model, dtype_policy_scope, resolve_precision
 from dogbreed.training.distributed import DistributedContext
+from dogbreed.training.feature_cache import Features, load_or_extract
 from dogbreed.training.optimizer import LayerwiseAdamW
 from dogbreed.training.recipe import Recipe
-from dogbreed.training.state import Phase, TrainState
+from dogbreed.training.state import Phase, TrainState, sha256_of_arrays
 
 HEAD_TIMEOUT = 24 * 3600.0  # seconds that a chief may take to train its head
-
-
-@dataclass(frozen=True)
-class Features:
-    """What a frozen body computes from images: float32 [n, width], and their int32 labels [n]."""
-
-    values: np.ndarray
-    labels: np.ndarray
 
 
 def head_phase(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed: int) -> Phase:
@@ -57,14 +51,32 @@ def head_phase(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed
 
 
 def cached_features(body: keras.Model, recipe: Recipe, pipeline: InputPipeline, seed: int) -> tuple[Features, Features]:
-    """Return the features of `head.augmentations` random views of the train images, and of the validation images."""
+    """Return the features of `head.augmentations` random views of the train images, and of the validation images.
+
+    They are kept in the scratch folder for other trainings on the same images, views and weights.
+    """
     views = recipe.head.augmentations
-    training = pipeline.train_batches(recipe.augment, seed, views)
+    common_parts = {
+        "body": sha256_of_arrays(body.get_weights()),
+        "layers": body.name,
+        "dataset": pipeline.dataset_digest,
+        "view": dataclasses.asdict(recipe.view),
+        "precision": resolve_precision(recipe.precision),
+        "versions": [tf.__version__, keras.__version__],
+    }
+    random_parts = {"augment": recipe.augment.to_dict(), "seed": seed, "views": views, "batch": recipe.batch_size}
+
+    def extract_train() -> Features:
+        batches = pipeline.train_batches(recipe.augment, seed, views)
+        return extract_features(body, batches, views * pipeline.num_examples(TRAIN), "train images")
+
+    def extract_validation() -> Features:
+        batches, count = pipeline.eval_batches(VALIDATION), pipeline.num_examples(VALIDATION)
+        return extract_features(body, batches, count, "validation images")
+
     return (
-        extract_features(body, training, views * pipeline.num_examples(TRAIN), "train images"),
-        extract_features(
-            body, pipeline.eval_batches(VALIDATION), pipeline.num_examples(VALIDATION), "validation images"
-        ),
+        load_or_extract(canonical_json.digest(common_parts | random_parts), extract_train),
+        load_or_extract(canonical_json.digest(common_parts), extract_validation),
     )
 
 

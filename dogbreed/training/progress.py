@@ -21,6 +21,10 @@ SHOW_EVERY = 0.5  # seconds between two reads of the loss for the bar
 log = logging.getLogger(__name__)
 
 
+class TrainingStopped(Exception):
+    """A MetricLogger ends the training; the message says why."""
+
+
 class MetricLogger(Protocol):
     """Takes the metrics of a training."""
 

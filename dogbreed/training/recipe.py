@@ -150,14 +150,27 @@ def apply_overrides(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     return recipe
 
 
+def get_field(part: Any, path: str) -> Any:
+    """Return the value of a recipe's field, or of one of its parts (`head.epochs`); UsageError if it has none such."""
+    name, dot, rest = path.partition(".")
+    value = _get_own_field(part, name, bool(dot), path)
+    return get_field(value, rest) if dot else value
+
+
 def _set_field(part: Any, path: str, key: str, text: str) -> Any:
     """Return the dataclass `part` with the field behind `path` read from `text`; `key` is for messages."""
     name, dot, rest = path.partition(".")
-    known = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
-    if name not in known or bool(dot) != dataclasses.is_dataclass(known[name]):
-        raise UsageError(f"a recipe has no {key!r}; {type(part).__name__} has {', '.join(known)}")
-    value = _set_field(known[name], rest, key, text) if dot else _parse(known[name], key, text)
+    present = _get_own_field(part, name, bool(dot), key)
+    value = _set_field(present, rest, key, text) if dot else _parse(present, key, text)
     return dataclasses.replace(part, **{name: value})
+
+
+def _get_own_field(part: Any, name: str, is_part: bool, key: str) -> Any:
+    """Return a dataclass's field, which is a dataclass itself where `is_part`; `key` is for the message."""
+    known = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    if name not in known or is_part != dataclasses.is_dataclass(known[name]):
+        raise UsageError(f"a recipe has no {key!r}; {type(part).__name__} has {', '.join(known)}")
+    return known[name]
 
 
 def _parse(present: Any, key: str, text: str) -> Any:

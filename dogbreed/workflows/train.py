@@ -145,7 +145,7 @@ def _open_session(job: TrainJob, seed: int, key: str, fingerprint: str) -> Itera
             done = None if job.restart else runs.finished_training(job.experiment_prefix, key, fingerprint)
         yield _Session(CheckpointManager(store, fingerprint, 0), done)
         return
-    run = ResumableRun(_describe(job, seed, fingerprint, key))
+    run = ResumableRun(describe(job, seed, fingerprint, key))
     with Lease(store, f"job {key}") as lease, run:
         checkpoints = CheckpointManager(store, fingerprint, lease.number)
         if job.restart:
@@ -200,8 +200,8 @@ def _log_and_register(
         raise RetryableError(f"{error}; {checkpointer.status()}") from error
 
 
-def _describe(job: TrainJob, seed: int, fingerprint: str, key: str) -> Description:
-    """Return what the run has from its start."""
+def describe(job: TrainJob, seed: int, fingerprint: str, key: str) -> Description:
+    """Return what the run of a training has from its start."""
     recipe, distribution = job.recipe, job.distribution
     params = {**recipe.to_dict(), "policy": resolve_precision(recipe.precision), "seed": seed}
     params |= {"data": job.manifest.params(), "strategy": distribution.name, "workers": distribution.num_processes}

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.compose import COMPOSE, ROOT, config, services
 
-JOBS = ("fetch", "preprocess", "train", "evaluate", "preflight")
+JOBS = ("fetch", "preprocess", "train", "evaluate", "preflight", "search")
 SERVERS = ("object-store", "postgres", "mlflow")
 # what compose does not hand on: a fixed share of the work, because replicas have no index
 NOT_HERE = {"DOGBREED_PREPROCESS_WORKERS", "JOB_COMPLETION_INDEX"}
@@ -86,20 +86,21 @@ def test_the_jobs_meet_at_the_same_prefixes() -> None:
 
 def test_one_setting_starts_several_workers() -> None:
     assert services(PREPROCESS_REPLICAS="3")["preprocess"]["deploy"]["replicas"] == 3
+    assert services(SEARCH_REPLICAS="3")["search"]["deploy"]["replicas"] == 3
 
 
 def test_the_gpu_file_gives_the_gpus_and_their_base_to_the_jobs_that_use_them() -> None:
     found = config("docker-compose.yml", "docker-compose.gpu.yml", GPUS="2")["services"]
     for name, service in found.items():
         devices = service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
-        if name in ("train", "evaluate", "preflight"):
+        if name in ("train", "evaluate", "preflight", "search"):
             assert [(d["driver"], d["count"], d["capabilities"]) for d in devices] == [("nvidia", 2, ["gpu"])]
             assert service["build"]["args"]["BASE_IMAGE"] == "tensorflow/tensorflow:2.21.0-gpu"
             assert service["build"]["args"]["DEVICE"] == "gpu"
             assert int(service["shm_size"]) == 1 << 30
             assert service["ulimits"] == {"memlock": -1}
             assert service["deploy"]["resources"]["limits"]["pids"] == 4096
-            assert service["stop_grace_period"] == ("2m0s" if name == "train" else "30s")
+            assert service["stop_grace_period"] == ("2m0s" if name in ("train", "search") else "30s")
         else:
             assert not devices
 
@@ -110,7 +111,7 @@ def test_the_gpu_file_gives_the_gpus_and_their_base_to_the_jobs_that_use_them() 
 )
 def test_the_gpu_file_hands_on_which_gpus_are_used(chosen: dict[str, str], received: str | None) -> None:
     found = config("docker-compose.yml", "docker-compose.gpu.yml", **chosen)["services"]
-    for name in ("train", "evaluate", "preflight"):
+    for name in ("train", "evaluate", "preflight", "search"):
         assert found[name]["environment"].get("CUDA_VISIBLE_DEVICES") == received
 
 

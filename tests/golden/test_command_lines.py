@@ -13,7 +13,7 @@ from dogbreed.core.errors import DogbreedError, ShutdownRequested
 from jobs import _cli
 from tests.support.golden.literals import assert_json, assert_text
 
-JOBS = ("fetch", "preprocess", "train", "evaluate", "predict", "compare", "preflight")
+JOBS = ("fetch", "preprocess", "train", "evaluate", "predict", "compare", "search", "preflight")
 
 
 def described_kind(option: click.Option) -> str:

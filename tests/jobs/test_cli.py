@@ -16,7 +16,7 @@ from dogbreed.models import registry
 from jobs import _cli
 from tests.support.warm_job import run
 
-JOBS = ("fetch", "preprocess", "train", "evaluate", "predict", "compare", "preflight")
+JOBS = ("fetch", "preprocess", "train", "evaluate", "predict", "compare", "search", "preflight")
 ROOT = Path(__file__).parents[2]
 
 

@@ -7,7 +7,7 @@ import click
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 VARIABLES = Path(__file__).parents[2] / "jobs" / "_variables.py"
-JOBS = ("fetch", "preprocess", "train", "evaluate", "predict", "compare", "preflight")
+JOBS = ("fetch", "preprocess", "train", "evaluate", "predict", "compare", "search", "preflight")
 WIDTH = 100  # characters a line
 INTRODUCTION = """\
 # Command line reference

@@ -15,7 +15,8 @@ from dogbreed.core import rendezvous, signals
 from dogbreed.core.errors import EnvironmentUnsupported, RetryableError, UsageError
 from dogbreed.core.rendezvous import ClusterSpec
 from dogbreed.core.storage import open_store
-from dogbreed.data.input_pipeline import BatchShard, InputPipeline
+from dogbreed.data.batch_shard import BatchShard
+from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import load_manifest
 from dogbreed.training.batches import train_batches
 from dogbreed.training.distributed import (

@@ -1,0 +1,87 @@
+"""The MLflow run of a study, which its workers share: progress, figures, table of trials, winner."""
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.entities import DatasetInput
+from mlflow.tracking.context.registry import resolve_tags
+
+from dogbreed.core.errors import NAMES
+from dogbreed.core.text import pluralize
+from dogbreed.evaluation.figures import search
+from dogbreed.tracking import runs
+from dogbreed.tracking.mlflow_errors import ping, translate
+from dogbreed.tracking.runs import JOB_FINGERPRINT, JOB_KEY, Run
+
+log = logging.getLogger(__name__)
+
+
+def find_or_create(
+    prefix: str, study: str, fingerprint: str, params: Mapping[str, Any], tags: Mapping[str, str], data: DatasetInput
+) -> Run:
+    """Return the run of a study, RUNNING; one process at a time may call this.
+
+    Raises:
+        DataError: the name belongs to another study.
+        ServiceUnavailable: MLflow does not respond.
+    """
+    ping()
+    with translate():
+        client, experiment = mlflow.MlflowClient(), runs.experiment(prefix, "search")
+        query = f"tags.`{JOB_KEY}` = '{study}'"
+        found = mlflow.search_runs([experiment], filter_string=query, output_format="list")
+        if found:
+            runs.check_same_job(found[0], fingerprint)
+            run_id = found[0].info.run_id
+            client.update_run(run_id, status="RUNNING")
+            return Run(run_id)
+        own = {**tags, JOB_KEY: study, JOB_FINGERPRINT: fingerprint}
+        run_id = client.create_run(experiment, run_name=study, tags=resolve_tags(own)).info.run_id
+        for name, value in runs.flatten_params(params).items():
+            client.log_param(run_id, name, value)
+        client.log_inputs(run_id, [data])
+        return Run(run_id)
+
+
+def conclude(
+    run: Run,
+    table: pd.DataFrame,
+    importances: Mapping[str, float],
+    logarithmic: Collection[str],
+    note: str,
+    is_finished: bool,
+) -> None:
+    """Log the figures, the table and the note of a study; end the run where no trial is left.
+
+    Args:
+        table: see `workflows.search_study.Study.table`.
+        importances: by field; none if there are too few trials.
+        logarithmic: fields that were searched in their logarithm.
+        note: Markdown.
+    """
+    with translate():
+        mlflow.start_run(run_id=run.id, nested=True)
+        try:
+            run.log_text("tables/trials.csv", table.to_csv(index=False))
+            run.log_figure("search_progress", search.search_progress(table))
+            if importances:
+                run.log_figure("importances", search.parameter_importances(importances))
+            run.log_figure("slices", search.parameter_slices(table, logarithmic))
+            runs.set_note(note)
+            run.flush()
+        finally:
+            mlflow.end_run("FINISHED" if is_finished else "RUNNING")
+
+
+def describe_study(name: str, table: pd.DataFrame, command: str) -> str:
+    """Return the description of a study's run, Markdown; `command` trains the best trial's recipe, if there is one."""
+    counts = ", ".join(f"{count:,} {str(state).lower()}" for state, count in table["state"].value_counts().items())
+    lines = [f"Study {name}: {pluralize(len(table), 'trial')}, {counts}.", ""]
+    if command:
+        lines += ["The best trial's recipe is trained, and its model registered, by", "", "```sh", command, "```", ""]
+    reasons = table.loc[table["reason"] != "", "reason"].value_counts()
+    lines += [f"- {pluralize(int(count), 'trial')}: {reason}" for reason, count in reasons.head(NAMES).items()]
+    return "\n".join(lines)

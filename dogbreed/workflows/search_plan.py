@@ -1,0 +1,60 @@
+"""jobs.search --dry-run: what would be varied, and about what it would cost."""
+
+import logging
+from typing import TypedDict
+
+from dogbreed.core import resources
+from dogbreed.core.text import pluralize
+from dogbreed.data.splits import TRAIN
+from dogbreed.training.phases import count_epochs
+from dogbreed.training.recipe import apply_overrides, get_field
+from dogbreed.training.search_spaces import SearchSpace
+from dogbreed.workflows import batch_size_trial
+from dogbreed.workflows.train_job import TrainJob
+
+log = logging.getLogger(__name__)
+
+
+class SearchPlan(TypedDict):
+    """Summary of jobs.search --dry-run."""
+
+    space: dict[str, str]
+    settings: list[str]  # of all trials
+    trials: int
+    epochs: int  # of a trial with the recipe's own values
+    images_per_second: float  # of a few training steps on random images; 0: a head alone is trained
+    trial_hours: float  # with the recipe's own values, without stopping early; of the clock
+    study_hours: float  # of all trials, one after the other, none pruned
+
+
+def describe(job: TrainJob, space: SearchSpace, trials: int, data: str, settings: list[str]) -> SearchPlan:
+    """Print the space beside the recipe's own values, take a few training steps, and return the plan."""
+    space.check(job.recipe)
+    recipe = apply_overrides(job.recipe, space.settings)
+    width = max(map(len, space.parameters))
+    for field, parameter in space.parameters.items():
+        log.info("%-*s  %-14s  (the recipe: %s)", width, field, parameter, get_field(recipe, field))
+    epochs = count_epochs(recipe, job.init_weights is not None)
+    rate, hours = 0.0, 0.0
+    if recipe.trainable_fraction:
+        named = [*settings, *space.settings]
+        weights = recipe.weights if recipe.weights != "none" else None
+        rate = batch_size_trial.run(data, recipe.name, weights, named, "auto")["images_per_second"]
+        hours = recipe.epochs * job.manifest.split(TRAIN).num_examples / rate / 3600 if rate else 0.0
+        log.info(
+            "%s of about %.2f hours each (%.0f images/s on %s), %.1f hours without pruning",
+            pluralize(trials, "trial"), hours, rate, pluralize(resources.cores(), "core"), hours * trials,
+        )  # fmt: skip
+    else:
+        log.info(
+            "the features of all images are computed once; then each of %s takes seconds", pluralize(trials, "trial")
+        )
+    return {
+        "space": {field: str(parameter) for field, parameter in space.parameters.items()},
+        "settings": list(space.settings),
+        "trials": trials,
+        "epochs": epochs,
+        "images_per_second": rate,
+        "trial_hours": hours,
+        "study_hours": hours * trials,
+    }

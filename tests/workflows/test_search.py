@@ -1,0 +1,291 @@
+"""A study without training: trials, pruning, failures, other processes, other studies; real Optuna and MLflow."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from dogbreed.core.errors import DataError, EnvironmentUnsupported, ServiceUnavailable, ShutdownRequested, UsageError
+from dogbreed.core.lease import LeaseWatch
+from dogbreed.core.storage import LocalStore
+from dogbreed.data.manifest import load_manifest
+from dogbreed.tracking import runs
+from dogbreed.tracking.resumable_run import ResumableRun, Timeouts
+from dogbreed.training.checkpointer import CheckpointInterval
+from dogbreed.training.distributed import DistributedContext
+from dogbreed.training.recipes import get_recipe
+from dogbreed.training.search_spaces import SearchSpace, get_space
+from dogbreed.training.trainer import TrainResult
+from dogbreed.workflows import search, search_study, search_trial
+from dogbreed.workflows.search import SearchOptions, SearchSummary
+from dogbreed.workflows.train_job import TrainJob
+from jobs import search as search_command
+from tests.support.in_process import call
+from tests.support.registry import tiny
+
+EPOCHS = 8
+SPACE = get_space(None, ["dropout=0:0.8", "learning_rate=log:1e-4:1e-1"])
+
+
+class Trainer:
+    """A fake of trainer.train whose score falls with the dropout; `meanwhile` is called before the last epoch."""
+
+    def __init__(self) -> None:
+        self.recipes: list[Any] = []
+        self.meanwhile: Callable[[Any], object] = lambda recipe: None
+
+    def train(self, recipe: Any, manifest: Any, pipeline: Any, seed: int, logger: Any, **_: Any) -> TrainResult:
+        self.recipes.append(recipe)
+        history = []
+        for epoch in range(1, EPOCHS + 1):
+            if epoch == EPOCHS:
+                self.meanwhile(recipe)
+            score = (1 - recipe.dropout) * epoch / EPOCHS
+            history.append({"epoch": epoch, "loss": 1.0, "val_loss": 1.0, "top1": score, "val_top1": score})
+            logger.log_metrics(epoch, history[-1])
+        usage = {"train_seconds": 1.0, "cpu_hours": 0.5, "peak_rss_mb": 100.0}
+        return TrainResult(tiny(), tuple(history), usage, 0, "weights", "optimizer")
+
+
+@pytest.fixture
+def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    trainer = Trainer()
+    monkeypatch.setattr(search_trial.trainer, "train", trainer.train)
+    monkeypatch.setattr(search_trial.keras.utils, "clear_session", lambda: None)
+    monkeypatch.setattr(search_trial, "ResumableRun", partial(ResumableRun, timeouts=Timeouts(start=60.0)))
+    monkeypatch.setattr(search, "configure", lambda name: None)  # the log is pytest's
+    monkeypatch.setattr(search, "POLL_EVERY", 0.05)
+    monkeypatch.setattr(runs.Run, "log_figure", lambda *_: None)
+    return trainer
+
+
+@pytest.fixture
+def job(dataset: Path, tmp_path: Path) -> TrainJob:
+    store = LocalStore(dataset)
+    return TrainJob(
+        recipe=replace(get_recipe("synthetic-64"), epochs=EPOCHS, size=32, batch_size=8),
+        init_weights=None,
+        manifest=load_manifest(store),
+        store=store,
+        registered_model="dogs",
+        experiment_prefix="dogs",
+        scratch=tmp_path,
+        checkpoints=str(tmp_path / "checkpoints"),
+        interval=CheckpointInterval(steps=10),
+        log_every=0,
+        profile=False,
+        restart=False,
+        distribution=DistributedContext(),
+    )
+
+
+def options(folder: Path, trials: int, **others: Any) -> SearchOptions:
+    chosen = {
+        "study": "study", "storage": str(folder / "search.db"), "trials": trials, "hours": 0.0, "sampler": "tpe",
+        "seed": 0, "command": "python -m jobs.train --data dogs --recipe synthetic-64",
+    }  # fmt: skip
+    return SearchOptions(**(chosen | others))
+
+
+def run(job: TrainJob, folder: Path, trials: int, space: SearchSpace = SPACE, **others: Any) -> SearchSummary:
+    return search.search(job, space, options(folder, trials, **others))
+
+
+def stored(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name="study", storage=f"sqlite:///{folder}/search.db").get_trials()
+
+
+def runs_of(prefix: str = "dogs") -> tuple[list[Any], dict[str, Any]]:
+    """Return the runs of studies, and those of trials by name."""
+    experiment = mlflow.get_experiment_by_name(f"{prefix}/search")
+    found = mlflow.search_runs([experiment.experiment_id], output_format="list")
+    children = {run.info.run_name: run for run in found if runs.PARENT_RUN in run.data.tags}
+    return [run for run in found if runs.PARENT_RUN not in run.data.tags], children
+
+
+def test_the_best_trial_is_the_best_of_the_runs_and_its_command_repeats_it(
+    job: TrainJob, trainer: Trainer, tmp_path: Path
+) -> None:
+    summary = run(job, tmp_path, 7)
+    (parent,), children = runs_of()
+    scores = {
+        name: child.data.metrics["best_val_top1"] for name, child in children.items() if child.info.status == "FINISHED"
+    }
+    assert summary["best_val_top1"] == max(scores.values()) == scores[f"study-{summary['best_trial']}"]
+    assert (summary["trials"], summary["complete"] + summary["pruned"], summary["running"]) == (7, 7, 0)
+    assert {child.data.tags[runs.PARENT_RUN] for child in children.values()} == {parent.info.run_id}
+    assert (parent.info.status, parent.info.run_name) == ("FINISHED", "study")
+    best = trainer.recipes[summary["best_trial"] - 1]
+    given = shlex.split(summary["command"])
+    assert given[:7] == ["python", "-m", "jobs.train", "--data", "dogs", "--recipe", "synthetic-64"]
+    assert given[7:] == ["--set", f"dropout={best.dropout:g}", "--set", f"learning_rate={best.learning_rate:g}"]
+    assert not mlflow.search_registered_models()
+    table = mlflow.artifacts.load_text(f"{parent.info.artifact_uri}/tables/trials.csv").splitlines()
+    assert len(table) == 8
+    assert summary["command"] in parent.data.tags["mlflow.note.content"]
+
+
+def test_bad_trials_are_pruned_and_their_runs_say_why(job: TrainJob, trainer: Trainer, tmp_path: Path) -> None:
+    summary = run(job, tmp_path, 20, sampler="random")
+    assert summary["pruned"] >= 3
+    _, children = runs_of()
+    pruned = [trial for trial in stored(tmp_path) if trial.state == TrialState.PRUNED]
+    for trial in pruned:
+        child = children[f"study-{trial.number + 1}"]
+        assert child.info.status == "KILLED"
+        assert "median" in child.data.tags["dogbreed.stopped_because"]
+        assert 2 <= len(trial.intermediate_values) < EPOCHS
+    assert not list((tmp_path / "checkpoints").rglob("*.npz"))
+
+
+def test_the_values_follow_from_the_seed_whenever_it_is_continued(
+    job: TrainJob, trainer: Trainer, tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole"
+    run(replace(job, experiment_prefix="whole", checkpoints=str(whole)), whole, 14)
+    run(job, tmp_path, 6)
+    run(job, tmp_path, 14)
+    assert [trial.params for trial in stored(tmp_path)] == [trial.params for trial in stored(whole)]
+
+
+def test_a_finished_study_is_done_and_more_trials_continue_it(job: TrainJob, trainer: Trainer, tmp_path: Path) -> None:
+    first = run(job, tmp_path, 3)
+    assert run(job, tmp_path, 3) == first
+    assert len(trainer.recipes) == 3
+    more = run(job, tmp_path, 5)
+    assert (more["trials"], more["run_id"]) == (5, first["run_id"])
+    assert len(trainer.recipes) == 5
+
+
+def test_a_name_of_another_space_dataset_or_seed_is_refused(job: TrainJob, trainer: Trainer, tmp_path: Path) -> None:
+    run(job, tmp_path, 1)
+    with pytest.raises(DataError, match="--study"):
+        run(job, tmp_path, 1, space=get_space(None, ["dropout=0:0.7"]))
+    with pytest.raises(DataError, match="--study"):
+        run(job, tmp_path, 1, seed=1)
+    with pytest.raises(DataError, match="--study"):
+        run(replace(job, manifest=replace(job.manifest, source_digest="other")), tmp_path, 1)
+
+
+def test_the_default_name_is_the_recipes_with_a_hash_of_all_that_matters(
+    job: TrainJob, trainer: Trainer, tmp_path: Path
+) -> None:
+    names = {
+        run(job, tmp_path, 1, study=None)["study"],
+        run(job, tmp_path, 1, study=None, seed=1)["study"],
+        run(job, tmp_path, 1, space=get_space(None, ["dropout=0:0.7"]), study=None)["study"],
+    }
+    assert len(names) == 3
+    assert all(name.startswith("synthetic-64-") for name in names)
+
+
+def test_values_that_are_no_recipe_are_pruned_with_its_message(job: TrainJob, trainer: Trainer, tmp_path: Path) -> None:
+    space = get_space(None, ["augment.cutmix_prob=0.2:0.9", "augment.mixup_prob=0.2:0.9"])
+    summary = run(job, tmp_path, 8, space=space, sampler="random")
+    reasons = [trial.user_attrs["reason"] for trial in stored(tmp_path) if trial.state == TrialState.PRUNED]
+    assert summary["pruned"] >= 2
+    assert any("cutmix_prob and mixup_prob" in reason for reason in reasons)
+    (parent,), children = runs_of()
+    assert len(children) == len(trainer.recipes) < 8
+    assert "cutmix_prob and mixup_prob" in parent.data.tags["mlflow.note.content"]
+
+
+def test_a_study_of_which_no_trial_is_complete_is_an_error(job: TrainJob, trainer: Trainer, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none of 2 trials"):
+        run(job, tmp_path, 2, space=get_space(None, ["augment.cutmix_prob=0.6:1", "augment.mixup_prob=0.6:1"]))
+
+
+@pytest.mark.parametrize("kind", [DataError, EnvironmentUnsupported])
+def test_a_trial_that_fails_first_ends_the_search_and_a_later_one_does_not(
+    job: TrainJob, trainer: Trainer, tmp_path: Path, kind: type[Exception]
+) -> None:
+    def fail(recipe: Any) -> None:
+        if len(trainer.recipes) in (1, 3):
+            raise kind("too little of something")
+
+    trainer.meanwhile = fail
+    with pytest.raises(kind, match="too little"):
+        run(job, tmp_path, 4)
+    assert run(job, tmp_path, 4)["failed"] == 2
+    assert [trial.state for trial in stored(tmp_path)][:3] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.FAIL]
+
+
+def test_a_stopped_trial_is_continued_by_the_next_process(job: TrainJob, trainer: Trainer, tmp_path: Path) -> None:
+    def stop(recipe: Any) -> None:
+        if len(trainer.recipes) == 2:
+            raise ShutdownRequested
+
+    trainer.meanwhile = stop
+    with pytest.raises(ShutdownRequested):
+        run(job, tmp_path, 3)
+    assert [trial.state for trial in stored(tmp_path)] == [TrialState.COMPLETE, TrialState.RUNNING]
+    summary = run(job, tmp_path, 3)
+    assert (summary["trials"], summary["complete"] + summary["pruned"]) == (3, 3)
+    assert trainer.recipes[1] == trainer.recipes[2], "the same values again"
+    _, children = runs_of()
+    assert len(children) == 3
+
+
+def test_a_trial_of_a_process_that_never_began_is_taken_over_in_time(
+    job: TrainJob, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(job, tmp_path, 1)
+    study = optuna.load_study(study_name="study", storage=f"sqlite:///{tmp_path}/search.db")
+    study.ask()  # neither values nor a lease
+    monkeypatch.setattr(search, "LeaseWatch", partial(LeaseWatch, 0.3))
+    assert run(job, tmp_path, 2)["trials"] == 2
+    assert len(trainer.recipes) == 2
+
+
+def test_the_clock_ends_a_search(job: TrainJob, trainer: Trainer, tmp_path: Path) -> None:
+    summary = run(job, tmp_path, 1000, hours=2 / 3600)
+    assert 1 <= summary["trials"] < 1000
+    (parent,), _ = runs_of()
+    assert parent.info.status == "RUNNING"
+
+
+def test_a_storage_that_is_away_is_69_at_the_start(job: TrainJob, trainer: Trainer, tmp_path: Path) -> None:
+    with pytest.raises(ServiceUnavailable, match=r"search:\*\*\*@127.0.0.1"):
+        run(job, tmp_path, 1, storage="postgresql://search:secret@127.0.0.1:9/search")
+    with pytest.raises(UsageError, match="--storage"):
+        run(job, tmp_path, 1, storage="nothing://x")
+    (tmp_path / "file").touch()
+    with pytest.raises(EnvironmentUnsupported, match="cannot be opened"):
+        run(job, tmp_path, 1, storage=f"sqlite:///{tmp_path}/none/search.db")
+
+
+def test_a_storage_that_goes_away_meanwhile_does_not_stop_a_trial(
+    job: TrainJob, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    away, report = [3], optuna.trial.Trial.report
+
+    def fail(self: optuna.trial.Trial, value: float, step: int) -> None:
+        if away[0]:
+            away[0] -= 1
+            raise search_study.StorageInternalError("gone")
+        report(self, value, step)
+
+    monkeypatch.setattr(optuna.trial.Trial, "report", fail)
+    assert run(job, tmp_path, 1)["complete"] == 1
+    assert list(stored(tmp_path)[0].intermediate_values) == list(range(1, EPOCHS + 1))
+    assert "the training continues" in caplog.text
+
+
+def test_a_journal_file_is_a_storage_too(job: TrainJob, trainer: Trainer, tmp_path: Path) -> None:
+    assert run(job, tmp_path, 2, storage=str(tmp_path / "search.journal"))["complete"] == 2
+    assert run(job, tmp_path, 3, storage=str(tmp_path / "search.journal"))["trials"] == 3
+
+
+def test_a_bucket_needs_a_storage_that_is_named() -> None:
+    with pytest.raises(search_command.click.UsageError, match="--storage"):
+        search_command._default_storage("s3://bucket/checkpoints")
+    with pytest.raises(UsageError, match="unknown space"):
+        call("search", "--data", "x", "--recipe", "simple-64", "--space", "none")
