@@ -17,12 +17,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest import mock
 
 import click
 import tensorflow as tf
 
 from bench.jobs import draw_raw, job
 from bench.table import Row, show
+from dogbreed.core import resources
 from dogbreed.core.storage import Store, open_store
 from dogbreed.data.augment import Augment
 from dogbreed.data.input_pipeline import InputPipeline
@@ -65,7 +67,7 @@ def bucket(folder: Path, latency: float) -> Iterator[None]:
     here, there = context.Pipe()
     server = context.Process(target=serve, args=(str(folder), latency, there), daemon=True)
     server.start()
-    os.environ |= {
+    variables = {
         "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{here.recv()}",
         "AWS_ACCESS_KEY_ID": "bench",
         "AWS_SECRET_ACCESS_KEY": "bench",
@@ -73,7 +75,8 @@ def bucket(folder: Path, latency: float) -> Iterator[None]:
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
     }
     try:
-        yield
+        with mock.patch.dict(os.environ, variables):
+            yield
     finally:
         server.kill()
         server.join()
@@ -109,7 +112,7 @@ def one_by_one(store: Store, keys: list[str]) -> float:
     with ThreadPoolExecutor(THREADS) as pool:
         fetched = pool.map(store.read, keys)
         images = tf.data.Dataset.from_generator(lambda: fetched, output_signature=tf.TensorSpec([], tf.string))
-        squares = images.map(_square, num_parallel_calls=os.cpu_count())
+        squares = images.map(_square, num_parallel_calls=resources.cores())
         count = sum(len(batch) for batch in squares.batch(BATCH).prefetch(2))
     return count / (time.perf_counter() - began)
 

@@ -22,6 +22,23 @@ def scratch_folder() -> Path:
     return Path(os.environ.get("TMPDIR") or tempfile.gettempdir())  # Python silently takes another for a bad TMPDIR
 
 
+def own_folder(name: str) -> Path:
+    """Return a folder for files that later jobs of this user share; others cannot read or change it.
+
+    Raises:
+        EnvironmentUnsupported: it cannot be made, or belongs to another user.
+    """
+    folder = scratch_folder() / f"{name}-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+    except OSError as error:
+        raise EnvironmentUnsupported(f"{error}; set TMPDIR to a folder that this user can write") from error
+    if owner != os.getuid():
+        raise EnvironmentUnsupported(f"{folder} belongs to user {owner}; remove it, or set TMPDIR to another folder")
+    return folder
+
+
 def scratch_limit() -> int | None:
     """Return the most bytes that may lie below the scratch folder, None where only the disk limits them.
 

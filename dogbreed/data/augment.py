@@ -1,7 +1,7 @@
 """Random augmentations, each a function of a seed: crop and flip of an image; CutMix, MixUp, erasing of a batch."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -53,29 +53,43 @@ class Augment:
         }
 
 
-def jitter_margin(margin: float, augment: Augment, draw: tf.Tensor) -> tf.Tensor:
-    """Return float32 [...], the margin of a deferred crop in box sides, uniform around `margin`.
+class Draws(NamedTuple):
+    """What was drawn for an image, float32; of n images, each field is [n, ...]."""
 
-    draw: float32 [..., NUM_RANDOMS] in 0 to 1, here and below.
+    crop: tf.Tensor  # [4]: top, left, height and width of a random crop, as fractions of the region
+    flip: tf.Tensor  # [] in 0 to 1
+    margin: tf.Tensor  # [] in 0 to 1
+
+
+def to_draws(uniform: tf.Tensor, augment: Augment) -> Draws:
+    """Return the draws that follow from uniform random numbers, float32 [..., NUM_RANDOMS] in 0 to 1.
+
+    Compute them for the same number of images always: the last digits of a power depend on it, because a processor's
+    vector instructions round otherwise than those for the rest.
+
+    Area and aspect of the crop as in the random resized crop of Szegedy et al. 2015 (arXiv:1409.4842).
     """
-    return margin + augment.margin_jitter * (2.0 * draw[..., 5] - 1.0)
-
-
-def random_resized_crop_box(region: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tf.Tensor:
-    """Return a random part of `region`, both float32 [..., 4] (top, left, height, width) in pixels.
-
-    Area and aspect as in the random resized crop of Szegedy et al. 2015 (arXiv:1409.4842).
-    """
-    area = augment.min_area + (1.0 - augment.min_area) * draw[..., 0]
-    aspect = augment.max_aspect ** (2.0 * draw[..., 1] - 1.0)
+    area = augment.min_area + (1.0 - augment.min_area) * uniform[..., 0]
+    aspect = augment.max_aspect ** (2.0 * uniform[..., 1] - 1.0)
     sides = tf.minimum(tf.sqrt(area[..., tf.newaxis] * tf.stack([1.0 / aspect, aspect], axis=-1)), 1.0)
-    start = draw[..., 2:4] * (1.0 - sides)
+    crop = tf.concat([uniform[..., 2:4] * (1.0 - sides), sides], -1)
+    return Draws(crop, uniform[..., 4], uniform[..., 5])
+
+
+def jitter_margin(margin: float, augment: Augment, draws: Draws) -> tf.Tensor:
+    """Return float32 [...], the margin of a deferred crop in box sides, uniform around `margin`."""
+    return margin + augment.margin_jitter * (2.0 * draws.margin - 1.0)
+
+
+def crop_region(region: tf.Tensor, draws: Draws) -> tf.Tensor:
+    """Return a random part of `region`, both float32 [..., 4] (top, left, height, width) in pixels."""
+    start, sides = draws.crop[..., :2], draws.crop[..., 2:]
     return tf.concat([region[..., :2] + start * region[..., 2:], sides * region[..., 2:]], -1)
 
 
-def is_mirrored(draw: tf.Tensor) -> tf.Tensor:
+def is_mirrored(draws: Draws) -> tf.Tensor:
     """Return bool [...], true for half of the draws."""
-    return draw[..., 4] < 0.5
+    return draws.flip < 0.5
 
 
 def mirror(image: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:

@@ -3,24 +3,27 @@
 TensorFlow reads both where they lie, without a copy (DLPack).
 """
 
+import errno
 import fcntl
 import logging
 import mmap
 import os
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import tensorflow as tf
 
 from dogbreed.core import resources, scratch
+from dogbreed.core.errors import EnvironmentUnsupported, RetryableError
 from dogbreed.core.log import progress
 
 FOLDER = "dogbreed-decoded-images"  # in the scratch folder
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+IMAGES_PER_TASK = 1000  # that a thread verifies at a time
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +71,12 @@ class DecodedFile:
         Raises:
             EnvironmentUnsupported, RetryableError: it does not fit into the scratch folder.
         """
-        folder = scratch.scratch_folder() / FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = scratch.own_folder(FOLDER)
         path = folder / f"{name}.uint8"
         needed = count * size * size * 3
         self._checksums = _map_file(path.with_suffix(".crc32"), 4 * count).view(np.uint32)
         self._images = _map_file(path, needed).reshape(count, size, size, 3)
-        self._verify()
+        self._verify(path)
         log.info(
             "decoded images: %s (%.1f GiB), %d of %d are there; delete it to free the space",
             path, needed / resources.GIB, np.count_nonzero(self._checksums), count,
@@ -100,27 +102,49 @@ class DecodedFile:
         self._images[place] = image
         self._checksums[place] = _checksum(image)
 
-    def _verify(self) -> None:
+    def _verify(self, path: Path) -> None:
         """Forget the images that differ from their checksums: an earlier process or its machine died."""
         places = np.flatnonzero(self._checksums)
-        with ThreadPoolExecutor(resources.cores()) as pool:
-            checksums = pool.map(lambda place: _checksum(self._images[place]), places)
-            found = np.array(list(progress(checksums, "verify decoded images", len(places), unit="image")), np.uint32)
+        parts = [places[start : start + IMAGES_PER_TASK] for start in range(0, len(places), IMAGES_PER_TASK)]
+        with resources.thread_pool(resources.cores()) as pool:
+            damaged = sum(progress(pool.map(self._forget_damaged, parts), "verify decoded images", len(parts)))
+        if damaged:
+            log.warning("%s: %d decoded images are damaged and will be decoded again", path, damaged)
+
+    def _forget_damaged(self, places: Array) -> int:
+        """Forget the damaged ones of some images, and return how many they are."""
+        found = np.array([_checksum(self._images[place]) for place in places], np.uint32)
         damaged = places[self._checksums[places] != found]
         self._checksums[damaged] = 0
-        if len(damaged):
-            log.warning("%d decoded images are damaged and will be decoded again", len(damaged))
+        return len(damaged)
 
 
 def _map_file(path: Path, length: int) -> Array:
     """Return the bytes of a file, whose space on the disk is reserved; one of another length is made anew."""
-    with path.open("a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # other processes begin at the same time
-        if os.fstat(file.fileno()).st_size != length:
-            scratch.check_free_scratch(length, f"decoded images in {path}")
-            file.truncate(0)
-            os.posix_fallocate(file.fileno(), 0, length)
-    return np.memmap(path, np.uint8, "r+")
+    try:
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # other processes begin at the same time
+            if os.fstat(file.fileno()).st_size != length:
+                _reserve(file, path, length)
+            mapped = np.memmap(file, np.uint8, "r+")
+            fcntl.flock(file, fcntl.LOCK_UN)  # the mapping keeps the file open
+            return mapped
+    except OSError as error:
+        kind = RetryableError if error.errno in (errno.ENOSPC, errno.EDQUOT) else EnvironmentUnsupported
+        raise kind(
+            f"decoded images in {path}: {error.strerror}; set TMPDIR to another folder, or --cache none"
+        ) from error
+
+
+def _reserve(file: BinaryIO, path: Path, length: int) -> None:
+    """Give an open file its length; where there is no room, remove it."""
+    file.truncate(0)
+    try:
+        scratch.check_free_scratch(length, f"decoded images in {path}")
+        os.posix_fallocate(file.fileno(), 0, length)
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _checksum(image: Array) -> int:

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from dogbreed.data.augment import Augment, is_mirrored, mirror, random_resized_crop_box
+from dogbreed.data.augment import Augment, Draws, crop_region, is_mirrored, mirror
 from dogbreed.data.decoded_images import DecodedFile
 from dogbreed.data.example_decoder import ExampleDecoder, View
 from dogbreed.data.resize import cut_square, plan_squares
-from dogbreed.data.train_source import SHUFFLE_BLOCK, draw_randoms, read_numbered, shuffled
+from dogbreed.data.train_source import SHUFFLE_BLOCK, draw, read_numbered, shuffled
 
 
 class DecodedView(NamedTuple):
@@ -24,20 +24,20 @@ class DecodedViews:
     """Plans and cuts random views of decoded images, which are squares of `size` pixels already."""
 
     def __init__(self, size: int, augment: Augment) -> None:
-        self._size, self._augment = size, augment
+        self._size, self.augment = size, augment
 
-    def plan(self, places: tf.Tensor, draws: tf.Tensor) -> DecodedView:
-        """Return what a model sees of the images at these places, int64 [n]; draws: float32 [n, NUM_RANDOMS]."""
+    def plan(self, places: tf.Tensor, draws: Draws) -> DecodedView:
+        """Return what a model sees of the images at these places, int64 [n]."""
         whole = tf.tile([[0.0, 0.0, self._size, self._size]], [tf.size(places), 1])
-        region = random_resized_crop_box(whole, self._augment, draws)
-        square = plan_squares(whole, region, self._size, True) if self._augment.has_random_crop else ()
-        return DecodedView(places, square, is_mirrored(draws) if self._augment.hflip else ())
+        region = crop_region(whole, draws)
+        square = plan_squares(whole, region, self._size, True) if self.augment.has_random_crop else ()
+        return DecodedView(places, square, is_mirrored(draws) if self.augment.hflip else ())
 
     def cut(self, image: tf.Tensor, view: DecodedView) -> tf.Tensor:
         """Return the view, uint8 [size, size, 3], of its image, uint8 [size, size, 3]."""
-        if self._augment.has_random_crop:
+        if self.augment.has_random_crop:
             image = cut_square(image, view.square, self._size, may_reduce=False)
-        return mirror(image, view.mirrored) if self._augment.hflip else image
+        return mirror(image, view.mirrored) if self.augment.hflip else image
 
 
 class MemorySource:
@@ -55,7 +55,9 @@ class MemorySource:
 
     def plan(self, block: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor, seed: tf.Tensor) -> Any:
         places = tf.boolean_mask(block, wanted)
-        return self._views.plan(places, draw_randoms(seed, number, wanted)), tf.gather(self._labels, places)
+        return self._views.plan(places, draw(seed, number, wanted, self._views.augment)), tf.gather(
+            self._labels, places
+        )
 
     def image(self, view: DecodedView, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return self._views.cut(self._images[view.place], view), label
@@ -94,8 +96,8 @@ class DiskSource:
     ) -> tuple[View, DecodedView]:
         order = shuffled(seed, number, wanted)
         places, examples = (tf.gather(part, order) for part in block)
-        draws = draw_randoms(seed, number, wanted)
-        return self._still.plan(examples, tf.zeros_like(draws)), self._views.plan(places, draws)
+        draws = draw(seed, number, wanted, self._views.augment)
+        return self._still.plan(examples), self._views.plan(places, draws)
 
     def image(self, still: View, view: DecodedView) -> tuple[tf.Tensor, tf.Tensor]:
         image = tf.cond(

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from dogbreed.data.augment import Augment, is_mirrored, jitter_margin, mirror, random_resized_crop_box
+from dogbreed.data.augment import Augment, Draws, crop_region, is_mirrored, jitter_margin, mirror
 from dogbreed.data.examples import FEATURES, SIDES
 from dogbreed.data.resize import (
     ANTIALIASED,
@@ -50,20 +50,21 @@ class ExampleDecoder:
         """`config` is the manifest's."""
         self._deferred = config["crop"] == "defer"
         self._margin = config["margin"]
-        self._view, self._augment = view, augment
+        self._view, self.augment = view, augment
         self._features = {name: FEATURES[name] for name in ((*STORED, *ORIGINAL) if self._deferred else STORED)}
         # questions whose answer is the same for all images are not asked for each one
         self._may_halve = self._deferred or config["size"] >= 3 * view.size
         largest = ANTIALIASED * view.size if augment.has_random_crop else view.size + 1
         self._may_reduce = self._deferred or config["resize_mode"] != "squash" or config["size"] >= largest
 
-    def plan(self, examples: tf.Tensor, draws: tf.Tensor) -> View:
-        """Return the views of serialized examples, string [n]; draws: float32 [n, NUM_RANDOMS] in 0 to 1."""
+    def plan(self, examples: tf.Tensor, draws: Draws | None = None) -> View:
+        """Return the views of serialized examples, string [n]; `draws` of n images, or None without augmentation."""
         features = tf.io.parse_example(examples, self._features)
         stored = tf.cast(tf.stack([features["image/height"], features["image/width"]], axis=1), tf.float32)
         region = tf.concat([tf.zeros_like(stored), stored], 1)
         if self._deferred:
-            region = _stored_region(features, stored, jitter_margin(self._margin, self._augment, draws))
+            margin = jitter_margin(self._margin, self.augment, draws) if draws else self._margin
+            region = _stored_region(features, stored, margin)
         # half the pixels are enough where 1.5 times the model's side remain for random crops
         halve = tf.reduce_min(region[:, 2:], axis=1) >= 3 * self._view.size
         decoded = tf.where(halve[:, tf.newaxis], tf.math.ceil(stored / 2), stored)
@@ -72,11 +73,11 @@ class ExampleDecoder:
         if self._deferred:
             part, region = _whole_pixels(region, decoded)
         region = fit_region(region, self._view.mode)
-        if self._augment.has_random_crop:
-            region = random_resized_crop_box(region, self._augment, draws)
-        square = plan_squares(part, region, self._view.size, allow_rounding=self._augment.has_random_crop)
+        if draws and self.augment.has_random_crop:
+            region = crop_region(region, draws)
+        square = plan_squares(part, region, self._view.size, allow_rounding=self.augment.has_random_crop)
         label = tf.cast(features["image/class/label"], tf.int32)
-        mirrored = is_mirrored(draws) if self._augment.hflip else ()
+        mirrored = is_mirrored(draws) if draws and self.augment.hflip else ()
         return View(features["image/encoded"], label, halve if self._may_halve else (), square, mirrored)
 
     def image(self, view: View) -> tuple[tf.Tensor, tf.Tensor]:
@@ -84,11 +85,14 @@ class ExampleDecoder:
         encoded = view.encoded
         decoded = decode(encoded, view.halve) if self._may_halve else tf.io.decode_jpeg(encoded, channels=3)
         image = cut_square(decoded, view.square, self._view.size, self._may_reduce)
-        return mirror(image, view.mirrored) if self._augment.hflip else image, view.label
+        return mirror(image, view.mirrored) if self.augment.hflip else image, view.label
 
 
-def _stored_region(features: Mapping[str, tf.Tensor], stored: tf.Tensor, margin: tf.Tensor) -> tf.Tensor:
-    """Return the boxes with their margins, float32 [n], as regions of the stored images, `stored` [n, 2] pixels."""
+def _stored_region(features: Mapping[str, tf.Tensor], stored: tf.Tensor, margin: Any) -> tf.Tensor:
+    """Return the boxes with their margins, a number or float32 [n], as regions of the stored images.
+
+    stored: float32 [n, 2], height and width of these in pixels.
+    """
     left, top, right, bottom = (features[f"image/original/bbox/{side}"] for side in SIDES)
     x, y = margin * (right - left), margin * (bottom - top)
     width = tf.cast(features["image/original/width"], tf.float32)

@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from dogbreed.core import canonical_json, resources
-from dogbreed.core.errors import DataError
+from dogbreed.core.errors import DataError, UsageError
 from dogbreed.core.storage import Store
-from dogbreed.data.augment import NUM_RANDOMS, Augment
+from dogbreed.data.augment import Augment
 from dogbreed.data.batch_shard import BatchShard
 from dogbreed.data.decoded_images import DecodedFile, decode_into_memory
 from dogbreed.data.decoded_source import DecodedViews, DiskSource, MemorySource
@@ -35,6 +35,7 @@ from dogbreed.data.train_source import (
 )
 
 CACHES = ("none", "memory", "disk")  # of decoded train images
+PIXELS = 1  # raised by hand whenever decoding or resizing gives other pixels: tests/data/test_views.py
 EVAL_BLOCK = 64  # examples that are parsed together
 IMAGES_PER_CORE = 8  # in work at a time, so that decoding goes on while a batch is copied
 
@@ -169,8 +170,13 @@ class InputPipeline:
             start: (epoch, batch) of the first batch; earlier examples are skipped, not decoded.
 
         Raises:
+            UsageError: the margins of cached crops would change.
             EnvironmentUnsupported, RetryableError: the decoded images would not fit into memory, or the scratch folder.
         """
+        if cache != "none" and augment.margin_jitter:
+            raise UsageError(
+                f"augment.margin_jitter moves the edges of crops, which --cache {cache} keeps; use --cache none"
+            )
         source = self._source(cache, augment)
         views = self._train_views(source, seed, epochs, start)
         images = views.map(do_not_convert(source.image), num_parallel_calls=self._parallel)
@@ -217,7 +223,12 @@ class InputPipeline:
     def _disk_source(self, views: DecodedViews) -> DiskSource:
         """Open the file of decoded train images, which is filled when they are first needed."""
         paths, lengths = self._paths(TRAIN), [shard.num_examples for shard in self._manifest.split(TRAIN).shards]
-        pixels = {"dataset": self._manifest.digest, "view": asdict(self._view), "tensorflow": tf.__version__}
+        pixels = {
+            "version": PIXELS,
+            "dataset": self._manifest.digest,
+            "view": asdict(self._view),
+            "tensorflow": tf.__version__,
+        }
         file = DecodedFile(canonical_json.digest(pixels), self.num_examples(TRAIN), self._view.size)
         return DiskSource(paths, lengths, self._still, file, views)
 
@@ -231,8 +242,7 @@ class InputPipeline:
     def _eval_views(self, split: str) -> tf.data.Dataset:
         """Return what a model sees of each example of a split, in a fixed order."""
         blocks = self._examples(split).batch(EVAL_BLOCK)
-        no_draws = do_not_convert(lambda block: self._still.plan(block, tf.zeros([tf.shape(block)[0], NUM_RANDOMS])))
-        return blocks.map(no_draws).prefetch(1).unbatch()
+        return blocks.map(do_not_convert(self._still.plan)).prefetch(1).unbatch()
 
     def _examples(self, split: str) -> tf.data.Dataset:
         return read_examples(tf.constant(self._paths(split), tf.string))

@@ -31,7 +31,7 @@ def open_record_cache(classes: Sequence[str], limit: int = CACHE_LIMIT) -> Itera
 class RecordCache:
     """The records of images by source id, in an open file; what does not fit is not kept, and is logged once.
 
-    They take at most a third of the free scratch space: other files of this job, and other workers on the same disk,
+    They take at most half of the free scratch space: other files of this job, and other workers on the same disk,
     need theirs. Safe to use from several threads.
     """
 

@@ -81,8 +81,8 @@ class SharedParts:
             arrived = [number for number in missing if self.plan.part_key(f"{name}-{number}") in present]
             if arrived:
                 last_arrival = time.monotonic()
-            elif time.monotonic() - last_arrival < PATIENCE * longest:
-                time.sleep(min(LOOK_EVERY, longest / 4))
+            elif time.monotonic() - last_arrival < max(PATIENCE * longest, LOOK_EVERY):
+                time.sleep(min(LOOK_EVERY, max(longest, LOOK_EVERY / 4) / 4))
                 continue
             if not arrived:
                 log.info("%s-%d of another worker is missing; it is computed here", name, missing[0])

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from dogbreed.data.augment import NUM_RANDOMS
+from dogbreed.data.augment import NUM_RANDOMS, Augment, Draws, to_draws
 from dogbreed.data.example_decoder import ExampleDecoder, View
 
 SHUFFLE_BLOCK = 2048  # encoded images: 16 MB at 128 px, 50 MB at 224 px
@@ -59,11 +59,14 @@ def shuffled(seed: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor
     return tf.boolean_mask(tf.random.experimental.stateless_shuffle(tf.range(tf.size(wanted)), key), wanted)
 
 
-def draw_randoms(seed: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
-    """Return float32 [k, NUM_RANDOMS] in 0 to 1 for the wanted examples of a block, see `TrainSource.plan`."""
+def draw(seed: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor, augment: Augment) -> Draws:
+    """Return the draws of the k wanted examples of a block, see `TrainSource.plan`.
+
+    They are functions of seed and place in the block alone, whatever is wanted beside.
+    """
     key = tf.stack([_fold_seed(seed + 1), number])  # other numbers than those that shuffle
-    draws = tf.random.stateless_uniform([SHUFFLE_BLOCK, NUM_RANDOMS], key)
-    return tf.boolean_mask(draws[: tf.size(wanted)], wanted)
+    draws = to_draws(tf.random.stateless_uniform([SHUFFLE_BLOCK, NUM_RANDOMS], key), augment)
+    return Draws(*(tf.boolean_mask(field[: tf.size(wanted)], wanted) for field in draws))
 
 
 def _fold_seed(seed: tf.Tensor) -> tf.Tensor:
@@ -84,4 +87,4 @@ class ShardSource:
 
     def plan(self, block: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor, seed: tf.Tensor) -> View:
         examples = tf.gather(block, shuffled(seed, number, wanted))
-        return self._decoder.plan(examples, draw_randoms(seed, number, wanted))
+        return self._decoder.plan(examples, draw(seed, number, wanted, self._decoder.augment))

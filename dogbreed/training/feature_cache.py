@@ -32,7 +32,7 @@ def load_or_extract(name: str, extract: Callable[[], Features]) -> Features:
     Args:
         name: a digest of all that determines the features.
     """
-    path = scratch.scratch_folder() / FOLDER / f"{name}.npz"
+    path = scratch.own_folder(FOLDER) / f"{name}.npz"
     found = _load(path)
     if found is None:
         found = extract()
@@ -55,7 +55,6 @@ def _load(path: Path) -> Features | None:
 
 def _save(path: Path, features: Features) -> None:
     needed = features.values.nbytes + features.labels.nbytes
-    path.parent.mkdir(parents=True, exist_ok=True)
     if scratch.free_scratch() < needed + scratch.SCRATCH_RESERVE:
         log.info("%s has no room for %d MiB of features, which are not kept", path.parent, needed >> 20)
         return

@@ -1,5 +1,6 @@
 """Decoded images in a file of the scratch folder: written once, shared, verified, rebuilt, limited."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -7,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dogbreed.core.errors import EnvironmentUnsupported
+from dogbreed.core.errors import EnvironmentUnsupported, UsageError
 from dogbreed.core.scratch import SCRATCH_LIMIT
 from dogbreed.core.storage import LocalStore
 from dogbreed.data import decoded_source
-from dogbreed.data.augment import Augment
+from dogbreed.data.augment import Augment, to_draws
 from dogbreed.data.decoded_images import FOLDER, DecodedFile
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import load_manifest
@@ -23,7 +24,7 @@ VIEWS = Augment(hflip=True, min_area=0.4, max_aspect=1.3)
 @pytest.fixture(autouse=True)
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    return tmp_path / FOLDER
+    return tmp_path / f"{FOLDER}-{os.getuid()}"
 
 
 @pytest.fixture
@@ -36,16 +37,13 @@ def images_of(flow: InputPipeline, augment: Augment = VIEWS, epochs: int = 2, ca
     return np.concatenate([images.numpy() for images, _ in flow.train_batches(augment, 7, epochs, cache)])
 
 
-def decoded(monkeypatch: pytest.MonkeyPatch) -> set[int]:
-    """Return a set that grows by the place of each image that is decoded and written.
-
-    Two epochs of so few images overlap, and one that is in work in both is decoded in both.
-    """
-    places: set[int] = set()
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows by the place of each image that is decoded and written."""
+    places: list[int] = []
     write = DecodedFile._write
 
     def counted(self: DecodedFile, place: int, image: np.ndarray) -> None:
-        places.add(int(place))
+        places.append(int(place))
         write(self, place, image)
 
     monkeypatch.setattr(DecodedFile, "_write", counted)
@@ -56,10 +54,11 @@ def test_images_are_decoded_in_the_first_epoch_only_however_many_epochs_and_trai
     flow: InputPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places = decoded(monkeypatch)
-    first = images_of(flow, epochs=3)
-    assert places == set(range(28))
+    first = images_of(flow, epochs=12)
+    assert set(places) == set(range(28))
+    assert len(places) < 2 * 28, "so few images of two epochs overlap, and what is in work in both is decoded in both"
     places.clear()
-    assert np.array_equal(images_of(flow, epochs=3), first)
+    assert np.array_equal(images_of(flow, epochs=12), first)
     assert not places
 
 
@@ -70,18 +69,21 @@ def test_its_images_are_those_of_the_evaluation_in_the_order_of_the_shards(flow:
     assert sorted(image.tobytes() for image in kept[:28]) == sorted(image.tobytes() for image in still)
 
 
-def test_an_image_has_the_views_that_it_has_in_memory(flow: InputPipeline) -> None:
-    """Both cut the same draws from the same decoded image; only the order of the examples differs."""
+def test_an_image_has_the_view_that_is_cut_from_it_in_memory_before_and_after_it_is_kept(flow: InputPipeline) -> None:
     source = flow._source("disk", VIEWS)
     assert isinstance(source, decoded_source.DiskSource)
-    whole = next(iter(flow.eval_batches("train")))[0]
-    draws = tf.random.stateless_uniform([14, 6], [1, 2])
-    views = decoded_source.DecodedViews(32, VIEWS)
-    planned = views.plan(tf.range(14, dtype=tf.int64), draws)
-    memory = decoded_source.MemorySource(whole, tf.zeros(14, tf.int32), views)
-    for place in range(14):
-        view = tf.nest.map_structure(lambda field, at=place: field[at], planned)
-        assert np.array_equal(memory.image(view, tf.constant(0))[0], source._views.cut(whole[place], view))
+    seed = tf.constant([7, 0], tf.int64)
+    block = next(iter(source.blocks(seed)))
+    planned = source.plan(block, tf.constant(0, tf.int64), tf.ones(28, tf.bool), seed)
+    for place in range(28):
+        still, view = tf.nest.map_structure(lambda field, at=place: field[at], planned)
+        whole = flow._still.image(still)[0]
+        memory = decoded_source.MemorySource(whole[tf.newaxis], tf.zeros(1, tf.int32), source._views)
+        expected = memory.image(view._replace(place=tf.constant(0, tf.int64)), still.label)
+        for _ in range(2):
+            image, label = source.image(still, view)
+            assert np.array_equal(image, expected[0])
+            assert label == expected[1]
 
 
 def test_a_damaged_image_is_decoded_again(
@@ -94,7 +96,7 @@ def test_a_damaged_image_is_decoded_again(
     path.write_bytes(data)
     places = decoded(monkeypatch)
     assert np.array_equal(images_of(flow), before)
-    assert places == {5}
+    assert set(places) == {5}
     assert "1 decoded images are damaged" in caplog.text
 
 
@@ -107,7 +109,34 @@ def test_a_file_of_another_length_is_made_anew(
     path.write_bytes(path.read_bytes()[:-1])
     places = decoded(monkeypatch)
     assert np.array_equal(images_of(flow), before)
-    assert places == set(range(28))
+    assert set(places) == set(range(28))
+
+
+def test_margins_cannot_change_what_is_kept(flow: InputPipeline) -> None:
+    with pytest.raises(UsageError, match="--cache none"):
+        flow.train_batches(Augment(margin_jitter=0.1), 7, 1, "disk")
+
+
+def test_a_file_for_which_there_is_no_room_is_not_left_behind(
+    flow: InputPipeline, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOGBREED_SCRATCH_LIMIT", "1Mi")
+    with pytest.raises(EnvironmentUnsupported, match="DOGBREED_SCRATCH_LIMIT"):
+        images_of(flow)
+    assert not list(scratch.iterdir())
+
+
+def test_a_folder_that_cannot_be_used_is_named_with_what_to_do(
+    flow: InputPipeline, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch.touch()
+    with pytest.raises(EnvironmentUnsupported, match="TMPDIR"):
+        images_of(flow)
+    scratch.unlink()
+    scratch.mkdir()
+    os.chown(scratch, 12345, 12345)
+    with pytest.raises(EnvironmentUnsupported, match="12345"):
+        images_of(flow)
 
 
 def test_two_trainings_at_a_time_fill_one_file(flow: InputPipeline, scratch: Path) -> None:
@@ -140,7 +169,7 @@ def test_images_that_do_not_fit_into_the_scratch_folder_are_78_before_the_first_
 def test_a_view_of_less_than_a_pixel_shows_one() -> None:
     views = decoded_source.DecodedViews(32, Augment(min_area=0.0001))
     image = tf.random.stateless_uniform([32, 32, 3], [1, 2], 0, 256, tf.int32)
-    draws = tf.constant([[0.0, 0.5, 0.999, 0.999, 0.9, 0.5]])
+    draws = to_draws(tf.constant([[0.0, 0.5, 0.999, 0.999, 0.9, 0.5]]), views.augment)
     view = tf.nest.map_structure(lambda field: field[0], views.plan(tf.zeros(1, tf.int64), draws))
     cut = views.cut(tf.cast(image, tf.uint8), view).numpy()
     assert (cut == cut[0, 0]).all()

@@ -17,11 +17,12 @@ from dogbreed.core.storage import LocalStore, open_store
 from dogbreed.data.augment import (
     NUM_RANDOMS,
     Augment,
+    crop_region,
     cutmix,
     is_mirrored,
     jitter_margin,
     mirror,
-    random_resized_crop_box,
+    to_draws,
 )
 from dogbreed.data.boxes import Box
 from dogbreed.data.examples import Example, read_shard, write_shard
@@ -338,7 +339,7 @@ def by_draw(function: Callable[[tf.Tensor], tf.Tensor], count: int) -> Array:
 @pytest.mark.parametrize("augment", [MUCH, Augment(min_area=0.05, max_aspect=2.0)])
 def test_a_random_region_lies_in_its_region_and_has_the_area_asked_for(augment: Augment) -> None:
     region = tf.constant([-5.0, 10.0, 40.0, 90.0])
-    drawn = by_draw(lambda draw: random_resized_crop_box(region, augment, draw), 20)
+    drawn = by_draw(lambda draw: crop_region(region, to_draws(draw, augment)), 20)
     for top, left, height, width in drawn:
         assert -5 - 1e-4 <= top <= top + height <= 35 + 1e-4
         assert 10 - 1e-4 <= left <= left + width <= 100 + 1e-4
@@ -350,17 +351,13 @@ def test_a_random_region_lies_in_its_region_and_has_the_area_asked_for(augment: 
 
 def test_without_augmentation_the_region_stays() -> None:
     region = np.array([3, 4, 40, 90], np.float32)
-    assert random_resized_crop_box(tf.constant(region), Augment(), tf.fill([NUM_RANDOMS], 0.7)).numpy().tolist() == [
-        3,
-        4,
-        40,
-        90,
-    ]
+    draws = to_draws(tf.fill([NUM_RANDOMS], 0.7), Augment())
+    assert crop_region(tf.constant(region), draws).numpy().tolist() == [3, 4, 40, 90]
 
 
 def test_a_flip_mirrors_about_every_other_view() -> None:
     photo = smooth(16, 16)
-    views = by_draw(lambda draw: mirror(tf.constant(photo), is_mirrored(draw)), 40)
+    views = by_draw(lambda draw: mirror(tf.constant(photo), is_mirrored(to_draws(draw, MUCH))), 40)
     flipped = sum(np.array_equal(view, photo[:, ::-1]) for view in views)
     assert sum(np.array_equal(view, photo) for view in views) == 40 - flipped
     assert 10 <= flipped <= 30
@@ -393,7 +390,7 @@ def test_cutmix_in_tf_data_equals_cutmix_called_directly() -> None:
 
 
 def test_a_jittered_margin_stays_around_the_margin() -> None:
-    margins = by_draw(lambda draw: jitter_margin(0.2, MUCH, draw), 30)
+    margins = by_draw(lambda draw: jitter_margin(0.2, MUCH, to_draws(draw, MUCH)), 30)
     assert 0.1 <= margins.min() < 0.15 < 0.25 < margins.max() <= 0.3
 
 

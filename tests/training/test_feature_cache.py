@@ -1,5 +1,6 @@
 """Features that are kept in the scratch folder."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class Extraction:
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    return tmp_path
+    return tmp_path / f"{FOLDER}-{os.getuid()}"
 
 
 def same(found: Features) -> bool:
@@ -39,7 +40,7 @@ def test_features_are_extracted_once_for_each_name(scratch: Path) -> None:
     assert extract.calls == 1
     load_or_extract("b", extract)
     assert extract.calls == 2
-    assert sorted(path.name for path in (scratch / FOLDER).iterdir()) == ["a.npz", "b.npz"]
+    assert sorted(path.name for path in scratch.iterdir()) == ["a.npz", "b.npz"]
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"PK" + data])
@@ -48,7 +49,7 @@ def test_a_damaged_file_is_written_again(
 ) -> None:
     extract = Extraction()
     load_or_extract("a", extract)
-    path = scratch / FOLDER / "a.npz"
+    path = scratch / "a.npz"
     path.write_bytes(damage(path.read_bytes()))
     assert same(load_or_extract("a", extract))
     assert same(load_or_extract("a", extract))
@@ -59,7 +60,7 @@ def test_a_damaged_file_is_written_again(
 def test_a_flipped_bit_is_noticed(scratch: Path) -> None:
     extract = Extraction()
     load_or_extract("a", extract)
-    path = scratch / FOLDER / "a.npz"
+    path = scratch / "a.npz"
     data = bytearray(path.read_bytes())
     data[data.index(FOUND.values.tobytes()) + 5] ^= 1
     path.write_bytes(data)
@@ -74,5 +75,5 @@ def test_features_that_do_not_fit_are_not_kept(
     caplog.set_level("INFO")
     extract = Extraction()
     assert same(load_or_extract("a", extract))
-    assert not list((scratch / FOLDER).iterdir())
+    assert not list(scratch.iterdir())
     assert "not kept" in caplog.text
