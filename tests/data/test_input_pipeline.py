@@ -3,6 +3,7 @@
 import io
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +159,10 @@ def test_each_epoch_is_shuffled_and_augmented_anew(sketches_32: InputPipeline) -
 
 @pytest.mark.parametrize("cache", CACHES)
 def test_a_resumed_training_goes_on_where_it_would_have_been(sketches_32: InputPipeline, cache: str) -> None:
-    whole, labels = arrays(sketches_32.train_batches(MUCH, seed=7, epochs=3, cache=cache))
+    augment = MUCH if cache == "none" else replace(MUCH, margin_jitter=0.0)
+    whole, labels = arrays(sketches_32.train_batches(augment, seed=7, epochs=3, cache=cache))
     for epoch, batch in ((0, 2), (1, 1)):  # of 3 epochs of 3 batches of 8
-        rest, own = arrays(sketches_32.train_batches(MUCH, seed=7, epochs=3, cache=cache, start=(epoch, batch)))
+        rest, own = arrays(sketches_32.train_batches(augment, seed=7, epochs=3, cache=cache, start=(epoch, batch)))
         seen = 8 * (3 * epoch + batch)
         assert np.array_equal(rest, whole[seen:]), f"begun at batch {batch} of epoch {epoch}"
         assert np.array_equal(own, labels[seen:])
