@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dogbreed.core import resources
+from dogbreed.core import resources, signals
 from dogbreed.models import registry
 from jobs import _cli
 from tests.support.warm_job import run
@@ -187,6 +187,7 @@ def test_a_signal_before_the_job_begins_ends_with_its_code(monkeypatch: pytest.M
         with pytest.raises(SystemExit) as ended:
             small.main([], standalone_mode=False)
     finally:
+        signals.install_handlers()  # forgets the signal
         for number, handler in handlers.items():
             signal.signal(number, handler)
     assert ended.value.code == 143

@@ -22,6 +22,7 @@ CANARIES = {
     "STORE_ACCESS_KEY": "e2e",
     "STORE_SECRET_KEY": "canarystoresecret",
     "POSTGRES_PASSWORD": "canarydatabase",
+    "SEARCH_PASSWORD": "canarysearch",
     "MLFLOW_ADMIN_PASSWORD": "canarymlflowadmin",
     "MLFLOW_SECRET_KEY": "canarysessions",
 }
