@@ -1,7 +1,10 @@
 """A search by several containers, whose studies are in the stack's PostgreSQL."""
 
+import pytest
+
 from tests.support.e2e.stack import Stack, docker, eventually
 
+pytestmark = pytest.mark.e2e
 SETTINGS = {
     "SEARCH_REPLICAS": "2",
     "DOGBREED_SEARCH_STUDY": "shared",

@@ -3,12 +3,13 @@
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from tensorflow.python.framework import config
 
 from tests.support.in_process import call
 
@@ -21,12 +22,13 @@ Search = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def search(dataset: Path, empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
+def search(dataset: Path, empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Search]:
     shutil.copy(empty_database, tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     shutil.copytree(dataset, tmp_path / "dogs")
-    return lambda *options: call("search", "--data", str(tmp_path / "dogs"), *options, *SMALLER)
+    yield lambda *options: call("search", "--data", str(tmp_path / "dogs"), *options, *SMALLER)
+    config.disable_op_determinism()  # of --deterministic: other tests compile by XLA, which excludes it
 
 
 def options_of(command: list[str]) -> list[str]:
