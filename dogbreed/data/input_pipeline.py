@@ -37,7 +37,7 @@ from dogbreed.data.train_source import (
 CACHES = ("none", "memory", "disk")  # of decoded train images
 PIXELS = 1  # raised by hand whenever decoding or resizing gives other pixels: tests/data/test_views.py
 EVAL_BLOCK = 64  # examples that are parsed together
-IMAGES_PER_CORE = 8  # in work at a time, so that decoding goes on while a batch is copied
+IMAGES_PER_CORE = 8  # processed at a time, so that decoding continues while a batch is copied
 
 
 class InputPipeline:

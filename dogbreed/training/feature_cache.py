@@ -62,6 +62,9 @@ def _save(path: Path, features: Features) -> None:
     try:
         np.savez(temporary, values=features.values, labels=features.labels)
         temporary.replace(path)
+    except OSError as error:  # another process has filled the disk meanwhile
+        log.warning("the features are not kept: %s", error)
+        return
     finally:
         temporary.unlink(missing_ok=True)
     log.info(

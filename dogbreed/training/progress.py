@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class TrainingStopped(Exception):
-    """A MetricLogger ends the training; the message says why."""
+    """Raised by a MetricLogger to end the training; the message is the reason."""
 
 
 class MetricLogger(Protocol):

@@ -181,6 +181,7 @@ class _Search:
                 log.info("%s", error)
                 return
             if trial.number not in [other.number for other in self._study.trials(TrialState.RUNNING)]:
+                log.info("trial %d was recorded by another process meanwhile", trial.number + 1)
                 return
             try:
                 outcome = self._train(trial, store, lease)

@@ -115,7 +115,7 @@ class Study:
     def ask(self) -> Trial:
         """Return a new trial with its values; one process at a time may ask.
 
-        The values follow from the seed, the trial's number and what earlier trials found: whoever asks, and after any
+        The values follow from the seed, the trial's number and what earlier trials found, in any process and after any
         restart.
         """
         seed = int(np.random.SeedSequence([self._seed, len(self.trials())]).generate_state(1)[0])
@@ -148,7 +148,7 @@ class Study:
     def should_stop(self, trial: Trial, epoch: int, score: float) -> bool:
         """Report the score of an epoch, and return whether the trial is below the median of the others.
 
-        While the storage is away the training goes on, and scores are sent later.
+        While the storage is unavailable the training continues, and scores are sent later.
         """
         unsent = self._unsent.setdefault(trial.number, [])
         unsent.append((epoch, score))

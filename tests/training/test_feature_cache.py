@@ -68,6 +68,19 @@ def test_a_flipped_bit_is_noticed(scratch: Path) -> None:
     assert extract.calls == 2
 
 
+def test_features_that_cannot_be_written_are_used_all_the_same(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(path: Path, **_: np.ndarray) -> None:
+        path.write_bytes(b"PK")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    assert same(load_or_extract("a", Extraction()))
+    assert not list(scratch.iterdir())
+    assert "not kept: [Errno 28]" in caplog.text
+
+
 def test_features_that_do_not_fit_are_not_kept(
     scratch: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -30,7 +30,7 @@ def search_progress(table: pd.DataFrame) -> Figure:
     _draw_progress(left, complete["trial"], complete["val_top1"].astype(float), "trial")
     left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     hours = table["hours"].cumsum()[complete.index]
-    _draw_progress(right, hours, complete["val_top1"].astype(float), "core-hours of all trials until then")
+    _draw_progress(right, hours, complete["val_top1"].astype(float), "core- or GPU-hours of all trials until then")
     left.set_ylabel("validation top-1")
     left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     left.legend(loc="lower right", frameon=False)
