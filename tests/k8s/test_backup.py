@@ -18,6 +18,7 @@ from tests.support.servers import free_port, s3_server
 SCRIPT = ROOT / "k8s" / "components" / "backup" / "backup.py"
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 TARGET = "s3://backups/some/prefix"
+needs_postgres = pytest.mark.skipif(not PROGRAMS, reason="needs PostgreSQL's programs")
 
 
 class Stores:
@@ -130,8 +131,24 @@ class Database:
         assert done.returncode == 0, output
         return output
 
-    def sql(self, text: str) -> str:
-        return self.do("psql", "--quiet", "--tuples-only", "--no-align", "--dbname=mlflow", f"--command={text}")
+    def sql(self, *texts: str, database: str = "mlflow") -> str:
+        """Run statements, each in a transaction of its own, and return what they print."""
+        commands = [f"--command={text}" for text in texts]
+        return self.do("psql", "--quiet", "--tuples-only", "--no-align", f"--dbname={database}", *commands)
+
+    def make_search(self, password: str, table: str) -> None:
+        """Make role and database of searches, as stack_init.py does, with a table."""
+        self.sql(f"CREATE ROLE search LOGIN PASSWORD '{password}'", "CREATE DATABASE search OWNER search")
+        self.sql("SET ROLE search", table, database="search")
+
+    def can_log_in(self, password: str) -> bool:
+        """Return whether the role of searches has this password."""
+        variables = {**self.variables, "PGUSER": "search", "PGPASSWORD": password}
+        command = ["psql", "--dbname=search", "--command=SELECT 1"]
+        return subprocess.run(command, env=variables, capture_output=True, check=False).returncode == 0
+
+    def stop(self) -> None:
+        self.do("pg_ctl", "-D", "data", "-m", "immediate", "stop")
 
 
 @pytest.fixture
@@ -142,19 +159,65 @@ def open_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.skipif(not PROGRAMS, reason="needs PostgreSQL's programs")
-def test_the_database_of_a_dump_replaces_the_one_of_a_new_stack(open_folder: Path, manifests: Manifests) -> None:
-    [dump, _] = containers(one(manifests.extended, "CronJob", "backup"))
-    [_, restore] = containers(one(manifests.once["restore"], "Job", "restore"))
-    file = open_folder / "database.sql"
+@pytest.fixture
+def databases(open_folder: Path) -> Iterator[tuple[Database, Database]]:
+    """The database of an old stack, and that of a new one, in which the server has made a table at its first start."""
     old, new = Database(open_folder / "old", "old-password"), Database(open_folder / "new", "new-password")
     try:
-        old.sql("CREATE TABLE runs (id int); INSERT INTO runs VALUES (1), (2)")
-        new.sql("CREATE TABLE runs (id int, other int)")  # as the server has made it at its first start
-        for database, container in ((old, dump), (new, restore)):
-            [script] = container["args"]
-            database.do(*container["command"], script.replace("/backup/database.sql", str(file)))
-        assert new.sql("SELECT id FROM runs ORDER BY id").split() == ["1", "2"], "with its own password"
+        old.sql("CREATE TABLE runs (id int)", "INSERT INTO runs VALUES (1), (2)")
+        new.sql("CREATE TABLE runs (id int, other int)")
+        yield old, new
     finally:
         for database in (old, new):
-            database.do("pg_ctl", "-D", "data", "-m", "immediate", "stop")
+            database.stop()
+
+
+def move(manifests: Manifests, old: Database, new: Database) -> None:
+    """Dump a database as the CronJob does, and restore it as the Job does."""
+    [dump, _] = containers(one(manifests.extended, "CronJob", "backup"))
+    [_, restore] = containers(one(manifests.once["restore"], "Job", "restore"))
+    for database, container in ((old, dump), (new, restore)):
+        [script] = container["args"]
+        database.do(*container["command"], script.replace("/backup", str(old.folder.parent)))
+
+
+@needs_postgres
+def test_the_databases_of_a_dump_replace_those_of_a_new_stack(
+    databases: tuple[Database, Database], manifests: Manifests
+) -> None:
+    old, new = databases
+    old.make_search("old-search", "CREATE TABLE studies AS SELECT 7 AS id")
+    new.make_search("new-search", "CREATE TABLE studies (id int, other int)")
+    for _ in range(2):  # a pod that is replaced begins anew
+        move(manifests, old, new)
+        assert new.sql("SELECT id FROM runs ORDER BY id").split() == ["1", "2"], "with its own password"
+        assert new.sql("SET ROLE search", "SELECT id FROM studies", database="search").split() == ["7"]
+        assert new.can_log_in("new-search")
+
+
+@needs_postgres
+def test_a_dump_brings_the_role_of_searches_to_a_server_without_it(
+    databases: tuple[Database, Database], manifests: Manifests
+) -> None:
+    old, new = databases
+    old.make_search("old-search", "CREATE TABLE studies AS SELECT 7 AS id")
+    move(manifests, old, new)
+    assert new.sql("SET ROLE search", "SELECT id FROM studies", database="search").split() == ["7"]
+    assert not new.can_log_in("old-search"), "no password is in a dump"
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "docker")}
+    address = f"postgresql+psycopg://mlflow:new-password@127.0.0.1:{new.port}/mlflow"
+    program = "import stack_init, sys; stack_init.make_search_database(sys.argv[1], 'new-search')"
+    subprocess.run([sys.executable, "-c", program, address], env=variables, check=True)
+    assert new.can_log_in("new-search"), "which `init` sets when MLflow starts"
+
+
+@needs_postgres
+def test_a_dump_from_before_there_were_searches_leaves_theirs(
+    databases: tuple[Database, Database], manifests: Manifests
+) -> None:
+    old, new = databases
+    new.make_search("new-search", "CREATE TABLE studies AS SELECT 8 AS id")
+    move(manifests, old, new)
+    assert new.sql("SELECT id FROM runs ORDER BY id").split() == ["1", "2"]
+    assert new.sql("SELECT id FROM studies", database="search").split() == ["8"]
+    assert new.can_log_in("new-search")
