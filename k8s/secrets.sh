@@ -36,4 +36,10 @@ write stack/mlflow-server.secret \
   "AWS_SECRET_ACCESS_KEY=$(value base/store.secret AWS_SECRET_ACCESS_KEY)" \
   "MLFLOW_FLASK_SERVER_SECRET_KEY=$(random)"
 write stack/database.secret "POSTGRES_PASSWORD=$(random)"
+
+# The database of searches: the password that its role gets, and what the jobs connect to.
+write stack/search-database.secret "SEARCH_PASSWORD=$(random)"
+write stack/search.secret \
+  "DOGBREED_SEARCH_STORAGE=postgresql://search:$(value stack/search-database.secret SEARCH_PASSWORD)@postgres/search"
 write components/backup/target.secret AWS_ACCESS_KEY_ID= AWS_SECRET_ACCESS_KEY=  # keys of the other store, for you to fill in
+write overlays/aws/search.secret DOGBREED_SEARCH_STORAGE=  # of searches, for you to fill in

@@ -22,7 +22,8 @@ from tests.support.kubernetes.manifests import (
 
 FAIL = {2, 65, 77, 78}  # trying again cannot help
 SUFFIX = "-1231-235959-ffff-999"  # what `make submit` appends to a name, and the longest index
-GPU_JOBS = {"train", "train-multiworker", "evaluate", "predict", "preflight"}
+GPU_JOBS = {"train", "train-multiworker", "search", "evaluate", "predict", "preflight"}
+TRAININGS = {"train", "train-multiworker", "search"}  # those that feed a GPU by many cores
 VARIABLE = re.compile(r"DOGBREED_[A-Z0-9_]+")
 
 
@@ -68,7 +69,7 @@ def test_a_job_is_tried_again_by_new_pods_and_not_for_ever(manifests: Manifests,
     assert spec["podReplacementPolicy"] == "Failed"
     assert 0 < spec["activeDeadlineSeconds"] <= 7 * 86400
     assert spec["ttlSecondsAfterFinished"] == 86400
-    shared = job in ("preprocess", "predict", "train-multiworker")
+    shared = job in ("preprocess", "predict", "train-multiworker", "search")
     assert ("backoffLimitPerIndex" in spec) == ("maxFailedIndexes" in spec) == shared
     assert ("backoffLimit" in spec) != shared
 
@@ -87,7 +88,7 @@ def test_the_number_of_workers_is_the_same_everywhere(manifests: Manifests, job:
     spec, counts = rendered["spec"], [v for n, v in environment(rendered).items() if n.endswith("WORKERS")]
     if "completions" in spec:
         assert spec["completionMode"] == "Indexed"
-        assert counts == [str(spec["completions"])]
+        assert counts == ([] if job == "search" else [str(spec["completions"])]), "trials are shared by a database"
         assert spec["parallelism"] == spec["completions"]
     else:
         assert counts == []
@@ -109,10 +110,17 @@ def test_a_submitted_name_fits_into_a_host_name(job: str) -> None:
     assert len(job + SUFFIX) <= 63
 
 
-@pytest.mark.parametrize("job", ["train", "train-multiworker"])
-def test_a_trainings_job_key_is_the_jobs_name(manifests: Manifests, job: str) -> None:
+@pytest.mark.parametrize(
+    ("job", "variable"),
+    [
+        ("train", "DOGBREED_TRAIN_NAME"),
+        ("train-multiworker", "DOGBREED_TRAIN_NAME"),
+        ("search", "DOGBREED_SEARCH_STUDY"),
+    ],
+)
+def test_the_key_of_a_training_or_study_is_the_jobs_name(manifests: Manifests, job: str, variable: str) -> None:
     variables = container(manifests.component_jobs[()][job])["env"]
-    [name] = [v["valueFrom"] for v in variables if v["name"] == "DOGBREED_TRAIN_NAME"]
+    [name] = [v["valueFrom"] for v in variables if v["name"] == variable]
     assert name == {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
 
 
@@ -155,13 +163,17 @@ def test_the_jobs_meet_at_the_same_places(manifests: Manifests, overlay: str) ->
     settings = one(manifests.overlays[overlay], "ConfigMap", "settings")["data"]
     raw, data = settings["DOGBREED_FETCH_RAW"], settings["DOGBREED_PREPROCESS_OUT"]
     assert settings["DOGBREED_PREPROCESS_RAW"] == settings["DOGBREED_PREFLIGHT_STORE"] == raw
-    assert settings["DOGBREED_TRAIN_DATA"] == settings["DOGBREED_EVALUATE_DATA"] == data
+    assert {settings[f"DOGBREED_{job}_DATA"] for job in ("TRAIN", "SEARCH", "EVALUATE")} == {data}
     assert settings["DOGBREED_PREPROCESS_NAME"] == settings["DOGBREED_PREDICT_REGISTERED_MODEL"]
     assert settings["DOGBREED_FETCH_SOURCE"] == settings["DOGBREED_PREPROCESS_SOURCE"] == raw.rpartition("/")[2]
     assert data.endswith(f"-{settings['DOGBREED_PREPROCESS_SIZE']}")
     from dogbreed.training.recipes import get_recipe
+    from dogbreed.training.search_spaces import get_space
 
-    assert get_recipe(settings["DOGBREED_TRAIN_RECIPE"]).size <= int(settings["DOGBREED_PREPROCESS_SIZE"])
+    recipe = get_recipe(settings["DOGBREED_TRAIN_RECIPE"])
+    assert recipe.size <= int(settings["DOGBREED_PREPROCESS_SIZE"])
+    assert settings["DOGBREED_SEARCH_RECIPE"] == recipe.name
+    get_space(settings["DOGBREED_SEARCH_SPACE"], []).check(recipe)
 
 
 @pytest.mark.parametrize("chosen", SETS)
@@ -188,9 +200,9 @@ def test_a_job_with_a_gpu_has_the_cores_that_feed_it_and_memory_for_cuda(manifes
         {name: container(job)["resources"] for name, job in manifests.component_jobs[chosen].items()}
         for chosen in ((), ("gpu",))
     )
-    assert {found[name]["requests"]["cpu"] for name in ("train", "train-multiworker")} == {"8"}
+    assert {found[name]["requests"]["cpu"] for name in TRAININGS} == {"8"}
     assert found["preflight"]["requests"]["memory"] == found["preflight"]["limits"]["memory"] == "5Gi"
-    same = set(found) - {"train", "train-multiworker", "preflight"}
+    same = set(found) - TRAININGS - {"preflight"}
     assert {name: found[name]["requests"] for name in same} == {name: without[name]["requests"] for name in same}
 
 

@@ -1,6 +1,7 @@
 """Services find pods, and pods may reach what their settings name and nothing else."""
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ from tests.support.kubernetes.manifests import JOBS, OVERLAYS, Manifests, Object
 from tests.support.kubernetes.network import Labels, Peer, allowed, matches
 
 PLACE = re.compile(r"(?P<scheme>[a-z0-9+]+)://(?:[^@/]*@)?(?P<host>[A-Za-z0-9.-]+)(?::(?P<port>\d+))?")
-PORTS = {"http": 80, "https": 443, "postgresql+psycopg": 5432}
+PORTS = {"http": 80, "https": 443, "postgresql+psycopg": 5432, "postgresql": 5432}
 INTERNET, METADATA, NEIGHBOUR = "8.8.8.8", "169.254.169.254", "10.1.2.3"
 
 
@@ -19,7 +20,7 @@ def labels(owner: Object) -> Labels:
 
 
 def environment(objects: list[Object], container: Object) -> dict[str, str]:
-    """Return what a container finds in its environment, but for secrets."""
+    """Return what a container finds in its environment; of Secrets, the storage of searches, which is an address."""
     found: dict[str, str] = {}
     for entry in container.get("envFrom", []):
         if "configMapRef" in entry:
@@ -28,6 +29,9 @@ def environment(objects: list[Object], container: Object) -> dict[str, str]:
         key = variable.get("valueFrom", {}).get("configMapKeyRef")
         value = one(objects, "ConfigMap", key["name"])["data"][key["key"]] if key else variable.get("value", "")
         found[variable["name"]] = value
+        if variable["name"] == "DOGBREED_SEARCH_STORAGE":
+            secret = one(objects, "Secret", variable["valueFrom"]["secretKeyRef"]["name"])["data"]
+            found[variable["name"]] = b64decode(secret[variable["name"]]).decode()
     return found
 
 
@@ -63,8 +67,9 @@ def test_every_place_that_a_pods_settings_name_may_be_reached(manifests: Manifes
 
 
 def test_the_jobs_name_the_store_and_mlflow(manifests: Manifests) -> None:
-    for job in manifests.overlay_jobs["local"].values():
-        assert set(places(manifests.overlays["local"], job)) == {("object-store", 9000), ("mlflow", 5000)}
+    for name, job in manifests.overlay_jobs["local"].items():
+        database = {("postgres", 5432)} if name == "search" else set()
+        assert set(places(manifests.overlays["local"], job)) == {("object-store", 9000), ("mlflow", 5000)} | database
     for job in manifests.overlay_jobs["aws"].values():
         names = {host for host, port in places(manifests.overlays["aws"], job) if port == 443}
         assert names == {"s3.eu-central-1.amazonaws.com", "mlflow.example.com"}
@@ -74,7 +79,7 @@ def test_the_jobs_name_the_store_and_mlflow(manifests: Manifests) -> None:
 def test_a_job_may_go_nowhere_else(manifests: Manifests, job: str) -> None:
     objects, own = manifests.overlays["local"], labels(manifests.overlay_jobs["local"][job])
     server = {name: labels(one(objects, "Deployment", name)) for name in ("object-store", "mlflow", "postgres")}
-    assert not allowed(objects, own, server["postgres"], 5432)
+    assert allowed(objects, own, server["postgres"], 5432) == (job == "search")
     assert not allowed(objects, own, server["object-store"], 22)
     assert not allowed(objects, own, METADATA, 80)
     assert not allowed(objects, own, NEIGHBOUR, 443)
@@ -125,6 +130,14 @@ def test_a_job_outside_reaches_the_agent_that_gives_it_a_role_and_no_nodes_metad
     for job in manifests.overlay_jobs["aws"].values():
         assert allowed(manifests.overlays["aws"], labels(job), "169.254.170.23", 80)
         assert not allowed(manifests.overlays["aws"], labels(job), METADATA, 80)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_of_the_jobs_outside_only_a_search_reaches_a_database(manifests: Manifests, job: str) -> None:
+    objects, own = manifests.overlays["aws"], labels(manifests.overlay_jobs["aws"][job])
+    for address in (INTERNET, NEIGHBOUR):
+        assert allowed(objects, own, address, 5432) == (job == "search")
+    assert not allowed(objects, own, METADATA, 5432)
 
 
 def test_a_backup_reaches_store_database_and_the_other_store(manifests: Manifests) -> None:

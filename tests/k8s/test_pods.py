@@ -5,14 +5,18 @@ import os
 import re
 import subprocess
 import tomllib
+from base64 import b64decode
 from pathlib import Path
 
+import click
 import pytest
 
+from jobs import search
 from tests.support.compose import services
 from tests.support.kubernetes.manifests import JOBS, OVERLAYS, ROOT, Manifests, Object, containers, of_kind, one, pod
 
 RESTRICTED_VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
+SEARCH_KEYS = (("search-database", "SEARCH_PASSWORD"), ("search", "DOGBREED_SEARCH_STORAGE"))  # Secret and key
 OWN_IMAGES = ("preprocess", "train", "train-gpu", "mlflow")
 HOST = ("hostNetwork", "hostPID", "hostIPC")
 
@@ -98,7 +102,7 @@ def test_a_shared_memory_that_is_full_does_not_exceed_the_memory_limit(manifests
     for name, owner in owners(manifests):
         sizes = [v["emptyDir"]["sizeLimit"] for v in pod(owner)["spec"]["volumes"] if "medium" in v.get("emptyDir", {})]
         assert all(bytes_of(size) < bytes_of(containers(owner)[-1]["resources"]["limits"]["memory"]) for size in sizes)
-        assert bool(sizes) == (owner["metadata"]["name"] in ("train", "train-multiworker", "postgres")), name
+        assert bool(sizes) == (owner["metadata"]["name"] in ("train", "train-multiworker", "search", "postgres")), name
 
 
 def bytes_of(quantity: str) -> int:
@@ -183,6 +187,17 @@ def test_a_pod_with_a_role_of_the_cloud_needs_no_keys(tmp_path: Path) -> None:
     assert one(manifests.overlays["aws"], "Secret", "store")["data"] == {}
 
 
+def test_without_the_stack_a_search_has_no_storage_until_a_user_names_one(
+    manifests: Manifests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert one(manifests.overlays["aws"], "Secret", "search")["data"] == {"DOGBREED_SEARCH_STORAGE": ""}
+    monkeypatch.setenv("DOGBREED_SEARCH_STORAGE", "")
+    options = search.main.make_context("search", ["--data", "s3://bucket/data", "--recipe", "simple-64"]).params
+    assert options["storage"] is None
+    with pytest.raises(click.UsageError, match="--storage"):
+        search._default_storage("s3://bucket/checkpoints")
+
+
 def secrets(container: Object) -> set[str]:
     """Return the names of the Secrets from which a container has variables."""
     entries = [entry.get("secretRef") for entry in container.get("envFrom", [])]
@@ -193,12 +208,13 @@ def secrets(container: Object) -> set[str]:
 def test_each_container_has_the_credentials_of_its_role_only(manifests: Manifests) -> None:
     for _, job in owners(manifests):
         if job["metadata"]["name"] in JOBS:
-            assert secrets(containers(job)[0]) == {"store", "mlflow"}
+            own = {"search"} if job["metadata"]["name"] == "search" else set()
+            assert secrets(containers(job)[0]) == {"store", "mlflow"} | own
     servers = of_kind(manifests.overlays["local"], "Deployment")
     assert {container["name"]: secrets(container) for server in servers for container in containers(server)} == {
         "object-store": {"store-admin"},
         "postgres": {"database"},
-        "init": {"store-admin", "database"},
+        "init": {"store-admin", "database", "search-database"},
         "mlflow": {"mlflow-server", "mlflow-admin", "database"},
     }
 
@@ -209,6 +225,9 @@ def test_servers_and_jobs_agree_on_the_credentials(manifests: Manifests) -> None
     assert data["store"].items() <= data["mlflow-server"].items()
     assert {*data["mlflow"].values()} == {*data["mlflow-admin"].values()}
     assert data["database"].keys() == {"POSTGRES_PASSWORD"}
+    password, storage = (b64decode(data[n][k]).decode() for n, k in SEARCH_KEYS)
+    assert len(password) == 32
+    assert storage == f"postgresql://search:{password}@postgres/search"
 
 
 def test_a_database_that_replays_its_log_is_alive_and_not_ready(tmp_path: Path, manifests: Manifests) -> None:

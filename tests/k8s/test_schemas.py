@@ -29,7 +29,7 @@ def distinct(manifests: Manifests) -> list[Object]:
 
 
 def test_every_folder_is_in_a_combination(manifests: Manifests) -> None:
-    assert JOBS == ["evaluate", "fetch", "predict", "preflight", "preprocess", "train", "train-multiworker"]
+    assert JOBS == ["evaluate", "fetch", "predict", "preflight", "preprocess", "search", "train", "train-multiworker"]
     assert OVERLAYS == ["aws", "cluster", "local"]
     folders = {path.parent.name for path in ROOT.glob("k8s/components/*/kustomization.yaml")}
     assert folders == {*COMPONENTS, *STACK_COMPONENTS, "external", "labels"}, (

@@ -39,6 +39,12 @@ def test_the_number_of_workers_is_set_everywhere(job: str) -> None:
     assert [v["value"] for v in variables if v["name"].endswith("WORKERS")] == ["7"]
 
 
+def test_processes_of_a_search_are_counted_by_the_job_alone() -> None:
+    spec = rendered(JOB="search", WORKERS="7")["spec"]
+    assert (spec["completions"], spec["parallelism"]) == (7, 7)
+    assert "WORKERS" not in str(spec["template"]["spec"]["containers"][0]["env"])
+
+
 def test_only_indexed_jobs_have_workers() -> None:
     done = run("submit", JOB="train", WORKERS="2", DRY_RUN="1")
     assert done.returncode == 2
