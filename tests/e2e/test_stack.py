@@ -285,21 +285,23 @@ def test_the_databases_password_can_be_changed(stack: Stack) -> None:
 
 def test_the_database_moves_to_a_new_volume_by_a_dump(stack: Stack) -> None:
     before = stack.everything()
-    dump = stack.compose("exec", "--no-tty", "postgres", "pg_dump", "--username", "mlflow", "mlflow").stdout
+    run_sql(stack, "search", "search", "DROP TABLE IF EXISTS kept; CREATE TABLE kept AS SELECT 7")
+    dumps = {
+        name: stack.compose("exec", "--no-tty", "postgres", "pg_dump", "--username", "mlflow", name).stdout
+        for name in ("mlflow", "search")
+    }
     stack.compose("down")
     docker("volume", "rm", f"{stack.project}_database")
     stack.compose("up", "--detach", "--no-build", "--wait", "postgres")
-    load = [
-        DOCKER,
-        "exec",
-        "--interactive",
-        stack.container("postgres"),
-        "psql",
-        "--quiet",
-        "--username",
-        "mlflow",
-        "mlflow",
-    ]
-    subprocess.run(load, input=dump, text=True, capture_output=True, check=True)
+    run_sql(stack, "mlflow", "mlflow", dumps["mlflow"])
     stack.up()
+    run_sql(stack, "mlflow", "search", dumps["search"])
     assert stack.everything() == before
+    assert run_sql(stack, "search", "search", "SELECT * FROM kept").split() == ["7"], "owned by its role"
+
+
+def run_sql(stack: Stack, role: str, database: str, text: str) -> str:
+    """Run statements in the container of PostgreSQL and return what they print."""
+    psql = ["psql", "--quiet", "--tuples-only", "--username", role, database]
+    command = [DOCKER, "exec", "--interactive", stack.container("postgres"), *psql]
+    return subprocess.run(command, input=text, text=True, capture_output=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""Every command of docs/kubernetes.md, and of README and docs/operations.md on it: rendered, run, or checked."""
+"""Every command of docs/kubernetes.md, and of other pages on clusters: rendered, run, or checked."""
 
 import re
 import shlex
@@ -27,7 +27,8 @@ TEXT = (ROOT / "docs" / "kubernetes.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text().split("\n## Kubernetes\n")[1].split("\n## ")[0]
 README = (ROOT / "README.md").read_text().split("## On Kubernetes")[1].split("\n## ")[0]
 BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", TEXT + README + OPERATIONS, re.DOTALL)]
-COMMANDS = sorted({re.sub(r" {2,}#.*", "", command) for block in BLOCKS for command in block})
+SEARCH = re.findall(r"^make .+$", (ROOT / "docs" / "search.md").read_text(), re.MULTILINE)
+COMMANDS = sorted({re.sub(r" {2,}#.*", "", command) for block in [*BLOCKS, SEARCH] for command in block})
 FOLDER_VERBS = ("apply", "create", "delete")
 ON_NODES = {  # a node that is lost; Kubernetes documents the taint by this name
     "kubectl taint node NAME node.kubernetes.io/out-of-service=nodeshutdown:NoExecute",

@@ -113,6 +113,7 @@ def test_every_pod_reaches_what_the_policies_say_and_nothing_else(
     }
     assert found == expected
     assert found["train"] == dict.fromkeys(addresses, False) | {"object-store": True, "mlflow": True}
+    assert found["search"] == found["train"] | {"postgres": True}, "its studies are in the database"
     assert not any(found["no-labels"].values())
 
 
