@@ -67,19 +67,27 @@ def make_run(name: str) -> None:
         client.create_run("0", run_name=name)
 
 
+def search_sql(text: str) -> str:
+    """Run a statement in the database of searches, as its role, and return what it prints."""
+    psql = ["psql", "--quiet", "--tuples-only", "--no-align", "--username=search", "--dbname=search"]
+    return kubectl("exec", "deployment/postgres", "--", *psql, f"--command={text}").strip()
+
+
 def run_names() -> set[str]:
     """Return the names of the runs of MLflow's first experiment."""
     with tracking() as client:
         return {str(run.info.run_name) for run in client.search_runs(["0"])}
 
 
-def test_a_backup_brings_back_an_object_and_a_run(manifests: Path, store: Any, prefix: str) -> None:
+def test_a_backup_brings_back_an_object_a_run_and_a_study(manifests: Path, store: Any, prefix: str) -> None:
     make_run(f"{prefix}-before")
+    search_sql("DROP TABLE IF EXISTS kept; CREATE TABLE kept AS SELECT 7")
     store.put_object(Bucket="dogbreed", Key=KEY, Body=b"before")
     kubectl("apply", "--kustomize", str(manifests / "overlays" / "local"))
     kubectl("create", "job", "backup-now", "--from=cronjob/backup")
     print(f"\n{await_job('backup-now')}")
     make_run(f"{prefix}-after")
+    search_sql("DROP TABLE kept")
     store.delete_object(Bucket="dogbreed", Key=KEY)
     kubectl("scale", "deployment/mlflow", "--replicas=0")
     kubectl("create", "--kustomize", str(manifests / "restore"))
@@ -87,4 +95,6 @@ def test_a_backup_brings_back_an_object_and_a_run(manifests: Path, store: Any, p
     kubectl("scale", "deployment/mlflow", "--replicas=1")
     kubectl("rollout", "status", "deployment/mlflow", "--timeout=5m")
     assert store.get_object(Bucket="dogbreed", Key=KEY)["Body"].read() == b"before"
+    assert search_sql("SELECT * FROM kept") == "7", "what stands for a study"
+    search_sql("DROP TABLE kept")
     assert {f"{prefix}-before"} == {name for name in run_names() if name.startswith(prefix)}
