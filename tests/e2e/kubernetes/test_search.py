@@ -18,7 +18,7 @@ PARENT = "mlflow.parentRunId"
 
 def has_trial(job: RunningJob, index: int) -> bool:
     """Return whether a pod of this index has begun a trial."""
-    return re.search(rf"trial \d+ of {TRIALS}: ", job.output(index)) is not None
+    return re.search(rf"trial \d+ of {TRIALS}\b", job.output(index)) is not None
 
 
 def test_pods_share_a_study_and_one_that_is_killed_loses_no_trial(submit: Submit, data: str, prefix: str) -> None:
