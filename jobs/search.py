@@ -41,6 +41,13 @@ from jobs._cli import SEED, default_checkpoints, gpus_option, job, name_option, 
     help="Name of the study; processes with the same one share its trials.  [default: the recipe's name and a hash]",
 )
 @click.option("--trials", type=click.IntRange(1), default=40, help="Trials of the study, by all its processes.")
+@click.option(
+    "--repeat-best",
+    type=click.IntRange(0),
+    default=0,
+    metavar="COUNT",
+    help="Then train the best COUNT trials with three other seeds each, and rank them by their mean.",
+)
 @click.option("--hours", type=click.FloatRange(0), default=0.0, help="Begin no trial after so many hours; 0: any.")
 @click.option(
     "--sampler",
@@ -67,6 +74,7 @@ def main(**options: Any) -> Mapping[str, object]:
     """Train trials of a recipe with other values of some fields, and print the best as a command of jobs.train."""
     from dogbreed.training.search_spaces import get_space
     from dogbreed.workflows import search, search_plan, train_job
+    from dogbreed.workflows.search_study import SearchOptions
 
     checkpoints = (options["checkpoints"] or default_checkpoints(options["data"])).rstrip("/")
     space = get_space(options["space"], options["varied"])
@@ -89,10 +97,11 @@ def main(**options: Any) -> Mapping[str, object]:
     ) as prepared:
         if options["dry_run"]:
             return search_plan.describe(prepared, space, options["trials"], options["data"], list(options["settings"]))
-        chosen = search.SearchOptions(
+        chosen = SearchOptions(
             study=options["study"],
             storage=options["storage"] or _default_storage(checkpoints),
             trials=options["trials"],
+            repeat_best=options["repeat_best"],
             hours=options["hours"],
             sampler=options["sampler"],
             seed=options["seed"],

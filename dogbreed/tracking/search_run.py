@@ -66,20 +66,33 @@ def conclude(
         mlflow.start_run(run_id=run.id, nested=True)
         try:
             run.log_text("tables/trials.csv", table.to_csv(index=False))
-            run.log_figure("search_progress", search.search_progress(table))
+            searched = table[table["repeats"].isna()]
+            run.log_figure("search_progress", search.search_progress(searched))
             if importances:
                 run.log_figure("importances", search.parameter_importances(importances))
-            run.log_figure("slices", search.parameter_slices(table, logarithmic))
+            run.log_figure("slices", search.parameter_slices(searched, logarithmic))
             runs.set_note(note)
             run.flush()
         finally:
             mlflow.end_run("FINISHED" if is_finished else "RUNNING")
 
 
-def describe_study(name: str, table: pd.DataFrame, command: str) -> str:
-    """Return the description of a study's run, Markdown; `command` trains the best trial's recipe, if there is one."""
-    counts = ", ".join(f"{count:,} {str(state).lower()}" for state, count in table["state"].value_counts().items())
-    lines = [f"Study {name}: {pluralize(len(table), 'trial')}, {counts}.", ""]
+def describe_study(name: str, table: pd.DataFrame, mean_scores: Mapping[int, float], command: str) -> str:
+    """Return the description of a study's run, Markdown.
+
+    Args:
+        table: see `workflows.search_study.Study.table`.
+        mean_scores: of the best trials over other seeds, by trial; none without --repeat-best.
+        command: that trains the best trial's recipe, if there is one.
+    """
+    searched = table[table["repeats"].isna()]
+    counts = ", ".join(f"{count:,} {str(state).lower()}" for state, count in searched["state"].value_counts().items())
+    lines = [f"Study {name}: {pluralize(len(searched), 'trial')}, {counts}.", ""]
+    if mean_scores:
+        lines += ["| trial | val_top1 | mean over other seeds |", "|---|---|---|"]
+        found = searched.set_index("trial")["val_top1"]
+        ranked = sorted(mean_scores.items(), key=lambda item: -item[1])
+        lines += [*(f"| {trial} | {found[trial]:.1%} | {mean:.1%} |" for trial, mean in ranked), ""]
     if command:
         lines += ["The best trial's recipe is trained, and its model registered, by", "", "```sh", command, "```", ""]
     reasons = table.loc[table["reason"] != "", "reason"].value_counts()

@@ -2,15 +2,13 @@
 
 import dataclasses
 import logging
-import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TypedDict
 
 import tenacity
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from dogbreed.core import signals
 from dogbreed.core.canonical_json import short_id
@@ -31,8 +29,10 @@ from dogbreed.training.progress import TrainingStopped
 from dogbreed.training.recipe import apply_overrides
 from dogbreed.training.resource_usage import ResourceUsage
 from dogbreed.training.search_spaces import SearchSpace
-from dogbreed.workflows import search_trial
-from dogbreed.workflows.search_study import Study, open_storage
+from dogbreed.workflows import search_summary, search_trial
+from dogbreed.workflows.search_storage import open_storage
+from dogbreed.workflows.search_study import REPEATS, SEED, SearchOptions, Study
+from dogbreed.workflows.search_summary import SearchSummary
 from dogbreed.workflows.search_trial import TrialKey
 from dogbreed.workflows.train_job import TrainJob
 
@@ -40,35 +40,6 @@ LOCK_SECONDS = 120.0  # for which a process waits until another one of the study
 POLL_EVERY = 2.0  # seconds between two looks at trials of other processes
 
 log = logging.getLogger(__name__)
-
-
-class SearchSummary(TypedDict):
-    """Summary of jobs.search."""
-
-    study: str
-    run_id: str
-    trials: int
-    complete: int
-    pruned: int
-    failed: int
-    running: int  # by other processes, or left by --hours
-    best_trial: int
-    best_val_top1: float
-    hours: float  # of cores, or of GPUs
-    command: str  # that trains the best trial's recipe and registers the model
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """How much is searched, and how."""
-
-    study: str | None  # None: the recipe's name and a hash
-    storage: str
-    trials: int
-    hours: float  # after which this process begins no trial; 0: any
-    sampler: str
-    seed: int
-    command: str  # jobs.train with what all trials share
 
 
 def search(job: TrainJob, space: SearchSpace, options: SearchOptions) -> SearchSummary:
@@ -114,7 +85,7 @@ class _Search:
         while trial := self._next_trial():
             self._train_alone(trial)
         with self._alone():
-            return self._conclude()
+            return search_summary.conclude(self._study, self._run, self._options.command)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -134,7 +105,7 @@ class _Search:
         recipe, options = self._job.recipe, self._options
         warmup = max(1, count_epochs(recipe, self._job.init_weights is not None) // 4)
         storage = open_storage(options.storage)
-        return Study(storage, self._name, recipe, self._space, options.seed, options.sampler, warmup)
+        return Study(storage, self._name, recipe, self._space, options, warmup)
 
     def _open_run(self) -> runs.Run:
         job, space = self._job, self._space
@@ -157,8 +128,10 @@ class _Search:
                     log.info("trial %d has lost its process and is continued here", trial.number + 1)
                     return self._study.resume(trial)
             with self._alone():
-                if len(self._study.trials()) < self._options.trials:
+                if len(self._study.searched()) < self._options.trials:
                     return self._study.ask()
+                if not self._study.searched(TrialState.RUNNING) and (repeat := self._study.ask_repeat()):
+                    return repeat
             if not running:
                 return None
             time.sleep(POLL_EVERY)
@@ -198,16 +171,17 @@ class _Search:
             DataError, EnvironmentUnsupported: it failed, and so may all others: none is complete so far.
         """
         settings, key = self._study.settings(trial), TrialKey(self._key(trial.number), self._run.id)
+        seed, repeated = trial.user_attrs.get(SEED, self._options.seed), REPEATS in trial.user_attrs
         usage = ResourceUsage({}, self._job.distribution.gpus)
 
         def report(epoch: int, score: float) -> None:
-            if self._study.should_stop(trial, epoch, score):
+            if self._study.should_stop(trial, epoch, score) and not repeated:
                 raise TrainingStopped(f"below the median of the other trials after epoch {epoch}")
 
         try:
             job = dataclasses.replace(self._job, recipe=apply_overrides(self._job.recipe, settings))
-            log.info("trial %d of %d: %s", trial.number + 1, self._options.trials, " ".join(settings))
-            run = search_trial.train_trial(job, key, self._options.seed, store, lease, report)
+            log.info("trial %d of %d, seed %d: %s", trial.number + 1, self._study.planned(), seed, " ".join(settings))
+            run = search_trial.train_trial(job, key, seed, store, lease, report)
         except (TrainingStopped, UsageError) as error:
             return _Outcome(TrialState.PRUNED, None, str(error), _hours(usage.read()))
         except (DataError, EnvironmentUnsupported) as error:
@@ -224,36 +198,8 @@ class _Search:
             f"val_top1 {outcome.score:.1%}" if outcome.score is not None else f"{outcome.state.name}: {outcome.reason}"
         )
         log.info("trial %d ended: %s%s", number + 1, ended, top)
-        if outcome.score is not None:
+        if outcome.score is not None and best:
             self._run.log_metrics(number + 1, {"val_top1": outcome.score, "best_val_top1": best[0].values[0]})
-
-    def _conclude(self) -> SearchSummary:
-        """Log what the study found, and return it; DataError if no trial is complete."""
-        table = self._study.table()
-        counts = table["state"].value_counts()
-        running, best = int(counts.get("RUNNING", 0)), self._study.best()
-        is_finished = len(table) >= self._options.trials and not running
-        note = search_run.describe_study(self._name, table, self._command(best[0]) if best else "")
-        search_run.conclude(self._run, table, self._study.importances(), self._space.logarithmic, note, is_finished)
-        if not best:
-            raise DataError(f"none of {len(table)} trials is complete; the reasons are in run {self._run.id}")
-        return {
-            "study": self._name,
-            "run_id": self._run.id,
-            "trials": len(table),
-            "complete": int(counts.get("COMPLETE", 0)),
-            "pruned": int(counts.get("PRUNED", 0)),
-            "failed": int(counts.get("FAIL", 0)),
-            "running": running,
-            "best_trial": best[0].number + 1,
-            "best_val_top1": best[0].values[0],
-            "hours": float(table["hours"].sum()),
-            "command": self._command(best[0]),
-        }
-
-    def _command(self, trial: FrozenTrial) -> str:
-        settings = [*self._space.settings, *self._study.settings(self._study.resume(trial))]
-        return " ".join([self._options.command, *(f"--set {shlex.quote(setting)}" for setting in settings)])
 
 
 def _hours(used: Mapping[str, float]) -> float:

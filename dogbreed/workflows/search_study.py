@@ -1,95 +1,58 @@
-"""The Optuna study of a search: its storage, its trials, and what they found so far."""
+"""The Optuna study of a search: its trials, and what they found so far."""
 
 import logging
 import warnings
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass
 
 import numpy as np
 import optuna
-import optuna.storages.journal
 import pandas as pd
-import sqlalchemy.exc
-import tenacity
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from dogbreed.core.errors import DataError, EnvironmentUnsupported, ServiceUnavailable, UsageError
+from dogbreed.core.errors import DataError
+from dogbreed.evaluation.figures.search import STANDARD
 from dogbreed.training.recipe import Recipe, get_field
 from dogbreed.training.search_spaces import Choice, SearchSpace, to_setting
+from dogbreed.workflows.search_storage import AWAY, first_line, persist
 
-SAMPLERS = ("tpe", "random")
 STARTUP_TRIALS = 5  # that are neither pruned nor chosen by what others found
 ENOUGH_TRIALS = 10  # complete ones, for importances that mean something
-JOURNAL = ".journal"  # suffix of a file that NFS holds better than SQLite
 FINGERPRINT = "fingerprint"  # of the study: dataset, recipe, space, weights, seed
-ATTEMPTS_SECONDS = 600.0  # for which a result is sent to a storage that is away
-AWAY = (StorageInternalError, sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
-T = TypeVar("T")
+REPEATS, SEED = "repeats", "seed"  # attributes of a trial that repeats another one: its number, and the seed
+REPEAT_SEEDS = 3  # with which each of the best trials is repeated
 
 log = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 
-def open_storage(text: str) -> optuna.storages.BaseStorage:
-    """Return the storage of studies.
+@dataclass(frozen=True)
+class SearchOptions:
+    """How much is searched, and how."""
 
-    Args:
-        text: a database's URL, a file ending in .journal, or any other file for SQLite.
-
-    Raises:
-        UsageError: it is no such URL.
-        ServiceUnavailable: the database does not respond.
-        EnvironmentUnsupported: the file cannot be written.
-    """
-    if "://" not in text:
-        path = Path(text).absolute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == JOURNAL:
-            backend = optuna.storages.journal.JournalFileBackend(str(path))
-            return optuna.storages.JournalStorage(backend)
-        text = f"sqlite:///{path}"
-    try:
-        url = sqlalchemy.make_url(text)
-        is_file = url.get_backend_name() == "sqlite"
-        if url.drivername in ("postgresql", "postgres"):
-            url = url.set(drivername="postgresql+psycopg")
-        options: dict[str, Any] = {"connect_args": {"timeout": 60}} if is_file else {"pool_pre_ping": True}
-        return _make_tables(url.render_as_string(hide_password=False), options)
-    except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ImportError) as error:
-        raise UsageError(f"--storage: {error}; give a file, or postgresql://user:password@host/database") from error
-    except AWAY as error:
-        shown = url.render_as_string(hide_password=True)
-        kind = EnvironmentUnsupported if is_file else ServiceUnavailable
-        raise kind(f"the storage of studies, {shown}, cannot be opened: {_first_line(error)}") from error
-
-
-@tenacity.retry(
-    retry=tenacity.retry_if_exception_type((sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError)),
-    stop=tenacity.stop_after_attempt(5),
-    wait=tenacity.wait_random(0.2, 1),
-    reraise=True,
-)
-def _make_tables(url: str, options: dict[str, Any]) -> optuna.storages.BaseStorage:
-    """Open a database; again where the process of another study made the tables at the same moment."""
-    return optuna.storages.RDBStorage(url, engine_kwargs=options)
+    study: str | None  # None: the recipe's name and a hash
+    storage: str
+    trials: int  # with values of their own
+    repeat_best: int  # trials that are trained again with other seeds
+    hours: float  # after which this process begins no trial; 0: any
+    sampler: str
+    seed: int
+    command: str  # jobs.train with what all trials share
 
 
 class Study:
     """Trials of one recipe in one space, which any number of processes share."""
 
     def __init__(
-        self, storage: optuna.storages.BaseStorage, name: str, recipe: Recipe, space: SearchSpace, seed: int,
-        sampler: str, warmup_epochs: int,
+        self, storage: optuna.storages.BaseStorage, name: str, recipe: Recipe, space: SearchSpace,
+        options: SearchOptions, warmup_epochs: int,
     ) -> None:  # fmt: skip
         """Open or create the study.
 
         warmup_epochs: of a trial, before it may be pruned.
         """
-        self.name, self._recipe, self._space = name, recipe, space
-        self._seed, self._sampler = seed, sampler
+        self.name, self.space, self._recipe, self._options = name, space, recipe, options
         pruner = optuna.pruners.MedianPruner(STARTUP_TRIALS, n_warmup_steps=warmup_epochs)
         self._study = persist(
             lambda: optuna.create_study(
@@ -112,21 +75,54 @@ class Study:
         """Return the trials in one of these states, by default all, in the order of their numbers."""
         return persist(lambda: self._study.get_trials(deepcopy=False, states=states or None))
 
+    def searched(self, *states: TrialState) -> list[FrozenTrial]:
+        """Return the trials with values of their own, in one of these states; not those that repeat another one."""
+        return [trial for trial in self.trials(*states) if REPEATS not in trial.user_attrs]
+
     def ask(self) -> Trial:
         """Return a new trial with its values; one process at a time may ask.
 
         The values follow from the seed, the trial's number and what earlier trials found, in any process and after any
         restart.
         """
-        seed = int(np.random.SeedSequence([self._seed, len(self.trials())]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([self._options.seed, len(self.searched())]).generate_state(1)[0])
         self._study.sampler = (
             optuna.samplers.TPESampler(n_startup_trials=2 * STARTUP_TRIALS, seed=seed)
-            if self._sampler == "tpe"
+            if self._options.sampler == "tpe"
             else optuna.samplers.RandomSampler(seed=seed)
         )
         trial = persist(self._study.ask)
         self.settings(trial)
         return trial
+
+    def ask_repeat(self) -> Trial | None:
+        """Return a trial with the values of one of the best and another seed; None if all were asked."""
+        if not self.trials(TrialState.WAITING):  # otherwise a process ended between the next two calls
+            missing = self._missing_repeats()
+            if not missing:
+                return None
+            best, seed = missing[0]
+            persist(lambda: self._study.enqueue_trial(best.params, {REPEATS: best.number, SEED: seed}))
+        return self.ask()
+
+    def _missing_repeats(self) -> list[tuple[FrozenTrial, int]]:
+        asked = {(trial.user_attrs.get(REPEATS), trial.user_attrs.get(SEED)) for trial in self.trials()}
+        seeds = range(self._options.seed + 1, self._options.seed + 1 + REPEAT_SEEDS)
+        return [
+            (best, seed)
+            for best in self.best(self._options.repeat_best)
+            for seed in seeds
+            if (best.number, seed) not in asked
+        ]
+
+    def planned(self) -> int:
+        """Return the number of trials in the end, with those that repeat the best."""
+        return max(len(self.trials()), self._options.trials + self._options.repeat_best * REPEAT_SEEDS)
+
+    def is_finished(self) -> bool:
+        """Return whether all trials have ended, and those that repeat the best."""
+        unfinished = self.trials(TrialState.RUNNING, TrialState.WAITING)
+        return len(self.searched()) >= self._options.trials and not unfinished and not self._missing_repeats()
 
     def resume(self, trial: FrozenTrial) -> Trial:
         """Return a running trial, whose process has ended."""
@@ -134,10 +130,10 @@ class Study:
 
     def settings(self, trial: Trial) -> list[str]:
         """Return the values of a trial as KEY=VALUE, in the order of the space."""
-        return [to_setting(field, self._suggest(trial, field)) for field in self._space.parameters]
+        return [to_setting(field, self._suggest(trial, field)) for field in self.space.parameters]
 
     def _suggest(self, trial: Trial, field: str) -> float | str:
-        parameter = self._space.parameters[field]
+        parameter = self.space.parameters[field]
         if isinstance(parameter, Choice):
             return str(persist(lambda: trial.suggest_categorical(field, parameter.values)))
         if isinstance(get_field(self._recipe, field), int):
@@ -160,7 +156,7 @@ class Study:
             unsent.clear()
             return trial.should_prune()
         except AWAY as error:
-            log.warning("the storage of studies is away, the training continues: %s", _first_line(error))
+            log.warning("the storage of studies is away, the training continues: %s", first_line(error))
             return False
 
     def tell(self, trial: Trial, state: TrialState, score: float | None = None, **attributes: object) -> None:
@@ -181,55 +177,47 @@ class Study:
         persist(record)
 
     def table(self) -> pd.DataFrame:
-        """Return a row a trial: trial, state, val_top1 (None without), hours, epochs, reason, and a column a field."""
+        """Return a row a trial: the columns STANDARD of the figures, and one for each field."""
         rows = [
             {
                 "trial": trial.number + 1,
+                "repeats": trial.user_attrs[REPEATS] + 1 if REPEATS in trial.user_attrs else None,
+                "seed": trial.user_attrs.get(SEED, self._options.seed),
                 "state": trial.state.name,
                 "val_top1": trial.value if trial.state == TrialState.COMPLETE else None,
                 "hours": trial.user_attrs.get("hours", 0.0),
                 "epochs": len(trial.intermediate_values),
                 "reason": trial.user_attrs.get("reason", ""),
-                **{field: trial.params.get(field) for field in self._space.parameters},
+                **{field: trial.params.get(field) for field in self.space.parameters},
             }
             for trial in self.trials()
         ]
-        columns = ["trial", "state", "val_top1", "hours", "epochs", "reason", *self._space.parameters]
-        return pd.DataFrame(rows, columns=columns)
+        return pd.DataFrame(rows, columns=[*STANDARD, *self.space.parameters])
 
     def best(self, count: int = 1) -> list[FrozenTrial]:
         """Return the trials with the highest scores, the best first; of equal ones the earlier."""
-        return sorted(self.trials(TrialState.COMPLETE), key=lambda trial: (-trial.values[0], trial.number))[:count]
+        return sorted(self.searched(TrialState.COMPLETE), key=lambda trial: (-trial.values[0], trial.number))[:count]
+
+    def mean_scores(self) -> dict[int, float]:
+        """Return the mean score over the other seeds of each of the best trials, by number, once all are complete."""
+        repeats = [trial for trial in self.trials(TrialState.COMPLETE) if REPEATS in trial.user_attrs]
+        scores: dict[int, list[float]] = {best.number: [] for best in self.best(self._options.repeat_best)}
+        for trial in repeats:
+            scores.get(trial.user_attrs[REPEATS], []).append(trial.values[0])
+        return {number: float(np.mean(found)) for number, found in scores.items() if len(found) >= REPEAT_SEEDS}
+
+    def winner(self) -> FrozenTrial | None:
+        """Return the trial with the highest mean over other seeds, or without such the one with the highest score."""
+        means = self.mean_scores()
+        best = self.best(self._options.repeat_best or 1)
+        return max(best, key=lambda trial: means.get(trial.number, -1.0), default=None)
 
     def importances(self) -> dict[str, float]:
         """Return the fraction of the scores' variance that each field explains; none for fewer than ten trials."""
-        if len(self.trials(TrialState.COMPLETE)) < ENOUGH_TRIALS or len(self._space.parameters) < 2:
+        if len(self.trials(TrialState.COMPLETE)) < ENOUGH_TRIALS or len(self.space.parameters) < 2:
             return {}
         try:
             return optuna.importance.get_param_importances(self._study)
         except (RuntimeError, ValueError) as error:  # equal scores, or a field that never changed
             log.info("importances cannot be computed: %s", error)
             return {}
-
-
-def persist(call: Callable[[], T], seconds: float = ATTEMPTS_SECONDS) -> T:
-    """Return what a call to the storage returns; repeat it while the storage is away.
-
-    Raises:
-        ServiceUnavailable: it stayed away.
-    """
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(AWAY),
-        stop=tenacity.stop_after_delay(seconds),
-        wait=tenacity.wait_exponential(multiplier=0.2, max=10),
-        before_sleep=lambda state: log.warning("the storage of studies is away; trying again"),
-        reraise=True,
-    )
-    try:
-        return retrying(call)
-    except AWAY as error:
-        raise ServiceUnavailable(f"the storage of studies is away: {_first_line(error)}; run the same again") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error.__cause__ or error).splitlines()[0]

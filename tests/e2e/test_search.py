@@ -1,8 +1,12 @@
 """A search by several containers, whose studies are in the stack's PostgreSQL."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from tests.support.e2e.stack import Stack, docker, eventually
+from tests.support.faults.search_kills import SearchTeam
 
 pytestmark = pytest.mark.e2e
 SETTINGS = {
@@ -33,3 +37,15 @@ def test_containers_share_a_study_and_one_that_is_killed_loses_no_trial(stack: S
     assert set(trials.values()) <= {"FINISHED", "KILLED"}
     secret = "canarysearch"
     assert not any(secret in docker("logs", name).stderr for name in names)
+
+
+@pytest.mark.long
+def test_twenty_kills_lose_no_trial_of_a_study_in_the_stacks_database(
+    stack: Stack, dataset: Path, tmp_path: Path
+) -> None:
+    address = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+    host = docker("inspect", "--format", address, stack.container("postgres")).stdout.split()[0]
+    shutil.copytree(dataset, tmp_path / "dogs")
+    storage = f"postgresql+psycopg://search:canarysearch@{host}/search"
+    team = SearchTeam(tmp_path, storage, 40, ("--set", "size=32", "--set", "batch_size=8"))
+    team.check(team.run(20, team=2, pause=(3.0, 9.0)))

@@ -23,8 +23,9 @@ from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.recipes import get_recipe
 from dogbreed.training.search_spaces import SearchSpace, get_space
 from dogbreed.training.trainer import TrainResult
-from dogbreed.workflows import search, search_study, search_trial
-from dogbreed.workflows.search import SearchOptions, SearchSummary
+from dogbreed.workflows import search, search_storage, search_trial
+from dogbreed.workflows.search_study import SearchOptions
+from dogbreed.workflows.search_summary import SearchSummary
 from dogbreed.workflows.train_job import TrainJob
 from jobs import search as search_command
 from tests.support.in_process import call
@@ -39,15 +40,18 @@ class Trainer:
 
     def __init__(self) -> None:
         self.recipes: list[Any] = []
+        self.seeds: list[int] = []
         self.meanwhile: Callable[[Any], object] = lambda recipe: None
+        self.luck: Callable[[Any, int], float] = lambda recipe, seed: 0.0  # is added to the score
 
     def train(self, recipe: Any, manifest: Any, pipeline: Any, seed: int, logger: Any, **_: Any) -> TrainResult:
         self.recipes.append(recipe)
+        self.seeds.append(seed)
         history = []
         for epoch in range(1, EPOCHS + 1):
             if epoch == EPOCHS:
                 self.meanwhile(recipe)
-            score = (1 - recipe.dropout) * epoch / EPOCHS
+            score = (1 - recipe.dropout + self.luck(recipe, seed)) * epoch / EPOCHS
             history.append({"epoch": epoch, "loss": 1.0, "val_loss": 1.0, "top1": score, "val_top1": score})
             logger.log_metrics(epoch, history[-1])
         usage = {"train_seconds": 1.0, "cpu_hours": 0.5, "peak_rss_mb": 100.0}
@@ -89,8 +93,8 @@ def job(dataset: Path, tmp_path: Path) -> TrainJob:
 
 def options(folder: Path, trials: int, **others: Any) -> SearchOptions:
     chosen = {
-        "study": "study", "storage": str(folder / "search.db"), "trials": trials, "hours": 0.0, "sampler": "tpe",
-        "seed": 0, "command": "python -m jobs.train --data dogs --recipe synthetic-64",
+        "study": "study", "storage": str(folder / "search.db"), "trials": trials, "repeat_best": 0, "hours": 0.0,
+        "sampler": "tpe", "seed": 0, "command": "python -m jobs.train --data dogs --recipe synthetic-64",
     }  # fmt: skip
     return SearchOptions(**(chosen | others))
 
@@ -270,7 +274,7 @@ def test_a_storage_that_goes_away_meanwhile_does_not_stop_a_trial(
     def fail(self: optuna.trial.Trial, value: float, step: int) -> None:
         if away[0]:
             away[0] -= 1
-            raise search_study.StorageInternalError("gone")
+            raise search_storage.StorageInternalError("gone")
         report(self, value, step)
 
     monkeypatch.setattr(optuna.trial.Trial, "report", fail)
@@ -289,3 +293,58 @@ def test_a_bucket_needs_a_storage_that_is_named() -> None:
         search_command._default_storage("s3://bucket/checkpoints")
     with pytest.raises(UsageError, match="unknown space"):
         call("search", "--data", "x", "--recipe", "simple-64", "--space", "none")
+
+
+def test_the_best_are_repeated_with_other_seeds_and_ranked_by_their_mean(
+    job: TrainJob, trainer: Trainer, tmp_path: Path
+) -> None:
+    first = run(job, tmp_path, 6)
+    lucky = trainer.recipes[first["best_trial"] - 1]
+    trainer.luck = lambda recipe, seed: -0.5 if recipe == lucky and seed == 2 else 0.01 * seed
+    summary = run(job, tmp_path, 6, repeat_best=2)
+    assert (summary["trials"], summary["complete"] + summary["pruned"], summary["running"]) == (6, 6, 0)
+    assert sorted(trainer.seeds[6:]) == [1, 1, 2, 2, 3, 3]
+    assert summary["best_trial"] != first["best_trial"]
+    best = trainer.recipes[summary["best_trial"] - 1]
+    assert trainer.recipes[6:9] + trainer.recipes[9:] == [lucky] * 3 + [best] * 3
+    assert summary["mean_val_top1"] == pytest.approx(1 - best.dropout + 0.02)
+    assert run(job, tmp_path, 6, repeat_best=2) == summary
+    assert len(trainer.recipes) == 12
+    (parent,), children = runs_of()
+    assert {child.data.params["seed"] for child in children.values()} == {"0", "1", "2", "3"}
+    assert "mean over other seeds" in parent.data.tags["mlflow.note.content"]
+    assert parent.info.status == "FINISHED"
+
+
+def test_a_repeat_that_was_stopped_is_continued_and_more_trials_may_follow(
+    job: TrainJob, trainer: Trainer, tmp_path: Path
+) -> None:
+    def stop(recipe: Any) -> None:
+        if len(trainer.recipes) == 5:
+            raise ShutdownRequested
+
+    trainer.meanwhile = stop
+    with pytest.raises(ShutdownRequested):
+        run(job, tmp_path, 4, repeat_best=1)
+    study = optuna.load_study(study_name="study", storage=f"sqlite:///{tmp_path}/search.db")
+    best = max((trial for trial in study.get_trials() if trial.values), key=lambda trial: trial.values[0])
+    study.enqueue_trial(best.params, {"repeats": best.number, "seed": 2})  # by a process that ended here
+    assert "mean_val_top1" in run(job, tmp_path, 4, repeat_best=1)
+    assert sorted(trainer.seeds[4:]) == [1, 1, 2, 3]
+    assert run(job, tmp_path, 6, repeat_best=1)["trials"] == 6
+
+
+def test_a_trial_with_a_failed_repeat_is_not_ranked_before_the_others(
+    job: TrainJob, trainer: Trainer, tmp_path: Path
+) -> None:
+    def fail(recipe: Any) -> None:
+        if trainer.seeds[-1] == 2 and recipe == lucky:
+            raise DataError("the loss is not finite")
+
+    first = run(job, tmp_path, 4)
+    lucky = trainer.recipes[first["best_trial"] - 1]
+    trainer.meanwhile = fail
+    summary = run(job, tmp_path, 4, repeat_best=2)
+    assert summary["best_trial"] != first["best_trial"]
+    (parent,), _ = runs_of()
+    assert "the loss is not finite" in parent.data.tags["mlflow.note.content"]

@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from dogbreed.core.text import pluralize
 from dogbreed.evaluation.figures.style import BLUE, GREY, STYLE, VERMILLION, new_figure, truncate
 
-STANDARD = ("trial", "state", "val_top1", "hours", "epochs", "reason")  # columns that are no fields of a recipe
+# columns of a table of trials that are no fields of a recipe
+STANDARD = ("trial", "repeats", "seed", "state", "val_top1", "hours", "epochs", "reason")
 COLUMNS = 3  # slices side by side
 
 
