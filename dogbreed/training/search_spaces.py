@@ -151,7 +151,7 @@ def get_space(name: str | None, varied: Sequence[str]) -> SearchSpace:
     Raises:
         UsageError: no such space, or text that is none of these.
     """
-    if name is not None and name not in SPACES:
+    if name and name not in SPACES:
         raise UsageError(f"unknown space {name!r}; known are {', '.join(SPACES)}")
     space = SPACES[name]() if name else SearchSpace("own", {})
     added = dict(_parse_varied(text) for text in varied)
