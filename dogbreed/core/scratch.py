@@ -5,6 +5,7 @@ import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -60,28 +61,32 @@ def scratch_limit() -> int | None:
 def free_scratch(folder: Path | None = None) -> int:
     """Return the bytes that may still be written to a folder, by default the scratch folder."""
     folder = folder or scratch_folder()
-    left = _left_of_limit(folder)
-    return _free_disk(folder) if left is None else min(_free_disk(folder), left)
+    left, free = _left_of_limit(folder), int(_disk(folder).free)
+    return free if left is None else min(free, left)
 
 
 def check_free_scratch(needed: int, what: str, folder: Path | None = None) -> None:
     """Raise an error before `needed` bytes are written to a folder, by default the scratch folder, that is too full.
 
     Raises:
-        EnvironmentUnsupported: they would exceed DOGBREED_SCRATCH_LIMIT.
-        RetryableError: the disk has no room for them.
+        EnvironmentUnsupported: they would exceed DOGBREED_SCRATCH_LIMIT, or the disk is smaller.
+        RetryableError: the disk has no room for them now.
     """
     folder = folder or scratch_folder()
-    left, free = _left_of_limit(folder), _free_disk(folder)
+    left, disk = _left_of_limit(folder), _disk(folder)
     if left is not None and left < needed + SCRATCH_RESERVE:
         raise EnvironmentUnsupported(
             f"{what}: {_mib(needed + SCRATCH_RESERVE)} of scratch space are needed, {_mib(left)} are left in "
             f"{scratch_folder()}, whose limit is {os.environ[SCRATCH_LIMIT]}; raise the sizeLimit of that volume and "
             f"{SCRATCH_LIMIT}"
         )
-    if free < needed:
+    if disk.total < needed:
+        raise EnvironmentUnsupported(
+            f"{what}: {_mib(needed)} are needed, the disk of {folder} has {_mib(disk.total)}; choose another TMPDIR"
+        )
+    if disk.free < needed:
         raise RetryableError(
-            f"{what}: {_mib(needed)} are needed, {folder} has {_mib(free)} free; make room or set TMPDIR"
+            f"{what}: {_mib(needed)} are needed, {folder} has {_mib(disk.free)} free; make room or set TMPDIR"
         )
 
 
@@ -93,9 +98,9 @@ def _left_of_limit(folder: Path) -> int | None:
     return limit - _used_bytes(scratch)
 
 
-def _free_disk(folder: Path) -> int:
-    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
-    return int(psutil.disk_usage(str(existing)).free)
+def _disk(folder: Path) -> Any:
+    """Return the total and free bytes of the disk of a folder, which need not exist yet."""
+    return psutil.disk_usage(str(next(path for path in (folder, *folder.parents) if path.is_dir())))
 
 
 def _used_bytes(folder: Path) -> int:
@@ -117,7 +122,8 @@ def check_scratch(needed: float) -> str:
     """Write and read a file in the scratch folder, and return a line about its free space.
 
     Raises:
-        EnvironmentUnsupported: the folder cannot be written, or fewer than `needed` GiB are left of its limit.
+        EnvironmentUnsupported: the folder cannot be written, or fewer than `needed` GiB are left of its limit, or its
+            disk is smaller.
         RetryableError: fewer than `needed` GiB of the disk are free.
     """
     folder = scratch_folder()

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,8 +18,11 @@ def test_scratch_is_written_and_measured(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert "GiB free" in scratch.check_scratch(0.001)
     assert not list(tmp_path.iterdir())
+    total = psutil.disk_usage(str(tmp_path)).total / (1 << 30)
     with pytest.raises(RetryableError, match="make room or set TMPDIR"):
-        scratch.check_scratch(1e9)
+        scratch.check_scratch(total)
+    with pytest.raises(EnvironmentUnsupported, match="choose another TMPDIR"):
+        scratch.check_scratch(total + 1)
 
 
 def test_scratch_that_cannot_be_written_is_impossible_here(monkeypatch: pytest.MonkeyPatch) -> None:
