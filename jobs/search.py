@@ -48,7 +48,7 @@ from jobs._cli import SEED, default_checkpoints, gpus_option, job, name_option, 
     metavar="COUNT",
     help="Then train the best COUNT trials with three other seeds each, and rank them by their mean.",
 )
-@click.option("--hours", type=click.FloatRange(0), default=0.0, help="Begin no trial after so many hours; 0: any.")
+@click.option("--hours", type=click.FloatRange(0), default=0.0, help="Begin no trial after so many hours; 0: no limit.")
 @click.option(
     "--sampler",
     type=click.Choice(["tpe", "random"]),
@@ -77,7 +77,7 @@ def main(**options: Any) -> Mapping[str, object]:
     from dogbreed.workflows.search_study import SearchOptions
 
     checkpoints = (options["checkpoints"] or default_checkpoints(options["data"])).rstrip("/")
-    space = get_space(options["space"], options["varied"])
+    space = get_space(options["space"], options["varied"], options["settings"])
     with train_job.prepare(
         data=options["data"],
         registered_model=None,
@@ -85,7 +85,7 @@ def main(**options: Any) -> Mapping[str, object]:
         recipe=options["recipe"],
         initial_weights=options["weights"],
         settings=options["settings"],
-        strategy="auto",
+        strategy="single",
         gpus=options["gpus"],
         checkpoints=checkpoints,
         checkpoint_every=options["checkpoint_every"],

@@ -100,13 +100,16 @@ class Lease:
             raise alive
         log.info("the lease on %s is held by %s; waiting %.0f s for a renewal", self._what, holder, self._dead_after)
         until = time.monotonic() + self._dead_after
-        while time.monotonic() < until and _newest(self._store) == number:
+        while time.monotonic() < until:
             time.sleep(self._poll_every)
             signals.raise_if_requested()
-        newest = _newest(self._store)
-        if newest != number and not _read(self._store, newest).get("released"):
-            raise alive
-        return newest
+            newest = _newest(self._store)
+            now = _read(self._store, newest) if newest else {"released": True}
+            if now.get("released"):
+                return newest
+            if (newest, now.get("holder", holder)) != (number, holder):  # numbers begin again after a release
+                raise alive
+        return number
 
     def _put_next(self, **more: bool) -> bool:
         """Write the next number; False when another process has written it.
@@ -140,7 +143,7 @@ class LeaseWatch:
     def __init__(self, dead_after: float = DEAD_AFTER) -> None:
         """dead_after: seconds without a renewal."""
         self._dead_after = dead_after
-        self._seen: dict[str, tuple[int, float]] = {}  # by URI: the newest number, and when it was first seen
+        self._seen: dict[str, tuple[tuple[int, str], float]] = {}  # by URI: number and holder, and when first seen
 
     def is_free(self, store: Store) -> bool:
         """Return whether a lease is released, or its holder has ended, or has not renewed it for `dead_after`.
@@ -151,12 +154,18 @@ class LeaseWatch:
         lease = _read(store, number) if number else {}
         if lease.get("released") or ("holder" in lease and _is_dead(lease["holder"])):
             return True
-        now = time.monotonic()
-        known, since = self._seen.setdefault(store.uri, (number, now))
-        if known != number:
-            self._seen[store.uri] = (number, now)
+        now, found = time.monotonic(), (number, str(lease.get("holder", "")))
+        known, since = self._seen.setdefault(store.uri, (found, now))
+        if known != found:
+            self._seen[store.uri] = (found, now)
             return False
         return now - since > self._dead_after
+
+
+def is_abandoned(store: Store) -> bool:
+    """Return whether there is a lease that was not released: its process has ended without a word, or still works."""
+    number = _newest(store)
+    return number > 0 and not _read(store, number).get("released")
 
 
 def _newest(store: Store) -> int:

@@ -1,7 +1,7 @@
 """The MLflow run of a study, which its workers share: progress, figures, table of trials, winner."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import mlflow
@@ -35,22 +35,24 @@ def find_or_create(
         found = mlflow.search_runs([experiment], filter_string=query, output_format="list")
         if found:
             runs.check_same_job(found[0], fingerprint)
-            run_id = found[0].info.run_id
-            client.update_run(run_id, status="RUNNING")
-            return Run(run_id)
-        own = {**tags, JOB_KEY: study, JOB_FINGERPRINT: fingerprint}
-        run_id = client.create_run(experiment, run_name=study, tags=resolve_tags(own)).info.run_id
+            run = found[0]
+            client.update_run(run.info.run_id, status="RUNNING")
+        else:
+            own = {**tags, JOB_KEY: study, JOB_FINGERPRINT: fingerprint}
+            run = client.create_run(experiment, run_name=study, tags=resolve_tags(own))
         for name, value in runs.flatten_params(params).items():
-            client.log_param(run_id, name, value)
-        client.log_inputs(run_id, [data])
-        return Run(run_id)
+            if name not in run.data.params:  # a process that was killed here has logged some
+                client.log_param(run.info.run_id, name, value)
+        if not (run.inputs and run.inputs.dataset_inputs):
+            client.log_inputs(run.info.run_id, [data])
+        return Run(run.info.run_id)
 
 
 def conclude(
     run: Run,
     table: pd.DataFrame,
     importances: Mapping[str, float],
-    logarithmic: Collection[str],
+    fields: Mapping[str, bool],
     note: str,
     is_finished: bool,
 ) -> None:
@@ -59,7 +61,7 @@ def conclude(
     Args:
         table: see `workflows.search_study.Study.table`.
         importances: by field; none if there are too few trials.
-        logarithmic: fields that were searched in their logarithm.
+        fields: that were searched, and whether in their logarithm.
         note: Markdown.
     """
     with translate():
@@ -70,7 +72,7 @@ def conclude(
             run.log_figure("search_progress", search.search_progress(searched))
             if importances:
                 run.log_figure("importances", search.parameter_importances(importances))
-            run.log_figure("slices", search.parameter_slices(searched, logarithmic))
+            run.log_figure("slices", search.parameter_slices(searched, fields))
             runs.set_note(note)
             run.flush()
         finally:

@@ -1,6 +1,7 @@
 """Search spaces: the fields of a recipe that jobs.search varies, and the values that each may take."""
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from dogbreed.training.recipe import Recipe, apply_overrides, get_field
 
 DIGITS = 4  # significant ones of a value: enough to repeat a trial by --set, and short
 FIXED = ("name", "weights")  # what a study is about; its trials share the initial weights
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,6 @@ Parameter: TypeAlias = Range | Choice
 class SearchSpace:
     """Fields of a recipe with the values that are searched, and settings that all trials share."""
 
-    name: str
     parameters: Mapping[str, Parameter]  # by field: learning_rate, augment.min_area, head.epochs
     settings: tuple[str, ...] = ()  # KEY=VALUE
 
@@ -64,9 +66,9 @@ class SearchSpace:
         }
 
     @property
-    def logarithmic(self) -> list[str]:
-        """Fields that are searched in their logarithm."""
-        return [field for field, parameter in self.parameters.items() if isinstance(parameter, Range) and parameter.log]
+    def fields(self) -> dict[str, bool]:
+        """Fields, and whether they are searched in their logarithm."""
+        return {field: isinstance(found, Range) and found.log for field, found in self.parameters.items()}
 
     def check(self, recipe: Recipe) -> None:
         """Raise UsageError for a field that the recipe has not, or that cannot be varied like this."""
@@ -75,12 +77,14 @@ class SearchSpace:
         for field, parameter in self.parameters.items():
             if field in FIXED or (field == "model" and recipe.weights != "none"):
                 raise UsageError(f"{field} cannot be varied: all trials of a study begin alike")
-            texts = parameter.values if isinstance(parameter, Choice) else (str(parameter.low), str(parameter.high))
             present = get_field(recipe, field)
-            if isinstance(parameter, Range) and not is_number(present):
+            if isinstance(parameter, Choice):
+                for text in parameter.values:
+                    apply_overrides(recipe, [f"{field}={text}"])
+            elif not is_number(present):
                 raise UsageError(f"--vary {field}={parameter}: {field} is no number; list its values: A,B")
-            for text in texts if isinstance(parameter, Choice) else ():
-                apply_overrides(recipe, [f"{field}={text}"])
+            elif isinstance(present, int) and parameter.low % 1 + parameter.high % 1:
+                raise UsageError(f"--vary {field}={parameter}: {field} is a whole number, and so are its limits")
 
 
 def is_number(value: Any) -> bool:
@@ -91,7 +95,6 @@ def is_number(value: Any) -> bool:
 def head() -> SearchSpace:
     """Of a new head on the features of a pretrained body, which stays as it is: a trial takes seconds."""
     return SearchSpace(
-        "head",
         {
             "head.learning_rate": Range(2e-4, 2e-2, log=True),
             "head.epochs": Range(10, 60),
@@ -107,7 +110,6 @@ def head() -> SearchSpace:
 def fine_tuning() -> SearchSpace:
     """Of the body's upper part, after the head."""
     return SearchSpace(
-        "fine-tuning",
         {
             "learning_rate": Range(3e-6, 3e-4, log=True),
             "layer_decay": Range(0.1, 1.0, log=True),
@@ -122,7 +124,6 @@ def fine_tuning() -> SearchSpace:
 def from_scratch() -> SearchSpace:
     """Of a training without pretrained weights."""
     return SearchSpace(
-        "from-scratch",
         {
             "learning_rate": Range(3e-4, 1e-2, log=True),
             "weight_decay": Range(1e-3, 0.3, log=True),
@@ -142,20 +143,27 @@ SPACES: dict[str, Callable[[], SearchSpace]] = {
 }
 
 
-def get_space(name: str | None, varied: Sequence[str]) -> SearchSpace:
-    """Return the named space, or none, with the fields of `--vary` added or replaced.
+def get_space(name: str | None, varied: Sequence[str], settings: Sequence[str] = ()) -> SearchSpace:
+    """Return the named space, or none, with the fields of `--vary` added or replaced, without those of `--set`.
 
     Args:
         varied: KEY=LOW:HIGH, KEY=log:LOW:HIGH or KEY=A,B,C.
+        settings: KEY=VALUE, of all trials.
 
     Raises:
-        UsageError: no such space, or text that is none of these.
+        UsageError: no such space, text that is none of these, or a field that is varied and set.
     """
     if name and name not in SPACES:
         raise UsageError(f"unknown space {name!r}; known are {', '.join(SPACES)}")
-    space = SPACES[name]() if name else SearchSpace("own", {})
+    space = SPACES[name]() if name else SearchSpace({})
     added = dict(_parse_varied(text) for text in varied)
-    return dataclasses.replace(space, parameters={**space.parameters, **added})
+    fixed = {text.partition("=")[0] for text in settings}
+    for field in sorted(fixed & {*added, *(text.partition("=")[0] for text in space.settings)}):
+        raise UsageError(f"--set {field}: the field is varied, or set by the space {name}; leave --set out")
+    for field in sorted(fixed & space.parameters.keys()):
+        log.info("%s is the same in all trials, as --set says", field)
+    named = {field: parameter for field, parameter in space.parameters.items() if field not in fixed}
+    return dataclasses.replace(space, parameters={**named, **added})
 
 
 def _parse_varied(text: str) -> tuple[str, Parameter]:

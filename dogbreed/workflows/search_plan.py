@@ -39,7 +39,7 @@ def describe(job: TrainJob, space: SearchSpace, trials: int, data: str, settings
     if recipe.trainable_fraction:
         named = [*settings, *space.settings]
         weights = recipe.weights if recipe.weights != "none" else None
-        rate = batch_size_trial.run(data, recipe.name, weights, named, "auto")["images_per_second"]
+        rate = batch_size_trial.run(data, recipe.name, weights, named, "single")["images_per_second"]
         hours = recipe.epochs * job.manifest.split(TRAIN).num_examples / rate / 3600 if rate else 0.0
         log.info(
             "%s of about %.2f hours each (%.0f images/s on %s), %.1f hours without pruning",

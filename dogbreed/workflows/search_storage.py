@@ -1,4 +1,4 @@
-"""The storage of Optuna's studies: a SQLite file, a journal file or PostgreSQL, any of which may be away."""
+"""The storage of Optuna's studies: a SQLite file, a journal file or PostgreSQL, any of which may be unavailable."""
 
 import logging
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from optuna.exceptions import StorageInternalError
 from dogbreed.core.errors import EnvironmentUnsupported, ServiceUnavailable, UsageError
 
 JOURNAL = ".journal"  # suffix of a file that NFS holds better than SQLite
-ATTEMPTS_SECONDS = 600.0  # for which a result is sent to a storage that is away
-AWAY = (StorageInternalError, sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
+RETRY_SECONDS = 600.0  # for which a result is sent to a storage that is unavailable
+UNAVAILABLE = (StorageInternalError, sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def open_storage(text: str) -> optuna.storages.BaseStorage:
         return _make_tables(url.render_as_string(hide_password=False), options)
     except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ImportError) as error:
         raise UsageError(f"--storage: {error}; give a file, or postgresql://user:password@host/database") from error
-    except AWAY as error:
+    except UNAVAILABLE as error:
         shown = url.render_as_string(hide_password=True)
         kind = EnvironmentUnsupported if is_file else ServiceUnavailable
         raise kind(f"the storage of studies, {shown}, cannot be opened: {first_line(error)}") from error
@@ -64,23 +64,25 @@ def _make_tables(url: str, options: dict[str, Any]) -> optuna.storages.BaseStora
     return optuna.storages.RDBStorage(url, engine_kwargs=options)
 
 
-def persist(call: Callable[[], T], seconds: float = ATTEMPTS_SECONDS) -> T:
-    """Return what a call to the storage returns; repeat it while the storage is away.
+def retry_storage(call: Callable[[], T], seconds: float = RETRY_SECONDS) -> T:
+    """Return what a call to the storage returns; repeat it while the storage is unavailable.
 
     Raises:
-        ServiceUnavailable: it stayed away.
+        ServiceUnavailable: it stayed unavailable.
     """
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(AWAY),
+        retry=tenacity.retry_if_exception_type(UNAVAILABLE),
         stop=tenacity.stop_after_delay(seconds),
         wait=tenacity.wait_exponential(multiplier=0.2, max=10),
-        before_sleep=lambda state: log.warning("the storage of studies is away; trying again"),
+        before_sleep=lambda state: log.warning("the storage of studies is unavailable; trying again"),
         reraise=True,
     )
     try:
         return retrying(call)
-    except AWAY as error:
-        raise ServiceUnavailable(f"the storage of studies is away: {first_line(error)}; run the same again") from error
+    except UNAVAILABLE as error:
+        raise ServiceUnavailable(
+            f"the storage of studies is unavailable: {first_line(error)}; run the same again"
+        ) from error
 
 
 def first_line(error: Exception) -> str:

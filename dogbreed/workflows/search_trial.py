@@ -7,15 +7,18 @@ from dataclasses import dataclass
 
 import keras
 
+from dogbreed.core.errors import CorruptData, DataError, EnvironmentUnsupported, NotFound
 from dogbreed.core.lease import Lease
 from dogbreed.core.storage import Store
 from dogbreed.tracking import training_outputs
 from dogbreed.tracking.resumable_run import ResumableRun
 from dogbreed.tracking.runs import PARENT_RUN, MlflowRun, Run
+from dogbreed.tracking.training_outputs import BEST_TOP1
 from dogbreed.training import trainer
-from dogbreed.training.checkpoint import CheckpointManager
+from dogbreed.training.checkpoint import CheckpointManager, Snapshot
 from dogbreed.training.checkpointer import AsyncCheckpointer
 from dogbreed.training.progress import TrainingStopped
+from dogbreed.training.resource_usage import ResourceUsage
 from dogbreed.training.state import MONITOR
 from dogbreed.training.trainer import TrainResult
 from dogbreed.workflows import train
@@ -30,45 +33,70 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrialKey:
-    """What names a trial: its job key, and the MLflow run of its study."""
+    """What names a trial: its job key, the name of its MLflow run, and the run of its study."""
 
-    key: str
+    key: str  # with a slash, which no other job's name has
+    name: str
     parent_run: str
 
 
-def train_trial(job: TrainJob, trial: TrialKey, seed: int, store: Store, lease: Lease, report: Report) -> MlflowRun:
-    """Train, from the last checkpoint if there is one, and return the finished run.
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended: complete, pruned, or failed."""
+
+    score: float | None  # of a complete one: its best validation score, 0 to 1
+    reason: str  # why it is not complete
+    hours: float  # of cores, or of GPUs, by all processes that trained it
+    error: DataError | EnvironmentUnsupported | None = None  # of a failed one
+
+    def __str__(self) -> str:
+        if self.score is not None:
+            return f"val_top1 {self.score:.1%}"
+        return f"{'failed' if self.error else 'pruned'}: {self.reason}"
+
+
+def train_trial(job: TrainJob, trial: TrialKey, seed: int, store: Store, lease: Lease, report: Report) -> Outcome:
+    """Train, from the last checkpoint if there is one, and return how the training ended; its run is ended too.
 
     Args:
         store: of the trial's checkpoints; `lease` is the acquired lease on it.
         report: is called after each epoch.
 
     Raises:
-        TrainingStopped: by `report`; the run is KILLED, the checkpoints are deleted.
+        NotFound, CorruptData: of the dataset, which is no fault of the trial.
     """
     fingerprint = job.fingerprint(seed)
     keras.utils.clear_session()  # of the previous trial
     described = train.describe(job, seed, fingerprint, trial.key)
     tags = {**described.tags, PARENT_RUN: trial.parent_run}
-    run = ResumableRun(dataclasses.replace(described, tags=tags, name=trial.key, job=EXPERIMENT))
+    run = ResumableRun(dataclasses.replace(described, tags=tags, name=trial.name, job=EXPERIMENT))
     checkpoints = CheckpointManager(store, fingerprint, lease.number)
+    restored = checkpoints.restore_latest()
+    usage = ResourceUsage(restored.state.resource_usage if restored else {}, job.distribution.gpus)
     try:
         with run:
-            done = run.done or _train(
-                job, seed, run, checkpoints, AsyncCheckpointer(checkpoints, job.interval, lease), report
-            )
-    except TrainingStopped:
-        checkpoints.delete_all()
+            checkpointer = AsyncCheckpointer(checkpoints, job.interval, lease)
+            done = run.done or _train(job, seed, run, restored, checkpointer, report)
+        outcome = Outcome(done.data.metrics[BEST_TOP1], "", _hours(done.data.metrics))
+    except TrainingStopped as stopped:
+        outcome = Outcome(None, str(stopped), _hours(usage.read()))
+    except (NotFound, CorruptData):
         raise
+    except (DataError, EnvironmentUnsupported) as error:
+        outcome = Outcome(None, str(error), _hours(usage.read()), error)
     checkpoints.delete_all()
-    return done
+    return outcome
+
+
+def _hours(used: Mapping[str, float]) -> float:
+    return used.get("gpu_hours", used["cpu_hours"])
 
 
 def _train(
     job: TrainJob,
     seed: int,
     run: ResumableRun,
-    checkpoints: CheckpointManager,
+    restored: Snapshot | None,
     checkpointer: AsyncCheckpointer,
     report: Report,
 ) -> MlflowRun:
@@ -80,7 +108,7 @@ def _train(
         logger=_ReportingLogger(run, report),
         init_weights=job.init_weights,
         checkpointer=checkpointer,
-        restored=checkpoints.restore_latest(),
+        restored=restored,
         log_every=job.log_every,
     )
     return run.finish(lambda finished: _log_outputs(finished, trained))

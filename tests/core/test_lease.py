@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dogbreed.core.errors import AlreadyExists, LeaseLost, RetryableError
-from dogbreed.core.lease import Lease
+from dogbreed.core.lease import Lease, LeaseWatch, is_abandoned
 from dogbreed.core.storage import LocalStore, Store
 
 HOLDER = """
@@ -109,6 +109,45 @@ def test_a_holder_on_another_host_that_renews_is_alive_and_one_that_ends_is_foll
     with Lease(elsewhere, "job x", dead_after=0.3) as lease:
         monkeypatch.undo()
         assert lease.number == number
+
+
+def test_numbers_that_begin_again_are_not_taken_for_silence(elsewhere: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def release_and_acquire(seconds: float) -> None:
+        elsewhere.delete("lease/00000001.json")
+        elsewhere.put("lease/00000001.json", json.dumps({"holder": "third/1/1.00"}).encode())
+
+    monkeypatch.setattr("time.sleep", release_and_acquire)
+    with pytest.raises(RetryableError, match="held by"):
+        Lease(elsewhere, "job x", dead_after=0.3).__enter__()
+
+
+def write_lease(store: Store, number: int, **content: object) -> None:
+    store.delete(f"lease/{number:08d}.json")
+    store.put(f"lease/{number:08d}.json", json.dumps(content).encode())
+
+
+def test_a_watch_frees_a_lease_after_silence_and_not_while_it_is_renewed(tmp_path: Path) -> None:
+    store, watch = LocalStore(tmp_path), LeaseWatch(0.2)
+    assert not watch.is_free(store), "a process may be about to acquire it"
+    for number, holder in ((1, "elsewhere/1"), (2, "elsewhere/1"), (2, "third/1")):
+        write_lease(store, number, holder=holder)
+        time.sleep(0.25)
+        assert not watch.is_free(store), "renewed, or another process's"
+    time.sleep(0.25)
+    assert watch.is_free(store)
+    assert is_abandoned(store)
+    write_lease(store, 3, holder="elsewhere/1", released=True)
+    assert LeaseWatch(100.0).is_free(store)
+    assert not is_abandoned(store)
+
+
+def test_a_watch_frees_the_lease_of_a_process_that_is_gone_from_this_host_at_once(tmp_path: Path) -> None:
+    holder = hold(tmp_path)
+    store, watch = LocalStore(tmp_path), LeaseWatch(100.0)
+    assert not watch.is_free(store)
+    holder.kill()
+    holder.communicate()
+    assert watch.is_free(store)
 
 
 def test_a_lease_is_renewed_and_the_loss_of_one_is_an_error(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def test_all_ends_of_a_named_space_are_values_of_a_recipe(name: str) -> None:
     space = get_space(name, [])
     recipe = recipe_for_weights("mobilenetv2-160", "imagenet" if name != "from-scratch" else None)
     space.check(recipe)
-    recipe = apply_overrides(recipe, [setting for setting in space.settings if name != "head"] or [])
+    recipe = apply_overrides(recipe, space.settings)
     for field, parameter in space.parameters.items():
         ends = parameter.values if isinstance(parameter, Choice) else (parameter.low, parameter.high)
         for end in ends:
@@ -28,7 +28,17 @@ def test_fields_are_added_to_a_named_space_or_replace_its_own() -> None:
     assert space.parameters["dropout"] == Range(0.1, 0.2)
     assert space.parameters["batch_size"] == Choice(("32", "64"))
     assert space.parameters["learning_rate"] == Range(3e-4, 1e-2, log=True)
-    assert space.logarithmic == ["learning_rate", "weight_decay"]
+    assert [field for field, is_log in space.fields.items() if is_log] == ["learning_rate", "weight_decay"]
+
+
+def test_a_field_that_is_set_leaves_the_named_space_and_may_not_be_varied_as_well() -> None:
+    space = get_space("from-scratch", ["batch_size=32,64"], ["dropout=0.3", "epochs=12"])
+    assert "dropout" not in space.parameters
+    assert "batch_size" in space.parameters
+    with pytest.raises(UsageError, match="--set batch_size"):
+        get_space("from-scratch", ["batch_size=32,64"], ["batch_size=32"])
+    with pytest.raises(UsageError, match="space head"):
+        get_space("head", [], ["trainable_fraction=0.5"])
 
 
 @pytest.mark.parametrize(
@@ -50,6 +60,8 @@ def test_fields_are_added_to_a_named_space_or_replace_its_own() -> None:
         ("model=0:1", "no number"),
         ("class_weights=0:1", "no number"),
         ("batch_size=32,many", "batch_size"),
+        ("batch_size=log:0.4:64", "whole number"),
+        ("epochs=0.6:1.4", "whole number"),
         ("name=a,b", "name"),
         ("weights=none,imagenet", "weights"),
     ],

@@ -1,7 +1,7 @@
 """Figures of a hyperparameter search: progress, importances, slices."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib import rc_context
@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from dogbreed.core.text import pluralize
 from dogbreed.evaluation.figures.style import BLUE, GREY, STYLE, VERMILLION, new_figure, truncate
 
-# columns of a table of trials that are no fields of a recipe
-STANDARD = ("trial", "repeats", "seed", "state", "val_top1", "hours", "epochs", "reason")
+# columns of a table of trials, before one for each field; numbers of trials count from 1
+STANDARD = ("trial", "repeats", "seed", "state", "val_top1", "hours", "trained_epochs", "reason")
 COLUMNS = 3  # slices side by side
 
 
@@ -60,12 +60,13 @@ def parameter_importances(importances: Mapping[str, float]) -> Figure:
 
 
 @rc_context(STYLE)
-def parameter_slices(table: pd.DataFrame, logarithmic: Collection[str] = ()) -> Figure:
+def parameter_slices(table: pd.DataFrame, fields: Mapping[str, bool]) -> Figure:
     """Return a panel for each field: its values and the scores of the complete trials, later ones darker.
 
-    logarithmic: fields whose axis is logarithmic.
+    Args:
+        table: a row a trial; trial, state, val_top1, and a column for each field.
+        fields: that were searched, at least one, and whether their axis is logarithmic.
     """
-    fields = [column for column in table.columns if column not in STANDARD]
     complete = table[table["state"] == "COMPLETE"]
     rows = math.ceil(len(fields) / COLUMNS)
     columns = min(COLUMNS, len(fields))
@@ -73,7 +74,7 @@ def parameter_slices(table: pd.DataFrame, logarithmic: Collection[str] = ()) -> 
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for panel, field in zip(panels.flat, fields, strict=False):
         _draw_slice(panel, complete, field)
-        if field in logarithmic:
+        if fields[field]:
             panel.set_xscale("log")
     for panel in panels.flat[len(fields) :]:
         panel.axis("off")
