@@ -16,6 +16,8 @@ from dogbreed.tracking import runs
 from dogbreed.tracking.mlflow_errors import ping, translate
 from dogbreed.tracking.runs import JOB_FINGERPRINT, JOB_KEY, Run
 
+ENOUGH_TRIALS = 10  # complete ones, for importances of fields that mean something
+
 log = logging.getLogger(__name__)
 
 
@@ -54,15 +56,16 @@ def conclude(
     importances: Mapping[str, float],
     fields: Mapping[str, bool],
     note: str,
-    is_finished: bool,
+    status: str,
 ) -> None:
-    """Log the figures, the table and the note of a study; end the run where no trial is left.
+    """Log the figures, the table and the note of a study, and set the status of its run.
 
     Args:
         table: see `workflows.search_study.Study.table`.
         importances: by field; none if there are too few trials.
         fields: that were searched, and whether in their logarithm.
         note: Markdown.
+        status: FINISHED, RUNNING where other processes train, KILLED where trials are left and nobody trains them.
     """
     with translate():
         mlflow.start_run(run_id=run.id, nested=True)
@@ -75,16 +78,18 @@ def conclude(
             run.log_figure("slices", search.parameter_slices(searched, fields))
             runs.set_note(note)
             run.flush()
+            log.info("figures and table of the study: %s", run.artifact_uri)
         finally:
-            mlflow.end_run("FINISHED" if is_finished else "RUNNING")
+            mlflow.end_run(status)
 
 
-def describe_study(name: str, table: pd.DataFrame, mean_scores: Mapping[int, float], command: str) -> str:
+def describe_study(name: str, table: pd.DataFrame, mean_scores: Mapping[int, float], best: str, command: str) -> str:
     """Return the description of a study's run, Markdown.
 
     Args:
         table: see `workflows.search_study.Study.table`.
         mean_scores: of the best trials over other seeds, by trial; none without --repeat-best.
+        best: a sentence on the best trial, if there is one.
         command: that trains the best trial's recipe, if there is one.
     """
     searched = table[table["repeats"].isna()]
@@ -96,7 +101,9 @@ def describe_study(name: str, table: pd.DataFrame, mean_scores: Mapping[int, flo
         ranked = sorted(mean_scores.items(), key=lambda item: -item[1])
         lines += [*(f"| {trial} | {found[trial]:.1%} | {mean:.1%} |" for trial, mean in ranked), ""]
     if command:
-        lines += ["The best trial's recipe is trained, and its model registered, by", "", "```sh", command, "```", ""]
+        lines += [f"{best} Its recipe is trained, and the model registered, by", "", "```sh", command, "```", ""]
+    if int((searched["state"] == "COMPLETE").sum()) < ENOUGH_TRIALS:
+        lines += [f"The importance of the fields is computed from {ENOUGH_TRIALS} complete trials on.", ""]
     reasons = table.loc[table["reason"] != "", "reason"].value_counts()
     lines += [f"- {pluralize(int(count), 'trial')}: {reason}" for reason, count in reasons.head(NAMES).items()]
     return "\n".join(lines)

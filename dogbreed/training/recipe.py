@@ -85,7 +85,7 @@ class Recipe:
                 "global_clipnorm is at least 0, trainable_fraction in 0 to 1, layer_decay above 0 and at most 1"
             )
         if not self.trainable_fraction and not self.head.epochs:
-            raise UsageError("nothing would be trained: trainable_fraction is 0 and so is head.epochs")
+            raise UsageError("trainable_fraction and head.epochs are both 0, so nothing would be trained")
         if not (0 <= self.label_smoothing < 1 and 0 <= self.dropout < 1 and 0 <= self.ema_decay < 1):
             raise UsageError("label_smoothing, dropout and ema_decay are at least 0 and below 1")
         choices = {"precision": PRECISIONS, "cache": CACHES, "xla": XLA, "batch_norm": BATCH_NORM}

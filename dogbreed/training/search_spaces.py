@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from dogbreed.core.errors import UsageError
+from dogbreed.models import registry
 from dogbreed.training.recipe import Recipe, apply_overrides, get_field
 
 DIGITS = 4  # significant ones of a value: enough to repeat a trial by --set, and short
@@ -26,9 +27,9 @@ class Range:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise UsageError(f"{self}: the first number must be below the second")
+            raise UsageError("the first number must be below the second, and both finite")
         if self.log and self.low <= 0:
-            raise UsageError(f"{self}: a logarithmic range begins above 0")
+            raise UsageError("a logarithmic range begins above 0")
 
     def __str__(self) -> str:
         return f"{'log:' if self.log else ''}{self.low:g}:{self.high:g}"
@@ -42,7 +43,7 @@ class Choice:
 
     def __post_init__(self) -> None:
         if len(self.values) < 2 or len(set(self.values)) < len(self.values):
-            raise UsageError(f"{self}: give at least two different values")
+            raise UsageError("give LOW:HIGH, or at least two different values")
 
     def __str__(self) -> str:
         return ",".join(self.values)
@@ -57,6 +58,7 @@ class SearchSpace:
 
     parameters: Mapping[str, Parameter]  # by field: learning_rate, augment.min_area, head.epochs
     settings: tuple[str, ...] = ()  # KEY=VALUE
+    needs_weights: bool = False  # of a pretrained body
 
     def to_dict(self) -> dict[str, Any]:
         """Return what identifies the space, as a study keeps it."""
@@ -74,17 +76,30 @@ class SearchSpace:
         """Raise UsageError for a field that the recipe has not, or that cannot be varied like this."""
         if not self.parameters:
             raise UsageError("nothing is varied; give --space or --vary")
+        if self.needs_weights and recipe.weights == "none":
+            raise UsageError("this space is for the head or the upper part of a pretrained body; give --weights")
         for field, parameter in self.parameters.items():
-            if field in FIXED or (field == "model" and recipe.weights != "none"):
-                raise UsageError(f"{field} cannot be varied: all trials of a study begin alike")
-            present = get_field(recipe, field)
-            if isinstance(parameter, Choice):
-                for text in parameter.values:
-                    apply_overrides(recipe, [f"{field}={text}"])
-            elif not is_number(present):
-                raise UsageError(f"--vary {field}={parameter}: {field} is no number; list its values: A,B")
-            elif isinstance(present, int) and parameter.low % 1 + parameter.high % 1:
-                raise UsageError(f"--vary {field}={parameter}: {field} is a whole number, and so are its limits")
+            try:
+                _check(field, parameter, recipe)
+            except UsageError as error:
+                raise UsageError(f"--vary {field}={parameter}: {error}") from error
+
+
+def _check(field: str, parameter: Parameter, recipe: Recipe) -> None:
+    """Raise UsageError unless the recipe may have each of the values, or both ends of the range."""
+    if field in FIXED or (field == "model" and recipe.weights != "none"):
+        raise UsageError("all trials of a study have the same name, weights and, with weights, model")
+    present = get_field(recipe, field)
+    if isinstance(parameter, Choice):
+        for value in parameter.values:
+            registry.get(apply_overrides(recipe, [f"{field}={value}"]).model)
+        return
+    if not is_number(present):
+        raise UsageError(f"{field} is no number; list its values: A,B")
+    if isinstance(present, int) and parameter.low % 1 + parameter.high % 1:
+        raise UsageError(f"{field} is a whole number, and so are the ends of its range")
+    for end in (parameter.low, parameter.high):
+        apply_overrides(recipe, [to_setting(field, int(end) if isinstance(present, int) else end)])
 
 
 def is_number(value: Any) -> bool:
@@ -104,6 +119,7 @@ def head() -> SearchSpace:
             "dropout": Range(0.0, 0.8),
         },
         ("trainable_fraction=0",),
+        needs_weights=True,
     )
 
 
@@ -118,6 +134,7 @@ def fine_tuning() -> SearchSpace:
             "label_smoothing": Range(0.0, 0.2),
             "dropout": Range(0.2, 0.8),
         },
+        needs_weights=True,
     )
 
 
@@ -179,6 +196,8 @@ def _parse_varied(text: str) -> tuple[str, Parameter]:
         return field, Range(float(low), float(high), bool(log))
     except ValueError as error:
         raise UsageError(f"--vary takes KEY=LOW:HIGH, KEY=log:LOW:HIGH or KEY=A,B,C, not {text!r}") from error
+    except UsageError as error:
+        raise UsageError(f"--vary {text}: {error}") from error
 
 
 def to_setting(field: str, value: float | str) -> str:

@@ -16,13 +16,14 @@ from dogbreed.core.errors import EnvironmentUnsupported, LeaseLost, RetryableErr
 from dogbreed.core.lease import Lease, LeaseWatch
 from dogbreed.core.log import configure
 from dogbreed.core.storage import Store, open_store
+from dogbreed.data.splits import VALIDATION
 from dogbreed.tracking import runs, search_run
 from dogbreed.training.phases import count_epochs
 from dogbreed.training.progress import TrainingStopped
 from dogbreed.training.recipe import apply_overrides
 from dogbreed.training.search_spaces import SearchSpace
 from dogbreed.workflows import search_summary, search_trial
-from dogbreed.workflows.search_storage import RETRY_SECONDS, open_storage
+from dogbreed.workflows.search_storage import RETRY_SECONDS, describe_storage, open_storage
 from dogbreed.workflows.search_study import SearchOptions, Study
 from dogbreed.workflows.search_summary import SearchSummary
 from dogbreed.workflows.search_trial import Outcome, TrialKey
@@ -57,9 +58,11 @@ def search(job: TrainJob, space: SearchSpace, options: SearchOptions) -> SearchS
         study = _open_study(job, name, space, options)
         study.claim(fingerprint)
         run = _open_run(job, name, fingerprint, space, options)
+    log.info("studies are in %s, the run of this one in MLflow is %s", describe_storage(options.storage), run.id)
     _Worker(job, study, run, lock, options).work()
     with lock():
-        return search_summary.conclude(study, run, options.command)
+        images = job.manifest.split(VALIDATION).num_examples
+        return search_summary.conclude(study, run, options.command, images)
 
 
 @contextmanager
@@ -119,6 +122,8 @@ class _Worker:
                     if asked := self._study.ask():
                         return asked
             time.sleep(POLL_EVERY)
+        if time.monotonic() >= self._until:
+            log.info("the time of --hours is over; the same command continues the study")
         return None
 
     def _store(self, trial: Trial | FrozenTrial) -> Store:
@@ -166,7 +171,7 @@ class _Worker:
             if self._study.should_stop(trial, epoch, score):
                 raise TrainingStopped(f"below the median of the other trials after epoch {epoch}")
 
-        log.info("trial %d of %d, seed %d: %s", number, self._study.planned(), seed, " ".join(settings))
+        log.info("trial %d of %d%s: %s", number, self._study.planned(), self._study.describe(trial), " ".join(settings))
         try:
             job = dataclasses.replace(self._job, recipe=apply_overrides(self._job.recipe, settings))
         except UsageError as error:
@@ -175,7 +180,7 @@ class _Worker:
 
     def _log_outcome(self, trial: Trial, outcome: Outcome) -> None:
         best = self._study.best()
-        top = f"; best {best[0].values[0]:.1%}, trial {best[0].number + 1}" if best else ""
-        log.info("trial %d ended: %s%s", trial.number + 1, outcome, top)
+        top = f"; best {100 * best[0].values[0]:.1f} %, trial {best[0].number + 1}" if best else ""
+        log.info("trial %d%s ended: %s%s", trial.number + 1, self._study.describe(trial), outcome, top)
         if outcome.score is not None and best and not self._study.is_repeat(trial):
             self._run.log_metrics(trial.number + 1, {"val_top1": outcome.score, "best_val_top1": best[0].values[0]})

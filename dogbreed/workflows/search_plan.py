@@ -7,8 +7,8 @@ from dogbreed.core import resources
 from dogbreed.core.text import pluralize
 from dogbreed.data.splits import TRAIN
 from dogbreed.training.phases import count_epochs
-from dogbreed.training.recipe import apply_overrides, get_field
-from dogbreed.training.search_spaces import SearchSpace
+from dogbreed.training.recipe import Recipe, apply_overrides, get_field
+from dogbreed.training.search_spaces import Choice, SearchSpace
 from dogbreed.workflows import batch_size_trial
 from dogbreed.workflows.train_job import TrainJob
 
@@ -23,8 +23,8 @@ class SearchPlan(TypedDict):
     trials: int
     epochs: int  # of a trial with the recipe's own values
     images_per_second: float  # of a few training steps on random images; 0: a head alone is trained
-    trial_hours: float  # with the recipe's own values, without stopping early; of the clock
-    study_hours: float  # of all trials, one after the other, none pruned
+    trial_hours: float  # of the clock; with the recipe's own values, but the most epochs, without stopping early
+    study_hours: float  # of the clock; of all trials, one after the other, none pruned
 
 
 def describe(job: TrainJob, space: SearchSpace, trials: int, data: str, settings: list[str]) -> SearchPlan:
@@ -40,10 +40,10 @@ def describe(job: TrainJob, space: SearchSpace, trials: int, data: str, settings
         named = [*settings, *space.settings]
         weights = recipe.weights if recipe.weights != "none" else None
         rate = batch_size_trial.run(data, recipe.name, weights, named, "single")["images_per_second"]
-        hours = recipe.epochs * job.manifest.split(TRAIN).num_examples / rate / 3600 if rate else 0.0
+        hours = _most_epochs(recipe, space) * job.manifest.split(TRAIN).num_examples / rate / 3600 if rate else 0.0
         log.info(
-            "%s of about %.2f hours each (%.0f images/s on %s), %.1f hours without pruning",
-            pluralize(trials, "trial"), hours, rate, pluralize(resources.cores(), "core"), hours * trials,
+            "%s of about %.1f minutes each (%.0f images/s on %s), %.1f hours without pruning",
+            pluralize(trials, "trial"), 60 * hours, rate, pluralize(resources.cores(), "core"), hours * trials,
         )  # fmt: skip
     else:
         log.info(
@@ -54,7 +54,14 @@ def describe(job: TrainJob, space: SearchSpace, trials: int, data: str, settings
         "settings": list(space.settings),
         "trials": trials,
         "epochs": epochs,
-        "images_per_second": rate,
-        "trial_hours": hours,
-        "study_hours": hours * trials,
+        "images_per_second": round(rate, 1),
+        "trial_hours": round(hours, 4),
+        "study_hours": round(hours * trials, 3),
     }
+
+
+def _most_epochs(recipe: Recipe, space: SearchSpace) -> float:
+    parameter = space.parameters.get("epochs")
+    if isinstance(parameter, Choice):
+        return max(map(float, parameter.values))
+    return parameter.high if parameter else recipe.epochs

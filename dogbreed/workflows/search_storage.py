@@ -31,16 +31,17 @@ def open_storage(text: str) -> optuna.storages.BaseStorage:
         ServiceUnavailable: the database does not respond.
         EnvironmentUnsupported: the file cannot be written.
     """
+    shown = text
     if "://" not in text:
         path = Path(text).absolute()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path)
         if path.suffix == JOURNAL:
             backend = optuna.storages.journal.JournalFileBackend(str(path))
             return optuna.storages.JournalStorage(backend)
         text = f"sqlite:///{path}"
     try:
         url = sqlalchemy.make_url(text)
-        is_file = url.get_backend_name() == "sqlite"
+        shown, is_file = describe_storage(shown), url.get_backend_name() == "sqlite"
         if url.drivername in ("postgresql", "postgres"):
             url = url.set(drivername="postgresql+psycopg")
         options: dict[str, Any] = {"connect_args": {"timeout": 60}} if is_file else {"pool_pre_ping": True}
@@ -48,9 +49,22 @@ def open_storage(text: str) -> optuna.storages.BaseStorage:
     except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ImportError) as error:
         raise UsageError(f"--storage: {error}; give a file, or postgresql://user:password@host/database") from error
     except UNAVAILABLE as error:
-        shown = url.render_as_string(hide_password=True)
         kind = EnvironmentUnsupported if is_file else ServiceUnavailable
-        raise kind(f"the storage of studies, {shown}, cannot be opened: {first_line(error)}") from error
+        raise kind(f"--storage {shown} cannot be opened: {first_line(error)}; choose another one") from error
+
+
+def describe_storage(text: str) -> str:
+    """Return where a storage is, without the password."""
+    if "://" not in text:
+        return str(Path(text).absolute())
+    return sqlalchemy.make_url(text).render_as_string(hide_password=True)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentUnsupported(f"--storage {path}: {error}; choose another folder") from error
 
 
 @tenacity.retry(

@@ -141,6 +141,12 @@ class Study:
         """Return whether a trial repeats another one with another seed."""
         return REPEATS in trial.user_attrs
 
+    def describe(self, trial: Trial) -> str:
+        """Return `, a repeat of trial 3 with seed 1`, or nothing for a trial with values of its own."""
+        if not self.is_repeat(trial):
+            return ""
+        return f", a repeat of trial {trial.user_attrs[REPEATS] + 1} with seed {self.seed(trial)}"
+
     def count_death(self, trial: Trial) -> int:
         """Note that a trial's process ended without a word; return how many did since the trial's last new epoch."""
         epochs = len(self.trials()[trial.number].intermediate_values)

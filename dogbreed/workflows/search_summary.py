@@ -9,13 +9,13 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from dogbreed.core.errors import DataError
+from dogbreed.core.text import pluralize
 from dogbreed.evaluation.figures.search import STANDARD
+from dogbreed.evaluation.intervals import proportion_interval
 from dogbreed.tracking import search_run
 from dogbreed.tracking.runs import Run
 from dogbreed.training.search_spaces import to_setting
 from dogbreed.workflows.search_study import HOURS, REASON, REPEATS, SEED, Study
-
-ENOUGH_TRIALS = 10  # complete ones, for importances that mean something
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +37,20 @@ class SearchSummary(TypedDict):
     command: str  # that trains the best trial's recipe and registers the model; empty without
 
 
-def conclude(study: Study, run: Run, command: str) -> SearchSummary:
+def conclude(study: Study, run: Run, command: str, images: int) -> SearchSummary:
     """Log what the study found, and return it; DataError if all trials have ended, and none is complete.
 
-    command: jobs.train with what all trials share.
+    Args:
+        command: jobs.train with what all trials share.
+        images: of the validation split.
     """
     best, table, means = study.winner(), _table(study), study.mean_scores()
     whole = _command(study, best, command) if best else ""
-    note = search_run.describe_study(study.name, table, {number + 1: mean for number, mean in means.items()}, whole)
-    search_run.conclude(run, table, _importances(study), study.space.fields, note, study.is_finished())
+    sentence = _describe(best, images) if best else ""
+    ranked = {number + 1: mean for number, mean in means.items()}
+    note = search_run.describe_study(study.name, table, ranked, sentence, whole)
+    status = "FINISHED" if study.is_finished() else "RUNNING" if study.running() else "KILLED"
+    search_run.conclude(run, table, _importances(study), study.space.fields, note, status)
     if not best and study.is_finished():
         raise DataError(f"none of {len(table)} trials is complete; the reasons are in run {run.id}")
     searched = table[table["repeats"].isna()]
@@ -64,6 +69,14 @@ def conclude(study: Study, run: Run, command: str) -> SearchSummary:
         "command": whole,
     }
     return {**summary, "mean_val_top1": means[best.number]} if best and best.number in means else summary
+
+
+def _describe(best: FrozenTrial, images: int) -> str:
+    low, high = proportion_interval(round(best.values[0] * images), images)
+    return (
+        f"Trial {best.number + 1} is the best: val_top1 {best.values[0]:.1%} (95 % interval {low:.1%} to {high:.1%}, "
+        f"{pluralize(images, 'validation image')}; the best of several scores is too high by chance)."
+    )
 
 
 def _command(study: Study, trial: FrozenTrial, command: str) -> str:
@@ -93,7 +106,7 @@ def _table(study: Study) -> pd.DataFrame:
 def _importances(study: Study) -> dict[str, float]:
     """Return the fraction of the scores' variance that each field explains; none for fewer than ten trials."""
     complete = study.searched(TrialState.COMPLETE)
-    if len(complete) < ENOUGH_TRIALS or len(study.space.parameters) < 2:
+    if len(complete) < search_run.ENOUGH_TRIALS or len(study.space.parameters) < 2:
         return {}
     in_memory = optuna.create_study(direction="maximize")  # without repeats
     in_memory.add_trials(complete)

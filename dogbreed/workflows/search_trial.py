@@ -51,7 +51,7 @@ class Outcome:
 
     def __str__(self) -> str:
         if self.score is not None:
-            return f"val_top1 {self.score:.1%}"
+            return f"val_top1 {100 * self.score:.1f} %"
         return f"{'failed' if self.error else 'pruned'}: {self.reason}"
 
 

@@ -353,7 +353,7 @@ def test_the_clock_ends_a_search(job: TrainJob, trainer: Trainer, tmp_path: Path
     summary = run(job, tmp_path, 1000, hours=2 / 3600)
     assert 1 <= summary["trials"] < 1000
     (parent,), _ = runs_of()
-    assert parent.info.status == "RUNNING"
+    assert parent.info.status == "KILLED", "trials are left, and nobody trains them"
 
 
 def test_a_storage_that_is_away_is_69_at_the_start(job: TrainJob, trainer: Trainer, tmp_path: Path) -> None:

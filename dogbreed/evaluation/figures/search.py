@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
 from dogbreed.core.text import pluralize
 from dogbreed.evaluation.figures.style import BLUE, GREY, STYLE, VERMILLION, new_figure, truncate
@@ -33,7 +33,7 @@ def search_progress(table: pd.DataFrame) -> Figure:
     hours = table["hours"].cumsum()[complete.index]
     _draw_progress(right, hours, complete["val_top1"].astype(float), "core- or GPU-hours of all trials until then")
     left.set_ylabel("validation top-1")
-    left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    left.yaxis.set_major_formatter(PercentFormatter(1))
     left.legend(loc="lower right", frameon=False)
     return figure
 
@@ -70,18 +70,28 @@ def parameter_slices(table: pd.DataFrame, fields: Mapping[str, bool]) -> Figure:
     complete = table[table["state"] == "COMPLETE"]
     rows = math.ceil(len(fields) / COLUMNS)
     columns = min(COLUMNS, len(fields))
-    figure = new_figure(4 * columns, 0.8 + 3.2 * rows, "Values and scores")
+    figure = new_figure(
+        4 * columns, 0.8 + 3.2 * rows, "Values and scores of complete trials (later ones darker, star: best)"
+    )
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for panel, field in zip(panels.flat, fields, strict=False):
         _draw_slice(panel, complete, field)
         if fields[field]:
-            panel.set_xscale("log")
+            _set_log_scale(panel)
     for panel in panels.flat[len(fields) :]:
         panel.axis("off")
     for first in panels[:, 0]:
         first.set_ylabel("validation top-1")
-        first.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        first.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
+
+
+def _set_log_scale(panel: Axes) -> None:
+    """Make an axis logarithmic with ticks like 0.003; Matplotlib's own are formulas, which the style does not parse."""
+    panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=6))
+    panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    panel.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_slice(panel: Axes, complete: pd.DataFrame, field: str) -> None:
