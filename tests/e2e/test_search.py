@@ -47,5 +47,5 @@ def test_twenty_kills_lose_no_trial_of_a_study_in_the_stacks_database(
     host = docker("inspect", "--format", address, stack.container("postgres")).stdout.split()[0]
     shutil.copytree(dataset, tmp_path / "dogs")
     storage = f"postgresql+psycopg://search:canarysearch@{host}/search"
-    team = SearchTeam(tmp_path, storage, 40, ("--set", "size=32", "--set", "batch_size=8"))
+    team = SearchTeam(tmp_path, storage, 40, ("--set", "size=32", "--set", "batch_size=8"), repeat_best=1)
     team.check(team.run(20, team=2, pause=(3.0, 9.0)))

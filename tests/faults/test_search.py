@@ -7,16 +7,21 @@ import pytest
 
 from tests.support.faults.search_kills import SearchTeam
 
+SMALL = ("--set", "size=32", "--set", "batch_size=8")
 
-@pytest.mark.parametrize(
-    ("kills", "trials", "pause"),
-    [(1, 4, (6.5, 8.0)), pytest.param(20, 40, (3.0, 9.0), marks=pytest.mark.long)],
-)
-def test_two_processes_that_are_killed_complete_their_study(
-    dataset: Path, tmp_path: Path, kills: int, trials: int, pause: tuple[float, float]
-) -> None:
+
+@pytest.fixture
+def folder(dataset: Path, tmp_path: Path) -> Path:
     shutil.copytree(dataset, tmp_path / "dogs")
-    team = SearchTeam(
-        tmp_path, f"sqlite:///{tmp_path}/search.db", trials, ("--set", "size=32", "--set", "batch_size=8")
-    )
-    team.check(team.run(kills, team=2, pause=pause))
+    return tmp_path
+
+
+def test_a_trial_whose_process_is_killed_is_completed_by_another(folder: Path) -> None:
+    team = SearchTeam(folder, f"sqlite:///{folder}/search.db", 3, SMALL)
+    team.check(team.run_with_one_loss())
+
+
+@pytest.mark.long
+def test_twenty_kills_of_two_processes_lose_no_trial(folder: Path) -> None:
+    team = SearchTeam(folder, f"sqlite:///{folder}/search.db", 40, SMALL, repeat_best=1)
+    team.check(team.run(20, team=2, pause=(3.0, 9.0)))
