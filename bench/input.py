@@ -38,6 +38,8 @@ EPOCHS = 1000  # more than are read
 GENERATOR = "ImageDataGenerator, augmented"
 FLIP = Augment(hflip=True)
 VIEWS = Augment(hflip=True, min_area=0.4, max_aspect=1.3)
+COLOUR = replace(VIEWS, brightness=0.4, contrast=0.4, saturation=0.4)
+TRIVIAL = replace(VIEWS, trivial_augment=True)
 
 Way = Callable[[], Iterable[Any]]  # endless batches
 
@@ -97,6 +99,8 @@ def own_ways(pipeline: InputPipeline) -> dict[str, Way]:
         "plain": lambda: pipeline.train_batches(Augment(), 0, EPOCHS),
         "evaluation order": lambda: pipeline.eval_batches(TRAIN).repeat(),
         "random crops and flips": lambda: pipeline.train_batches(VIEWS, 0, EPOCHS),
+        "random crops, flips, colour": lambda: pipeline.train_batches(COLOUR, 0, EPOCHS),
+        "random crops, flips, TrivialAugment": lambda: pipeline.train_batches(TRIVIAL, 0, EPOCHS),
         "--cache memory, flips": lambda: pipeline.train_batches(FLIP, 0, EPOCHS, "memory"),
         "--cache disk, crops and flips": lambda: pipeline.train_batches(VIEWS, 0, EPOCHS, "disk"),
     }
@@ -106,6 +110,8 @@ COMPARED = [  # peer, ours, the least ratio
     ("image_dataset_from_directory", "plain", 1.05),
     ("image_dataset_from_directory", "evaluation order", 1.05),
     ("image_dataset_from_directory", "random crops and flips", 0.6),
+    ("image_dataset_from_directory", "random crops, flips, colour", None),
+    ("image_dataset_from_directory", "random crops, flips, TrivialAugment", None),
     ("image_dataset_from_directory", "--cache memory, flips", 6),
     ("image_dataset_from_directory", "--cache disk, crops and flips", 0.9),
     (GENERATOR, "random crops and flips", 11),

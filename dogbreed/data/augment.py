@@ -23,13 +23,22 @@ class Augment:
     hflip: bool = False  # mirror every other image
     margin_jitter: float = 0.0  # a deferred crop's margin moves by up to so many box sides
     cutmix_prob: float = 0.0  # fraction of the batches whose images get a rectangle of another image
-    mixup_prob: float = 0.0  # fraction of the batches whose images are blended with another image
+    mixup_prob: float = 0.0  # fraction of the batches, others than these, whose images are blended with another image
     erase_prob: float = 0.0  # fraction of the images that lose a rectangle to noise
+    brightness: float = 0.0  # multiplied by a factor uniform in 1 - this to 1 + this, as torchvision's ColorJitter does
+    contrast: float = 0.0  # likewise
+    saturation: float = 0.0  # likewise
+    trivial_augment: bool = False  # one operation of TrivialAugment Wide on each image
 
     @property
     def has_random_crop(self) -> bool:
         """Whether random crops are taken."""
         return self.min_area < 1 or self.max_aspect > 1
+
+    @property
+    def has_colour_jitter(self) -> bool:
+        """Whether brightness, contrast or saturation change."""
+        return max(self.brightness, self.contrast, self.saturation) > 0
 
     def __post_init__(self) -> None:
         if not 0 < self.min_area <= 1:
@@ -39,10 +48,12 @@ class Augment:
         mixed = self.cutmix_prob + self.mixup_prob
         if min(self.cutmix_prob, self.mixup_prob) < 0 or mixed > 1 or not 0 <= self.erase_prob <= 1:
             raise UsageError("cutmix_prob and mixup_prob are at least 0, together at most 1; erase_prob is in 0 to 1")
+        if not all(0 <= jitter <= 1 for jitter in (self.brightness, self.contrast, self.saturation)):
+            raise UsageError("brightness, contrast and saturation are in 0 to 1")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name; one that is added later is left out while it has its default."""
-        return {
+        fields = {
             "min_area": self.min_area,
             "max_aspect": self.max_aspect,
             "hflip": self.hflip,
@@ -51,6 +62,13 @@ class Augment:
             "mixup_prob": self.mixup_prob,
             "erase_prob": self.erase_prob,
         }
+        later = {
+            "brightness": (self.brightness, 0.0),
+            "contrast": (self.contrast, 0.0),
+            "saturation": (self.saturation, 0.0),
+            "trivial_augment": (self.trivial_augment, False),
+        }
+        return fields | {name: value for name, (value, default) in later.items() if value != default}
 
 
 class Draws(NamedTuple):

@@ -28,6 +28,7 @@ from dogbreed.data.shard_files import cache_shards, check_cache_space
 from dogbreed.data.splits import TRAIN
 from dogbreed.data.train_source import (
     SHUFFLE_BLOCK,
+    PixelSource,
     ShardSource,
     TrainSource,
     do_not_convert,
@@ -178,6 +179,8 @@ class InputPipeline:
                 f"augment.margin_jitter moves the edges of crops, which --cache {cache} keeps; use --cache none"
             )
         source = self._source(cache, augment)
+        if augment.has_colour_jitter or augment.trivial_augment:
+            source = PixelSource(source, augment)
         views = self._train_views(source, seed, epochs, start)
         images = views.map(do_not_convert(source.image), num_parallel_calls=self._parallel)
         places = np.arange(min(self._batch, self.num_examples(TRAIN)))

@@ -1,12 +1,14 @@
 """Training examples in the random order of an epoch, read from shard files, and how one is augmented."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
 from dogbreed.data.augment import NUM_RANDOMS, Augment, Draws, to_draws
+from dogbreed.data.colour import adjust_colour
 from dogbreed.data.example_decoder import ExampleDecoder, View
+from dogbreed.data.trivial_augment import NUM_CHOICES, Chosen, choose_operations, trivial_augment
 
 SHUFFLE_BLOCK = 2048  # encoded images: 16 MB at 128 px, 50 MB at 224 px
 SHARDS_AT_ONCE = 4  # read side by side, so that a batch mixes shards
@@ -69,6 +71,22 @@ def draw(seed: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor, augment: Augment
     return Draws(*(tf.boolean_mask(field[: tf.size(wanted)], wanted) for field in draws))
 
 
+class PixelDraws(NamedTuple):
+    """What was drawn for the values of an image's pixels; of n images, each field is [n, ...]."""
+
+    factors: tf.Tensor  # float32 [3], of brightness, contrast and saturation
+    chosen: Chosen
+
+
+def draw_pixels(seed: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor, augment: Augment) -> PixelDraws:
+    """Return what `draw` does not, in the same way; each is independent of whether the other is used."""
+    key = tf.stack([_fold_seed(seed + 2), number])
+    uniform = tf.random.stateless_uniform([SHUFFLE_BLOCK, 3 + NUM_CHOICES], key)
+    uniform = tf.boolean_mask(uniform[: tf.size(wanted)], wanted)
+    ranges = tf.constant([augment.brightness, augment.contrast, augment.saturation])
+    return PixelDraws(1.0 + ranges * (2.0 * uniform[:, :3] - 1.0), choose_operations(uniform[:, 3:]))
+
+
 def _fold_seed(seed: tf.Tensor) -> tf.Tensor:
     """Return int64 [], a seed made of two."""
     return tf.random.stateless_uniform([], seed, maxval=2**62, dtype=tf.int64)
@@ -85,6 +103,25 @@ class ShardSource:
     def blocks(self, seed: tf.Tensor) -> tf.data.Dataset:
         return read_examples(tf.random.experimental.stateless_shuffle(self._paths, seed)).batch(SHUFFLE_BLOCK)
 
-    def plan(self, block: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor, seed: tf.Tensor) -> View:
+    def plan(self, block: tf.Tensor, number: tf.Tensor, wanted: tf.Tensor, seed: tf.Tensor) -> tuple[View]:
         examples = tf.gather(block, shuffled(seed, number, wanted))
-        return self._decoder.plan(examples, draw(seed, number, wanted, self._decoder.augment))
+        return (self._decoder.plan(examples, draw(seed, number, wanted, self._decoder.augment)),)
+
+
+class PixelSource:
+    """The examples of another source, with colour jitter and then TrivialAugment after crop and flip."""
+
+    def __init__(self, source: TrainSource, augment: Augment) -> None:
+        self._source, self._augment = source, augment
+        self.blocks = source.blocks
+
+    def plan(self, block: Any, number: tf.Tensor, wanted: tf.Tensor, seed: tf.Tensor) -> tuple[Any, PixelDraws]:
+        return self._source.plan(block, number, wanted, seed), draw_pixels(seed, number, wanted, self._augment)
+
+    def image(self, view: Any, draws: PixelDraws) -> tuple[tf.Tensor, tf.Tensor]:
+        image, label = self._source.image(*view)
+        if self._augment.has_colour_jitter:
+            image = adjust_colour(image, *tf.unstack(draws.factors))
+        if self._augment.trivial_augment:
+            image = trivial_augment(image, draws.chosen)
+        return image, label
