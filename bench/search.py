@@ -95,6 +95,8 @@ def _values(name: str, options: Sequence[str]) -> list[str]:
 @click.argument("options", nargs=-1, required=True)
 def main(data: Path, out: Path, options: tuple[str, ...]) -> None:
     """Search, train both recipes, and print what each scores and the gain with its paired interval."""
+    if {"--seed", "--repeat-best"} & set(options):
+        raise click.UsageError(f"the seeds {SEEDS} are for the comparison; leave out --seed and --repeat-best")
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{out.absolute()}/mlflow.db")
     out.mkdir(parents=True, exist_ok=True)
     select, compare = write_halves(data, out)
@@ -118,7 +120,7 @@ def show(found: dict[str, float], recipes: Sequence[str], scores: Sequence[Corre
     is_gain = "above 0" if low > 0 else "not above 0"
     console.print(
         f"gain {100 * gain.mean():.1f} points, 95 % interval {100 * low:.1f} to {100 * high:.1f}: {is_gain}; "
-        f"{found['complete']} trials complete, {found['pruned']} pruned, {found['hours']:.2f} core-hours"
+        f"{found['complete']} trials complete, {found['pruned']} pruned, {found['hours']:.2f} core-hours of trials"
     )
 
 
