@@ -101,7 +101,8 @@ def describe_study(name: str, table: pd.DataFrame, mean_scores: Mapping[int, flo
         ranked = sorted(mean_scores.items(), key=lambda item: -item[1])
         lines += [*(f"| {trial} | {found[trial]:.1%} | {mean:.1%} |" for trial, mean in ranked), ""]
     if command:
-        lines += [f"{best} Its recipe is trained, and the model registered, by", "", "```sh", command, "```", ""]
+        lines += [f"{best} Its recipe is trained, and the model registered, by", ""]
+        lines += ["```sh", command.replace(" --set ", " \\\n  --set "), "```", ""]
     if int((searched["state"] == "COMPLETE").sum()) < ENOUGH_TRIALS:
         lines += [f"The importance of the fields is computed from {ENOUGH_TRIALS} complete trials on.", ""]
     reasons = table.loc[table["reason"] != "", "reason"].value_counts()

@@ -143,7 +143,9 @@ def test_the_best_trial_is_the_best_of_the_runs_and_its_command_repeats_it(
     assert not mlflow.search_registered_models()
     table = mlflow.artifacts.load_text(f"{parent.info.artifact_uri}/tables/trials.csv").splitlines()
     assert len(table) == 8
-    assert summary["command"] in parent.data.tags["mlflow.note.content"]
+    note = parent.data.tags["mlflow.note.content"]
+    assert summary["command"] in note.replace(" \\\n  --set ", " --set ")
+    assert "95 % interval" in note
 
 
 def test_bad_trials_are_pruned_and_their_runs_say_why(job: TrainJob, trainer: Trainer, tmp_path: Path) -> None:
