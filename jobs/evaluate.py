@@ -34,7 +34,8 @@ from jobs._cli import gpus_option, job, name_option, uri_option
     "--tta",
     type=click.Choice(TTA),
     default=TTA[0],
-    help="Test-time augmentation: flip averages over each image and its mirror image and takes twice as long.",
+    help="Test-time augmentation: flip averages over each image and its mirror image and takes twice as long, "
+    "flip-shift also over shifts of both by one pixel and takes six times as long.",
 )
 @click.option("--promote", is_flag=True, help="Make it champion if test top-1 is above the champion's 95 % interval.")
 @click.option("--force", is_flag=True, help="With --promote: skip the score comparison (the model must still load).")

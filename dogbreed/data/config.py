@@ -12,7 +12,7 @@ SPLIT_MODES = ("official", "stratified")
 DUPLICATES = ("separate", "keep", "drop")
 RESAMPLES = ("lanczos", "area")
 RESIZE_MODES = ("keep-aspect", "squash")
-TTA = ("none", "flip")  # kinds of test-time augmentation
+TTA = ("none", "flip", "flip-shift")  # kinds of test-time augmentation
 DATASET_NAMES = {  # by source; images of one's own have none
     "stanford-dogs": DEFAULT_NAME,
     "synthetic": DEFAULT_NAME,

@@ -53,7 +53,7 @@ class ExampleDecoder:
         self._view, self.augment = view, augment
         self._features = {name: FEATURES[name] for name in ((*STORED, *ORIGINAL) if self._deferred else STORED)}
         # questions whose answer is the same for all images are not asked for each one
-        self._may_halve = self._deferred or config["size"] >= 3 * view.size
+        self._may_halve = self._deferred or config["size"] >= 3 * view.outer_size
         largest = ANTIALIASED * view.size if augment.has_random_crop else view.size + 1
         self._may_reduce = self._deferred or config["resize_mode"] != "squash" or config["size"] >= largest
 
@@ -66,13 +66,13 @@ class ExampleDecoder:
             margin = jitter_margin(self._margin, self.augment, draws) if draws else self._margin
             region = _stored_region(features, stored, margin)
         # half the pixels are enough where 1.5 times the model's side remain for random crops
-        halve = tf.reduce_min(region[:, 2:], axis=1) >= 3 * self._view.size
+        halve = tf.reduce_min(region[:, 2:], axis=1) >= 3 * self._view.outer_size
         decoded = tf.where(halve[:, tf.newaxis], tf.math.ceil(stored / 2), stored)
         region *= tf.tile(decoded / stored, [1, 2])  # stored -> decoded pixels
         part = tf.concat([tf.zeros_like(decoded), decoded], 1)
         if self._deferred:
             part, region = _whole_pixels(region, decoded)
-        region = fit_region(region, self._view.mode)
+        region = fit_region(region, self._view)
         if draws and self.augment.has_random_crop:
             region = crop_region(region, draws)
         square = plan_squares(part, region, self._view.size, allow_rounding=self.augment.has_random_crop)

@@ -6,7 +6,7 @@ Every model rescales pixels inside its own graph.
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,18 @@ class InputPipeline:
         whole = copy.copy(self)
         whole.batch_shard = BatchShard()
         return whole
+
+    @property
+    def view(self) -> ResizeSpec:
+        """How evaluation batches show an image."""
+        return self._view
+
+    def with_zoom(self, zoom: float) -> "InputPipeline":
+        """Return a pipeline whose evaluation batches are zoomed, see `ResizeSpec`; training batches never are."""
+        zoomed = copy.copy(self)
+        zoomed._view = replace(self._view, zoom=zoom)
+        zoomed._still = ExampleDecoder(self._manifest.config, zoomed._view, Augment())
+        return zoomed
 
     def check_cache_space(self, *splits: str) -> None:
         """Raise EnvironmentUnsupported or RetryableError if the local copies of some splits would not fit together."""
@@ -178,7 +190,7 @@ class InputPipeline:
             raise UsageError(
                 f"augment.margin_jitter moves the edges of crops, which --cache {cache} keeps; use --cache none"
             )
-        source = self._source(cache, augment)
+        source = self.with_zoom(1.0)._source(cache, augment)
         if augment.has_colour_jitter or augment.trivial_augment:
             source = PixelSource(source, augment)
         views = self._train_views(source, seed, epochs, start)
@@ -229,7 +241,7 @@ class InputPipeline:
         pixels = {
             "version": PIXELS,
             "dataset": self._manifest.digest,
-            "view": asdict(self._view),
+            "view": self._view.to_dict(),
             "tensorflow": tf.__version__,
         }
         file = DecodedFile(canonical_json.digest(pixels), self.num_examples(TRAIN), self._view.size)

@@ -5,27 +5,45 @@ image would take longer than decoding it; pixels are then touched image by image
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from dogbreed.core.errors import UsageError
 
 RESIZE_MODES = ("squash", "pad", "crop")
+MAX_ZOOM = 2.0
 AS_IS, BILINEAR, ANTIALIAS = range(3)  # ways to resize
 ANTIALIASED = 1.5  # pixels of the image to one of the result from which on resizing needs antialiasing
 
 
 @dataclass(frozen=True)
 class ResizeSpec:
-    """Side of the square in pixels, and how to get there: squash both sides, pad to a square, or crop the middle."""
+    """How an image becomes the square that a model sees: squash both sides, pad to a square, or crop the middle.
 
-    size: int
+    With a zoom, the model sees the centre of a square of `outer_size` pixels, resized from the image in one step. An
+    image whose centre has fewer than `size` pixels is zoomed less, down to 1: a zoom enlarges nothing.
+    """
+
+    size: int  # side of what the model sees, pixels
     mode: str = "squash"
+    zoom: float = 1.0  # 1 to MAX_ZOOM; of evaluation and prediction, never of training batches
 
     def __post_init__(self) -> None:
         if self.mode not in RESIZE_MODES:
             raise UsageError(f"unknown resize mode {self.mode!r}; known are {', '.join(RESIZE_MODES)}")
+        if not 1 <= self.zoom <= MAX_ZOOM:
+            raise UsageError(f"zoom {self.zoom} is outside 1 to {MAX_ZOOM:.0f}")
+
+    @property
+    def outer_size(self) -> int:
+        """Side in pixels of the square whose centre the model sees; `size` without a zoom."""
+        return round(self.zoom * self.size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name, for hashes; one that was added later is left out while it has its default."""
+        fields: dict[str, Any] = {"size": self.size, "mode": self.mode}
+        return fields if self.zoom == 1 else {**fields, "zoom": self.zoom}
 
 
 class Square(NamedTuple):
@@ -46,16 +64,27 @@ def decode(encoded: tf.Tensor, halve: tf.Tensor) -> tf.Tensor:
     )
 
 
-def fit_region(region: tf.Tensor, mode: str) -> tf.Tensor:
-    """Return the part of the plane, float32 [..., 4] (top, left, height, width), that `mode` maps to the square.
+def fit_region(region: tf.Tensor, view: ResizeSpec) -> tf.Tensor:
+    """Return the part of the plane, float32 [..., 4] (top, left, height, width), that `view` maps to the square.
 
-    `pad` reaches beyond the image, where sampling gives black; `squash` keeps the region.
+    `pad` reaches beyond the image, where sampling gives black; `squash` keeps the region. A zoom then takes the centre.
     """
-    if mode == "squash":
-        return region
-    top, left, height, width = tf.unstack(region, axis=-1)
-    side = tf.maximum(height, width) if mode == "pad" else tf.minimum(height, width)
-    return tf.stack([top + (height - side) / 2, left + (width - side) / 2, side, side], axis=-1)
+    if view.mode != "squash":
+        top, left, height, width = tf.unstack(region, axis=-1)
+        side = tf.maximum(height, width) if view.mode == "pad" else tf.minimum(height, width)
+        region = tf.stack([top + (height - side) / 2, left + (width - side) / 2, side, side], axis=-1)
+    return region if view.outer_size == view.size else _centre(region, view)
+
+
+def _centre(region: tf.Tensor, view: ResizeSpec) -> tf.Tensor:
+    """Return the centre of `region`, both float32 [..., 4], with its sides divided by the zoom.
+
+    The zoom of a region is smaller where fewer than `view.size` pixels would remain of its shorter side.
+    """
+    start, sides = region[..., :2], region[..., 2:]
+    shorter = tf.reduce_min(sides, axis=-1, keepdims=True)
+    shown = sides / tf.clip_by_value(shorter / view.size, 1.0, view.outer_size / view.size)
+    return tf.concat([start + (sides - shown) / 2, shown], -1)
 
 
 def plan_squares(part: tf.Tensor, region: tf.Tensor, size: int, allow_rounding: bool = False) -> Square:

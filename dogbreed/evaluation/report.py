@@ -76,7 +76,7 @@ def render(
         missing_classes=result.predictions.missing_classes(target.split),
         comparison_rows=_comparison_rows(result),
         imagenet=are_from_imagenet(target.manifest.classes),
-        data=_data_rows(target.manifest, target.split, result.predictions.has_boxes),
+        data=_data_rows(target, result.predictions.has_boxes),
         recipe=_recipe_rows(lineage),
         cost=_cost_rows(target.model, result, lineage),
         **_tables(result),
@@ -139,18 +139,20 @@ def _comparison_rows(result: EvalResult) -> list[dict[str, Any]]:
     ]
 
 
-def _data_rows(manifest: Manifest, split: str, has_boxes: bool) -> Rows:
+def _data_rows(target: EvalTarget, has_boxes: bool) -> Rows:
+    manifest, view = target.manifest, target.pipeline.view
     config = manifest.config
     crop = CROPS[config["crop"] if has_boxes else "none"].format(config["margin"])
     images = ", ".join(f"{part.num_images:,} {name}" for name, part in manifest.splits.items())
     excluded = ", ".join(f"{count:,} {reason}" for reason, count in manifest.excluded.items())
     return [
-        ("evaluated on", f"{pluralize(manifest.split(split).num_images, 'image')} of the {split} split"),
+        ("evaluated on", f"{pluralize(manifest.split(target.split).num_images, 'image')} of the {target.split} split"),
         ("images", images),
         ("classes", str(len(manifest.classes))),
         ("split", f"{config['split']}; validation is sampled from train"),
         ("crop", crop),
         ("stored size", f"shorter side {config['size']} px"),
+        ("zoom", "none" if view.zoom == 1 else f"{view.zoom}: the centre {view.size} px of {view.outer_size} px"),
         ("excluded", excluded or "none"),
         ("quarantined", f"{pluralize(len(manifest.quarantine), 'image')} that could not be used"),
         ("duplicates", _count_duplicates(manifest)),

@@ -84,7 +84,7 @@ def preprocess(data: object, view: ResizeSpec) -> Pixels | str:
         return str(error)
     with tf.device("CPU"):  # a GPU would get each image, and give it back
         whole = tf.constant([0.0, 0.0, *map(float, pixels.shape[:2])])
-        return np.asarray(crop_and_resize(tf.constant(pixels), fit_region(whole, view.mode), view.size))
+        return np.asarray(crop_and_resize(tf.constant(pixels), fit_region(whole, view), view.size))
 
 
 def _from_text(text: object) -> bytes:

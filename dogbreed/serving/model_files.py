@@ -21,22 +21,23 @@ OLD_METADATA = "card.json"  # of format 2
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What is needed to use the weights: classes in label order, input size, resize mode, and the dataset."""
+    """What is needed to use the weights: classes in label order, input size, resize mode, zoom, and the dataset."""
 
     classes: tuple[str, ...]
     size: int  # side of the square input, pixels
     resize_mode: str
     dataset_name: str
     dataset_digest: str
+    zoom: float = 1.0  # see `ResizeSpec`
 
     @property
     def view(self) -> ResizeSpec:
         """How an image is resized to the model's input."""
-        return ResizeSpec(self.size, self.resize_mode)
+        return ResizeSpec(self.size, self.resize_mode, self.zoom)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content of metadata.json."""
-        return {
+        """Return the content of metadata.json; a field that was added later is left out while it has its default."""
+        fields: dict[str, Any] = {
             "format": FORMAT,
             "classes": classes_to_list(self.classes),
             "size": self.size,
@@ -44,12 +45,14 @@ class ModelMetadata:
             "dataset_name": self.dataset_name,
             "dataset_digest": self.dataset_digest,
         }
+        return fields if self.zoom == 1 else {**fields, "zoom": self.zoom}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "ModelMetadata":
         """Return the metadata of a `to_dict`; KeyError, TypeError or ValueError for anything else."""
         classes, name = classes_from_list(content["classes"]), require_valid_name(content["dataset_name"])
-        return cls(classes, content["size"], content["resize_mode"], name, content["dataset_digest"])
+        zoom = float(content.get("zoom", 1.0))
+        return cls(classes, content["size"], content["resize_mode"], name, content["dataset_digest"], zoom)
 
 
 def load_files(model: Path, metadata: Path) -> tuple[keras.Model, ModelMetadata]:
@@ -67,7 +70,7 @@ def _check_metadata(model: keras.Model, metadata: ModelMetadata) -> None:
         raise CorruptData(
             f"model.keras has {outputs} outputs, metadata.json names {len(classes)} classes: {shorten_list(classes)}"
         )
-    if model.input_shape[1:3] != (metadata.size, metadata.size):
+    if model.input_shape[1:3] != (metadata.view.size, metadata.view.size):  # UsageError of an invalid view
         raise CorruptData(f"model.keras takes images of {model.input_shape[1:3]} px, metadata.json has {metadata.size}")
 
 

@@ -11,6 +11,7 @@ from dogbreed.evaluation.markdown import render
 from dogbreed.tracking import registry, runs
 from dogbreed.tracking.mlflow_errors import warn_on_failure
 from dogbreed.tracking.runs import BOXES, DIGEST, IMAGENET, SPLIT, MlflowRun
+from dogbreed.tracking.training_outputs import TEST_ZOOM, ZOOMED_TOP1
 
 FILE = "model_card.md"
 SCORES = ("top1", "top5", "macro_f1")
@@ -29,6 +30,10 @@ weights of epoch {{ best_epoch }}, in run `{{ run }}`.
 
 Input: a column `image` of encoded images (JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF), as bytes or base64 text. Output:
 class,{% if imagenet %} WordNet id,{% endif %} probability, the top five, or the error for an image that cannot be used.
+{% if zoom != "1" %}
+It sees the centre of an image, with a zoom of {{ zoom }}: with it top-1 on validation is {{ percent(zoomed_top1) }}.
+The validation scores below are without a zoom, all others with it.
+{% endif %}
 
 ## Data
 
@@ -124,6 +129,8 @@ def render_card(name: str, version: int, trained: MlflowRun, evaluated: Iterable
         pretrained=params.get("weights", RANDOM) != RANDOM,
         epochs=_format_count(trained, "epochs"),
         best_epoch=_format_count(trained, "best_epoch"),
+        zoom=f"{trained.data.metrics.get(TEST_ZOOM, 1.0):g}",
+        zoomed_top1=trained.data.metrics.get(ZOOMED_TOP1),
         run=trained.info.run_id,
         digest=tags[DIGEST],
         name=data.get("name", name),

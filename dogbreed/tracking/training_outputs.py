@@ -13,6 +13,7 @@ from dogbreed.evaluation import intervals, metrics
 from dogbreed.evaluation.figures import bars, confusion, curves
 from dogbreed.evaluation.figures.image_grids import sample_predictions
 from dogbreed.evaluation.predict import SplitPredictions
+from dogbreed.evaluation.zoom import ZoomChoice
 from dogbreed.tracking.registry import REGISTERED_MODEL
 from dogbreed.tracking.runs import BOXES, IMAGENET, PARENT_RUN, MlflowRun, Run
 from dogbreed.training.trainer import TrainResult
@@ -20,7 +21,9 @@ from dogbreed.training.trainer import TrainResult
 log = logging.getLogger(__name__)
 
 BEST = "best_val"  # prefix of the metrics of the best epoch's weights on validation
-BEST_TOP1 = f"{BEST}_top1"
+BEST_TOP1 = f"{BEST}_top1"  # without a zoom
+ZOOMED_TOP1 = f"{BEST_TOP1}_zoomed"  # with the chosen zoom
+TEST_ZOOM = "test_zoom"  # the chosen zoom
 
 
 def log_training(
@@ -44,6 +47,13 @@ def log_history(run: Run, trained: TrainResult) -> None:
             "dogbreed.optimizer_sha256": trained.optimizer_sha256,
         }
     )
+
+
+def log_zoom(run: Run, choice: ZoomChoice) -> None:
+    """Log the chosen zoom with its validation top-1 and, if others were tried, the table of all."""
+    run.log_metrics(0, {TEST_ZOOM: choice.zoom, ZOOMED_TOP1: choice.top1})
+    if len(choice.table) > 1:
+        run.log_text("tables/test_zooms.csv", choice.table.to_csv(index=False))
 
 
 def _log_validation(run: Run, validation: SplitPredictions, classes: Sequence[str]) -> None:

@@ -1,6 +1,5 @@
 """Fine-tuning of a pretrained body: features of all images once, a new head on them, then the body's upper part."""
 
-import dataclasses
 import io
 import json
 from functools import partial
@@ -60,7 +59,7 @@ def cached_features(body: keras.Model, recipe: Recipe, pipeline: InputPipeline, 
         "body": sha256_of_arrays(body.get_weights()),
         "layers": body.name,
         "dataset": pipeline.dataset_digest,
-        "view": dataclasses.asdict(recipe.view),
+        "view": recipe.view.to_dict(),
         "precision": resolve_precision(recipe.precision),
         "versions": [tf.__version__, keras.__version__],
     }

@@ -16,6 +16,7 @@ from dogbreed.data.resize import ResizeSpec
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 XLA = ("auto", "on", "off")
 BATCH_NORM = ("per-replica", "synchronized")
+AUTO_ZOOM = "auto"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Recipe:
         1.0  # with weights: fraction of the body's layers, from the last one, that learn after the head
     )
     layer_decay: float = 1.0  # with weights: the first of those learns at so many times the head's rate
+    test_zoom: str = AUTO_ZOOM  # with which the model is evaluated and served: 1 (none) to 2; auto: best on validation
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.patience, self.steps_per_execution) < 1:
@@ -92,11 +94,23 @@ class Recipe:
         for name, known in choices.items():
             if (value := getattr(self, name)) not in known:
                 raise UsageError(f"unknown {name} {value!r}; known are {', '.join(known)}")
+        zoom = 1.0 if self.fixed_zoom is None else self.fixed_zoom
+        ResizeSpec(self.size, self.resize_mode, zoom)  # raises UsageError
 
     @property
     def view(self) -> ResizeSpec:
-        """How the input pipeline shows an image."""
+        """How the input pipeline shows an image during the training, without a zoom."""
         return ResizeSpec(self.size, self.resize_mode)
+
+    @property
+    def fixed_zoom(self) -> float | None:
+        """The zoom of `test_zoom`, None if it is chosen on validation; UsageError if it is not a number."""
+        if self.test_zoom == AUTO_ZOOM:
+            return None
+        try:
+            return float(self.test_zoom)
+        except ValueError as error:
+            raise UsageError(f"test_zoom is {AUTO_ZOOM} or a number, not {self.test_zoom!r}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, as job keys and MLflow parameters hold them.
@@ -128,7 +142,11 @@ class Recipe:
             "trainable_fraction": self.trainable_fraction,
             "layer_decay": self.layer_decay,
         }
-        later = {"xla": (self.xla, "auto"), "batch_norm": (self.batch_norm, "per-replica")}
+        later = {
+            "xla": (self.xla, "auto"),
+            "batch_norm": (self.batch_norm, "per-replica"),
+            "test_zoom": (self.test_zoom, AUTO_ZOOM),
+        }
         return fields | {name: value for name, (value, default) in later.items() if value != default}
 
 

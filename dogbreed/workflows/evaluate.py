@@ -17,6 +17,7 @@ from dogbreed.evaluation import baselines, metrics, result
 from dogbreed.evaluation.predict import predict
 from dogbreed.evaluation.result import EvalTarget
 from dogbreed.evaluation.subsets import parse_image_list
+from dogbreed.evaluation.zoom import warn_if_too_small
 from dogbreed.serving import model_files
 from dogbreed.tracking import evaluation_outputs, lineage, model_card, promotion, registry, runs
 from dogbreed.tracking.mlflow_errors import ping
@@ -146,6 +147,7 @@ def _evaluate_and_log(
     options, manifest, store, scratch = job.options, job.manifest, job.store, folder.parent
     model, metadata = model_files.load(folder)
     check_classes_match(metadata, manifest)
+    warn_if_too_small(metadata.view, manifest)
     reading = (metadata.view, options.batch_size, scratch / "cache")
     pipeline, duplicates = InputPipeline(manifest, store, *reading), load_groups(store, manifest.duplicates)
     target = EvalTarget(model, manifest, pipeline, options.split, options.tta, duplicates)
@@ -156,7 +158,7 @@ def _evaluate_and_log(
             model.name, metadata.size, metadata.classes, options.imagenet_baseline, scratch
         )
     params = {**identity, "split": options.split, **options.scored_options()}
-    params |= {"model_dataset": metadata.dataset_digest, "data": manifest.params()}
+    params |= {"model_dataset": metadata.dataset_digest, "test_zoom": metadata.zoom, "data": manifest.params()}
     tags = {runs.SPLIT: options.split, runs.EVALUATION: key, **lineage.tags(folder)}
     run_name = f"{model.name}-{options.split}"
     with runs.start_run(job.experiment_prefix, "evaluate", run_name, params, tags) as run:

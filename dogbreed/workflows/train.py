@@ -21,6 +21,7 @@ from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.splits import VALIDATION
 from dogbreed.evaluation.predict import predict
 from dogbreed.evaluation.predictions import has_boxes
+from dogbreed.evaluation.zoom import choose_zoom
 from dogbreed.serving import classifier, model_files
 from dogbreed.tracking import model_card, registry, runs, training_outputs
 from dogbreed.tracking.mlflow_errors import warn_on_failure
@@ -46,7 +47,9 @@ class TrainSummary(TypedDict):
     model_uri: str
     registered_model: str
     model_version: int
-    val_top1: float
+    val_top1: float  # without a zoom
+    test_zoom: float  # with which the model is evaluated and served
+    val_top1_zoomed: float  # with that zoom
     epochs: int
     seconds: int
     peak_rss_mb: int
@@ -180,8 +183,9 @@ def _log_and_register(
     recipe, manifest = job.recipe, job.manifest
     validation, example = predict(trained.model, pipeline, VALIDATION), pipeline.first_jpeg()
     boxed = has_boxes(*pipeline.boxes(VALIDATION))
+    choice = choose_zoom(recipe, manifest, trained.model, pipeline, validation)
     metadata = model_files.ModelMetadata(
-        manifest.classes, recipe.size, recipe.resize_mode, manifest.name, manifest.digest
+        manifest.classes, recipe.size, recipe.resize_mode, manifest.name, manifest.digest, choice.zoom
     )
 
     def log_outputs(run: Run) -> None:
@@ -190,6 +194,7 @@ def _log_and_register(
         registry.register(
             job.registered_model, lambda: str(classifier.log_model(trained.model, metadata, example).model_id)
         )
+        training_outputs.log_zoom(run, choice)
         training_outputs.log_training(run, trained, validation, manifest.classes, boxed)
         if profiler:
             run.log_folder("profile", profiler.folder)
@@ -236,6 +241,8 @@ def _summarize(run: MlflowRun, hashes: dict[str, str]) -> TrainSummary:
         "registered_model": tags["registered_model"],
         "model_version": int(tags["model_version"]),
         "val_top1": metrics[training_outputs.BEST_TOP1],
+        "test_zoom": metrics.get(training_outputs.TEST_ZOOM, 1.0),  # runs of earlier versions have none
+        "val_top1_zoomed": metrics.get(training_outputs.ZOOMED_TOP1, metrics[training_outputs.BEST_TOP1]),
         "epochs": int(metrics["epochs"]),
         "seconds": round((run.info.end_time - run.info.start_time) / 1000),
         "peak_rss_mb": round(metrics["peak_rss_mb"]),

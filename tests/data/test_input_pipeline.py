@@ -299,7 +299,7 @@ def test_a_part_is_resized_as_pillow_does() -> None:
 
 def test_pad_surrounds_the_photo_with_black() -> None:
     white = np.full((16, 32, 3), 255, np.uint8)
-    region = fit_region(tf.constant([0.0, 0.0, 16.0, 32.0]), "pad")
+    region = fit_region(tf.constant([0.0, 0.0, 16.0, 32.0]), ResizeSpec(16, "pad"))
     assert region.numpy().tolist() == [-8, 0, 32, 32]
     padded = both_ways(lambda p, r: crop_and_resize(p, r, 32), white, region.numpy())
     assert padded[:8].max() == padded[24:].max() == 0
@@ -308,7 +308,7 @@ def test_pad_surrounds_the_photo_with_black() -> None:
 
 def test_pad_of_a_tall_photo_is_black_on_both_sides_after_shrinking() -> None:
     white = np.full((64, 32, 3), 255, np.uint8)
-    region = fit_region(tf.constant([0.0, 0.0, 64.0, 32.0]), "pad")
+    region = fit_region(tf.constant([0.0, 0.0, 64.0, 32.0]), ResizeSpec(16, "pad"))
     padded = both_ways(lambda p, r: crop_and_resize(p, r, 32), white, region.numpy())
     assert padded[:, :7].max() == padded[:, 25:].max() == 0
     assert padded[:, 9:23].min() == 255
@@ -317,7 +317,7 @@ def test_pad_of_a_tall_photo_is_black_on_both_sides_after_shrinking() -> None:
 def test_crop_shows_the_middle() -> None:
     photo = np.zeros((16, 48, 3), np.uint8)
     photo[:, 16:32] = 200
-    region = fit_region(tf.constant([0.0, 0.0, 16.0, 48.0]), "crop")
+    region = fit_region(tf.constant([0.0, 0.0, 16.0, 48.0]), ResizeSpec(16, "crop"))
     assert region.numpy().tolist() == [0, 16, 16, 16]
     middle = both_ways(lambda p, r: crop_and_resize(p, r, 16), photo, region.numpy())
     assert middle.min() == middle.max() == 200
@@ -325,7 +325,7 @@ def test_crop_shows_the_middle() -> None:
 
 def test_squash_keeps_the_region() -> None:
     region = tf.constant([1.0, 2.0, 3.0, 4.0])
-    assert fit_region(region, "squash").numpy().tolist() == [1, 2, 3, 4]
+    assert fit_region(region, ResizeSpec(16, "squash")).numpy().tolist() == [1, 2, 3, 4]
 
 
 def by_draw(function: Callable[[tf.Tensor], tf.Tensor], count: int) -> Array:

@@ -23,6 +23,7 @@ DATASETS: dict[str, dict[str, str]] = {
     "deferred": {"crop": "defer"},
     "squares": {"resize_mode": "squash"},
 }
+ZOOMED = [ResizeSpec(10, "squash", 1.25), ResizeSpec(24, "pad", 1.25), ResizeSpec(30, "crop", 1.25)]  # 30: zoomed less
 VIEWS = [ResizeSpec(size, mode) for size in (10, 32) for mode in ("squash", "pad", "crop")]  # 10: decoded at half
 
 
@@ -43,6 +44,20 @@ def test_views_are_those_of_images_that_are_computed_one_by_one(
         different = shown != wanted  # the last digits of a crop's place, computed for many images at once, may differ
         assert np.abs(shown.astype(int) - wanted).max() <= 1
         assert different.mean() < 1e-3
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_only_evaluation_is_zoomed(source: StanfordDogs, preprocess: Preprocess, tmp_path: Path, dataset: str) -> None:
+    store = LocalStore(tmp_path / "data")
+    manifest = preprocess(source, store, **DATASETS[dataset])
+    assert manifest is not None
+    for view in ZOOMED if dataset != "squares" else ZOOMED[:1]:
+        flow = InputPipeline(manifest, store, ResizeSpec(view.size, view.mode), 28, tmp_path).with_zoom(view.zoom)
+        still = np.concatenate([images.numpy() for images, _ in flow.eval_batches("train")])
+        assert np.array_equal(still, list(views(manifest, store, "train", view)))
+        unzoomed = np.concatenate([images.numpy() for images, _ in flow.with_zoom(1.0).eval_batches("train")])
+        assert not np.array_equal(still, unzoomed)
+        assert np.array_equal(first_epoch(flow, Augment()), list(views(manifest, store, "train", view, Augment(), 7)))
 
 
 def first_epoch(flow: InputPipeline, augment: Augment) -> Array:

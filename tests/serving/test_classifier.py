@@ -249,6 +249,30 @@ def test_the_fingerprint_of_a_model_depends_on_its_content(folder: Path, tmp_pat
     assert model_files.fingerprint(tmp_path) != before
 
 
+def test_a_served_model_sees_the_centre_that_its_metadata_names(tmp_path: Path) -> None:
+    metadata = ModelMetadata(CLASSES, 8, "squash", "dogbreed", "digest", zoom=1.25)
+    assert ModelMetadata.from_dict(metadata.to_dict()) == metadata
+    model_files.save(brightness(), metadata, tmp_path)
+    assert model_files.load(tmp_path)[1] == metadata
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 10, 3), np.uint8)
+    shown = classifier.preprocess(encoded(pixels, kind="PNG"), metadata.view)
+    assert np.array_equal(shown, pixels[1:9, 1:9])
+
+
+def test_metadata_without_a_zoom_have_none_and_those_of_no_zoom_are_unchanged() -> None:
+    metadata = ModelMetadata(CLASSES, 8, "squash", "dogbreed", "digest", zoom=1.0)
+    assert "zoom" not in metadata.to_dict()
+    assert ModelMetadata.from_dict(metadata.to_dict()).view == ResizeSpec(8)
+
+
+@pytest.mark.parametrize("zoom", [0.5, "wide", None])
+def test_metadata_with_an_impossible_zoom_are_corrupt(zoom: object, folder: Path, tmp_path: Path) -> None:
+    _, metadata = model_files.save(*model_files.load(folder), tmp_path)
+    metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "zoom": zoom}))
+    with pytest.raises(CorruptData, match="train it again"):
+        model_files.load(tmp_path)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_dataset_holds_the_pixels_that_the_model_is_served(orientation: int, tmp_path: Path) -> None:
     exif = Image.Exif()

@@ -1,5 +1,6 @@
 """The views of examples, computed one by one and step by step: what the input pipeline must show, bit for bit."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ def views(
         for example in _read(paths):
             yield _view(example, manifest.config, view, Augment(), tf.zeros(NUM_RANDOMS))
         return
+    view = dataclasses.replace(view, zoom=1.0)  # which training never has
     epoch = tf.constant([seed, 0], tf.int64)
     order = tf.stack([_fold(epoch), 0])
     examples = tf.stack(list(_read(tf.random.experimental.stateless_shuffle(paths, epoch))))
@@ -46,7 +48,7 @@ def _view(example: tf.Tensor, config: Mapping[str, Any], view: ResizeSpec, augme
     region = tf.concat([[0.0, 0.0], stored], 0)
     if config["crop"] == "defer":
         region = _box(features, stored, config["margin"] + augment.margin_jitter * (2 * draw[5] - 1))
-    ratio = 2 if float(tf.reduce_min(region[2:])) >= 3 * view.size else 1
+    ratio = 2 if float(tf.reduce_min(region[2:])) >= 3 * round(view.zoom * view.size) else 1
     image = tf.io.decode_jpeg(features["image/encoded"], channels=3, ratio=ratio)
     region *= tf.tile(tf.cast(tf.shape(image)[:2], tf.float32) / stored, [2])
     if config["crop"] == "defer":
@@ -55,6 +57,8 @@ def _view(example: tf.Tensor, config: Mapping[str, Any], view: ResizeSpec, augme
         image = image[int(start[0]) : int(end[0]), int(start[1]) : int(end[1])]
         region = tf.concat([region[:2] - start, region[2:]], 0)
     region = _fit(region, view.mode)
+    if view.zoom > 1:
+        region = _zoom(region, view)
     if augment.has_random_crop:
         region = _crop(region, augment, draw)
     pixels = _resize(image, region, view.size, augment.has_random_crop)
@@ -76,6 +80,12 @@ def _fit(region: tf.Tensor, mode: str) -> tf.Tensor:
     top, left, height, width = tf.unstack(region)
     side = tf.maximum(height, width) if mode == "pad" else tf.minimum(height, width)
     return tf.stack([top + (height - side) / 2, left + (width - side) / 2, side, side])
+
+
+def _zoom(region: tf.Tensor, view: ResizeSpec) -> tf.Tensor:
+    """Return the centre, but no fewer than `size` pixels of the shorter side unless that has fewer."""
+    ratio = min(round(view.zoom * view.size) / view.size, max(1.0, float(tf.reduce_min(region[2:])) / view.size))
+    return tf.concat([region[:2] + (region[2:] - region[2:] / ratio) / 2, region[2:] / ratio], 0)
 
 
 def _crop(region: tf.Tensor, augment: Augment, draw: tf.Tensor) -> tf.Tensor:

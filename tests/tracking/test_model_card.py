@@ -78,6 +78,19 @@ def test_classes_without_images_stand_beside_the_macro_f1(dataset: Path) -> None
     assert "| 90.0% | 0.400 (1 class without images left out) |" in card(version)
 
 
+def test_a_zoom_is_named_beside_the_validation_top1_that_it_gives(dataset: Path) -> None:
+    version = register(dataset)
+    before = card(version)
+    assert "zoom" not in before
+    run = str(mlflow.MlflowClient().get_model_version("dogbreed", str(version)).run_id)
+    for name, value in {"test_zoom": 1.125, "best_val_top1_zoomed": 0.625}.items():
+        mlflow.MlflowClient().log_metric(run, name, value)
+    after = card(version)
+    added = [line for line in after.splitlines() if line not in before.splitlines()]
+    assert "with a zoom of 1.125: with it top-1 on validation is 62.5%" in added[0]
+    assert len(added) == 2
+
+
 def test_pretrained_weights_are_named(dataset: Path) -> None:
     text = card(register(dataset, weights="imagenet"))
     assert "initialized with `imagenet`" in text

@@ -55,6 +55,10 @@ def test_settings_change_fields_by_their_type_and_reach_the_augmentation() -> No
         ("epochs=0", "at least 1"),
         ("dropout=1.5", "below 1"),
         ("augment.min_area=2", "outside 0 to 1"),
+        ("test_zoom=wide", "not 'wide'"),
+        ("test_zoom=0.9", "outside 1 to 2"),
+        ("test_zoom=0", "outside 1 to 2"),
+        ("test_zoom=nan", "outside 1 to 2"),
     ],
 )
 def test_a_wrong_setting_is_named(setting: str, said: str) -> None:
@@ -100,6 +104,7 @@ OTHER_FIELDS = {
     "layer_decay": "0.5",
     "xla": "on",
     "batch_norm": "synchronized",
+    "test_zoom": "1",
 }
 PLAIN = Recipe("plain", "simple", 64)
 

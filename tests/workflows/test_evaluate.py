@@ -165,6 +165,27 @@ def test_a_model_in_a_folder_is_evaluated_once_until_its_files_change(
     assert evaluate.evaluate(options(dataset, str(folder)))["run_id"] != former["run_id"]
 
 
+def test_a_model_is_evaluated_with_the_zoom_of_its_metadata(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    targets: list[EvalTarget] = []
+
+    def log_scores(run: runs.Run, target: EvalTarget, *others: Any) -> None:
+        targets.append(target)
+        scores_only(run, target, *others)
+
+    monkeypatch.setattr(evaluation_outputs, "log_evaluation", log_scores)
+    manifest = load_manifest(LocalStore(dataset))
+    for zoom in (1.0, 1.25):
+        metadata = ModelMetadata(manifest.classes, 32, "squash", "dogbreed", manifest.digest, zoom)
+        model_files.save(tiny(), metadata, tmp_path / "model")
+        summary = evaluate.evaluate(options(dataset, str(tmp_path / "model")))
+        assert targets[-1].pipeline.view == ResizeSpec(32, "squash", zoom)
+        assert runs.get_run(summary["run_id"]).data.params["test_zoom"] == str(zoom)
+        assert ("needs images of 40 px, the dataset has 32 px" in caplog.text) == (zoom == 1.25)
+
+
 def test_a_folder_without_a_model_is_a_data_error(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +275,14 @@ def test_the_report_has_scores_caveat_dataset_recipe_and_cost(
     assert "recipe <b>own</b>" in text  # escaped: a name is not markup
     assert "bounding box with a margin of 10% stored size shorter side 32 px" in text
     assert "training time 4.5 min" in text
+
+
+def test_the_report_names_the_zoom(model: keras.Model, dataset: Path, found: EvalResult) -> None:
+    figures = dict.fromkeys(FIGURES, report.to_data_uri(Image.new("RGB", (30, 30), "red")))
+    target = open_target(model, dataset)
+    target = dataclasses.replace(target, pipeline=target.pipeline.with_zoom(1.25))
+    page = Page(report.render("1" * 32, target, found, LINEAGE, figures))
+    assert "zoom 1.25: the centre 32 px of 40 px" in " ".join(page.text.split())
 
 
 def test_the_report_of_other_images_mentions_neither_dogs_nor_boxes(

@@ -1,19 +1,28 @@
 """Several seeds of which one fails, a worker beside its chief, a trace: real MLflow, mostly a fake trainer."""
 
+import io
 import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keras
 import mlflow
+import numpy as np
+import pandas as pd
 import pytest
 
 from dogbreed.core.errors import DataError, EnvironmentUnsupported
 from dogbreed.core.rendezvous import ClusterSpec
 from dogbreed.core.storage import LocalStore
+from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import load_manifest
+from dogbreed.data.resize import ResizeSpec
+from dogbreed.evaluation import zoom
+from dogbreed.evaluation.predict import SplitPredictions
 from dogbreed.serving import classifier
+from dogbreed.serving.model_files import ModelMetadata
 from dogbreed.tracking import runs as tracking
 from dogbreed.tracking.resumable_run import ResumableRun, Timeouts
 from dogbreed.training.checkpointer import CheckpointInterval
@@ -121,6 +130,46 @@ def test_a_profiled_training_has_a_trace_of_steps_10_to_20_among_its_artifacts(j
         run_id=summary["run_id"], artifact_path="profile", dst_path=str(tmp_path / "run")
     )
     assert traced_steps(tmp_path / "run" / "profile") == [*range(10, 21)]
+
+
+@pytest.fixture
+def registered(quick_outputs: None, monkeypatch: pytest.MonkeyPatch) -> list[ModelMetadata]:
+    """The metadata of each model that was logged."""
+    found: list[ModelMetadata] = []
+
+    def log_model(model: keras.Model, metadata: ModelMetadata, example: bytes) -> object:
+        found.append(metadata)
+        return mlflow.create_external_model(name="model")
+
+    monkeypatch.setattr(classifier, "log_model", log_model)
+    return found
+
+
+def test_a_training_stores_its_zoom_with_the_model(job: TrainJob, registered: list[ModelMetadata]) -> None:
+    recipe = apply_overrides(job.recipe, ["size=24", "test_zoom=1.25"])
+    summary = train.train(replace(job, recipe=recipe), 0, None)
+    (metadata,) = registered
+    assert metadata.view == ResizeSpec(24, "squash", 1.25)
+    assert summary["test_zoom"] == 1.25
+    run = mlflow.get_run(summary["run_id"])
+    table = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/tables/test_zooms.csv")))
+    assert table[["zoom", "outer_size"]].to_numpy().tolist() == [[1, 24], [1.25, 30]]
+    assert table.top1.tolist() == pytest.approx([summary["val_top1"], summary["val_top1_zoomed"]])
+
+
+def test_the_best_zoom_on_validation_is_chosen(
+    job: TrainJob, trainer: Trainer, registered: list[ModelMetadata], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predict(model: Any, pipeline: InputPipeline, split: str, num_images: int) -> SplitPredictions:
+        right = 4 if pipeline.view.zoom in (1.125, 1.1875) else 1
+        return SplitPredictions(np.arange(4), np.eye(4)[[*range(right), *[0] * (4 - right)]], np.zeros(0))
+
+    monkeypatch.setattr(zoom, "predict", predict)
+    summary = train.train(replace(job, recipe=apply_overrides(job.recipe, ["size=24"])), 0, None)
+    assert [metadata.zoom for metadata in registered] == [1.125]
+    found = [summary[name] for name in ("val_top1", "test_zoom", "val_top1_zoomed")]
+    assert found == [0, 1.125, 1]
+    assert train.train(replace(job, recipe=apply_overrides(job.recipe, ["size=24"])), 0, None) == summary
 
 
 @pytest.mark.usefixtures("trainer")
