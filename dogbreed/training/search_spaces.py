@@ -89,6 +89,8 @@ def _check(field: str, parameter: Parameter, recipe: Recipe) -> None:
     """Raise UsageError unless the recipe may have each of the values, or both ends of the range."""
     if field in FIXED or (field == "model" and recipe.weights != "none"):
         raise UsageError("all trials of a study have the same name, weights and, with weights, model")
+    if field == "test_zoom":
+        raise UsageError("trials are compared without a zoom; the training that follows a search chooses it")
     present = get_field(recipe, field)
     if isinstance(parameter, Choice):
         for value in parameter.values:

@@ -64,6 +64,7 @@ def test_a_field_that_is_set_leaves_the_named_space_and_may_not_be_varied_as_wel
         ("epochs=0.6:1.4", "whole number"),
         ("name=a,b", "name"),
         ("weights=none,imagenet", "weights"),
+        ("test_zoom=1,1.5", "without a zoom"),
     ],
 )
 def test_what_cannot_be_varied_is_refused(varied: str, word: str) -> None:
