@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import mlflow
-from mlflow.entities import LoggedModelStatus
+from mlflow.entities import FileInfo, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -135,6 +135,13 @@ def download(uri: str, folder: Path) -> Path:
             raise UsageError(f"no model at {uri}; train one with jobs.train or name another")
         return path
     with translate(), require_model(uri):
-        files = mlflow.artifacts.list_artifacts(artifact_uri=f"{uri}/artifacts")  # beside them are code and text only
+        files = _list_files(uri)
         check_free_scratch(sum(file.file_size or 0 for file in files), f"the files of {uri}", folder)
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+
+
+def _list_files(uri: str) -> list[FileInfo]:
+    """Return the files of a model in MLflow that are not small: beside them are code and text only."""
+    if match := re.fullmatch(r"models:/(m-[0-9a-f]{32})", uri):  # list_artifacts takes no folder of such a URI
+        return mlflow.MlflowClient().list_logged_model_artifacts(match[1], "artifacts")
+    return mlflow.artifacts.list_artifacts(artifact_uri=f"{uri}/artifacts")

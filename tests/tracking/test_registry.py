@@ -54,6 +54,10 @@ def test_an_alias_is_resolved_to_its_version_whose_download_is_the_model(
     loaded, found = model_files.load(registry.download(uri, tmp_path / "model"))
     assert found == metadata
     assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True))
+    logged = mlflow.MlflowClient().get_model_version("dogbreed", "1").source
+    assert logged.startswith("models:/m-"), "the model_uri that jobs.train prints"
+    for other in (logged, f"runs:/{run.id}/model"):
+        assert model_files.load(registry.download(other, tmp_path / "other"))[1] == metadata
 
 
 def test_a_model_in_a_folder_of_any_name_is_that_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
