@@ -44,12 +44,16 @@ RESNET, RESNET_V2 = "He et al. 2015, arXiv:1512.03385", "He et al. 2016, arXiv:1
 INCEPTION, INCEPTION_RESNET = "Szegedy et al. 2015, arXiv:1512.00567", "Szegedy et al. 2016, arXiv:1602.07261"
 MOBILE, MOBILE_V2 = "Howard et al. 2017, arXiv:1704.04861", "Sandler et al. 2018, arXiv:1801.04381"
 MOBILE_V3, CONVNEXT = "Howard et al. 2019, arXiv:1905.02244", "Liu et al. 2022, arXiv:2201.03545"
+AIRBENCH = "Jordan 2024, arXiv:2404.00498"
 EFFICIENT, EFFICIENT_V2 = "Tan & Le 2019, arXiv:1905.11946", "Tan & Le 2021, arXiv:2104.00298"
 
 _SPECS = (
     ModelSpec("simple", "small:simple", 64, 384, SMALL, smallest=16),
     ModelSpec("larger", "small:larger", 128, 448, SMALL),
     ModelSpec("cifar-resnet", "small:cifar-resnet", 32, 64, RESNET, smallest=4),
+    ModelSpec("airbench", "airbench:airbench", 32, 512, AIRBENCH, smallest=16),
+    ModelSpec("airbench-64", "airbench:airbench-64", 64, 768, AIRBENCH),
+    ModelSpec("airbench-128", "airbench:airbench-128", 128, 768, AIRBENCH, smallest=64),
     ModelSpec("mixnet-s", "mixnet:s", 224, 1536, MIXNET),
     ModelSpec("mixnet-m", "mixnet:m", 224, 1536, MIXNET),
     ModelSpec("mixnet-l", "mixnet:l", 224, 1536, MIXNET),

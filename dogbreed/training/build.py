@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from dogbreed.models import registry
 from dogbreed.models.common import disable_xla
-from dogbreed.training.optimizer import adamw
+from dogbreed.training.optimizer import make_optimizer
 from dogbreed.training.recipe import Recipe
 
 BFLOAT16 = (8, 0)  # lowest compute capability with bfloat16 in tensor cores: Ampere
@@ -65,5 +65,5 @@ def compile_model(
 def build_and_compile(recipe: Recipe, classes: int, steps: int) -> keras.Model:
     """Return the recipe's model with random weights, compiled for epochs of `steps` batches."""
     model = build_model(recipe, classes)
-    compile_model(model, recipe, adamw(recipe, steps, {}))
+    compile_model(model, recipe, make_optimizer(recipe, steps, {}))
     return model

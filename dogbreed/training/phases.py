@@ -12,7 +12,7 @@ from dogbreed.training.batches import one_hot, train_batches
 from dogbreed.training.build import build_model, compile_model
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.gradients import use_sync_batchnorm
-from dogbreed.training.optimizer import adamw
+from dogbreed.training.optimizer import make_optimizer
 from dogbreed.training.recipe import Recipe
 from dogbreed.training.state import Phase
 
@@ -91,7 +91,7 @@ def prepare_model(
     # a number of steps that does not divide the epoch would run past its end
     block = max(size for size in range(1, recipe.steps_per_execution + 1) if steps % size == 0)
     with distribution.scope():
-        compile_model(model, recipe, adamw(recipe, steps, scales), block)
+        compile_model(model, recipe, make_optimizer(recipe, steps, scales), block)
     if distribution.is_replicated and recipe.batch_norm == "synchronized":
         use_sync_batchnorm(model)
     return model

@@ -14,6 +14,7 @@ from dogbreed.data.manifest import FORMAT
 from dogbreed.data.resize import ResizeSpec
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+OPTIMIZERS = ("adamw", "sgd")
 XLA = ("auto", "on", "off")
 BATCH_NORM = ("per-replica", "synchronized")
 AUTO_ZOOM = "auto"
@@ -76,6 +77,7 @@ class Recipe:
     )
     layer_decay: float = 1.0  # with weights: the first of those learns at so many times the head's rate
     test_zoom: str = AUTO_ZOOM  # with which the model is evaluated and served: 1 (none) to 2; auto: best on validation
+    optimizer: str = "adamw"  # of the whole model, heads take adamw; sgd: with Nesterov momentum of 0.9
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.patience, self.steps_per_execution) < 1:
@@ -90,7 +92,13 @@ class Recipe:
             raise UsageError("trainable_fraction and head.epochs are both 0, so nothing would be trained")
         if not (0 <= self.label_smoothing < 1 and 0 <= self.dropout < 1 and 0 <= self.ema_decay < 1):
             raise UsageError("label_smoothing, dropout and ema_decay are at least 0 and below 1")
-        choices = {"precision": PRECISIONS, "cache": CACHES, "xla": XLA, "batch_norm": BATCH_NORM}
+        choices = {
+            "precision": PRECISIONS,
+            "cache": CACHES,
+            "xla": XLA,
+            "batch_norm": BATCH_NORM,
+            "optimizer": OPTIMIZERS,
+        }
         for name, known in choices.items():
             if (value := getattr(self, name)) not in known:
                 raise UsageError(f"unknown {name} {value!r}; known are {', '.join(known)}")
@@ -146,6 +154,7 @@ class Recipe:
             "xla": (self.xla, "auto"),
             "batch_norm": (self.batch_norm, "per-replica"),
             "test_zoom": (self.test_zoom, AUTO_ZOOM),
+            "optimizer": (self.optimizer, "adamw"),
         }
         return fields | {name: value for name, (value, default) in later.items() if value != default}
 

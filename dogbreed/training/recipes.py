@@ -53,6 +53,41 @@ def cifar10_resnet() -> Recipe:
     )
 
 
+def airbench_64() -> Recipe:
+    """The network of the CIFAR-10 speed records at 64 px, augmented as in simple-64; no other setting was tried."""
+    return dataclasses.replace(simple_64(), name="airbench-64", model="airbench-64", ema_decay=0.999)
+
+
+def airbench_128() -> Recipe:
+    """The network of the CIFAR-10 speed records at 128 px, augmented as in larger-128; no other setting was tried."""
+    return dataclasses.replace(larger_128(), name="airbench-128", model="airbench-128", ema_decay=0.999)
+
+
+def cifar10_airbench() -> Recipe:
+    """The network and optimizer of airbench94 on CIFAR-10; not run on the real CIFAR-10 here.
+
+    94.01 % on test with --tta flip is the mean of 200 runs of the authors, with whitening, identity initialization and
+    18 epochs of Nesterov SGD (github.com/KellerJordan/cifar10-zoo, airbench_ablations, main2_dirac.py). The paper takes
+    9.9 epochs to the same (Jordan 2024, arXiv:2404.00498) with what this suite lacks: higher rates for biases,
+    Lookahead, alternating flips. At momentum 0.9, the authors' learning rate and decay come to 1.0 and 0.013.
+    """
+    return Recipe(
+        name="cifar10-airbench",
+        model="airbench",
+        size=32,
+        epochs=18,
+        batch_size=1024,
+        learning_rate=1.0,
+        warmup_epochs=4.0,
+        weight_decay=0.013,
+        label_smoothing=0.2,
+        dropout=0.0,
+        patience=18,
+        augment=Augment(hflip=True, min_area=0.8, max_aspect=1.0),
+        optimizer="sgd",
+    )
+
+
 def _from_scratch(name: str, model: str, size: int, **others: Any) -> Recipe:
     """A published design on the 120 breeds without other data: long, with strong augmentation.
 
@@ -107,7 +142,10 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "simple-64": simple_64,
     "larger-128": larger_128,
     "synthetic-64": synthetic_64,
+    "airbench-64": airbench_64,
+    "airbench-128": airbench_128,
     "cifar10-resnet": cifar10_resnet,
+    "cifar10-airbench": cifar10_airbench,
     "resnet50-224": resnet50_224,
     "inceptionv3-224": inceptionv3_224,
     "mobilenetv2-160": mobilenetv2_160,

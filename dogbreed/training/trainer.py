@@ -11,7 +11,7 @@ from dogbreed.core.errors import DataError, UsageError
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import Manifest
 from dogbreed.data.splits import TRAIN, VALIDATION
-from dogbreed.models import weights
+from dogbreed.models import weights, whitening
 from dogbreed.training import finetune, memory_estimate
 from dogbreed.training.build import build_model, resolve_precision
 from dogbreed.training.checkpoint import Snapshot
@@ -141,11 +141,17 @@ def _check(recipe: Recipe, manifest: Manifest, distribution: DistributedContext)
 def _initial_model(
     recipe: Recipe, pipeline: InputPipeline, classes: int, init_weights: weights.Weights | None
 ) -> keras.Model:
-    """Return the model that a training begins with; EnvironmentUnsupported where it would not fit into memory."""
+    """Return the model that a training begins with; EnvironmentUnsupported where it would not fit into memory.
+
+    Whitening filters, which stay as they are, come with `init_weights` or else from the first train images.
+    """
     model = build_model(recipe, classes)
     memory_estimate.check(memory_estimate.estimate(model, recipe, pipeline), recipe)
     if init_weights:
         weights.load(model, init_weights)
+    elif whitening.has_whitening(model):
+        first = pipeline.eval_batches(TRAIN).rebatch(whitening.IMAGES)
+        whitening.fit_whitening(model, next(first.as_numpy_iterator())[0])
     return model
 
 

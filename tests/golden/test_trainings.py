@@ -19,7 +19,7 @@ from dogbreed.tracking.metric_spool import MetricSpool
 from dogbreed.tracking.runs import flatten_params
 from dogbreed.training import state
 from dogbreed.training.checkpoint import CheckpointManager, Snapshot
-from dogbreed.training.optimizer import adamw
+from dogbreed.training.optimizer import make_optimizer
 from dogbreed.training.recipe import apply_overrides, job_fingerprint
 from dogbreed.training.recipes import RECIPES, get_recipe, recipe_for_weights
 from dogbreed.training.resource_usage import ResourceUsage
@@ -88,7 +88,7 @@ def test_arrays_of_a_model_and_its_optimizer() -> None:
     photo = keras.Input((4,))
     x = keras.layers.Dropout(0.5, seed=0)(photo)
     model = keras.Model(photo, keras.layers.Dense(2, name="classes")(keras.layers.BatchNormalization()(x)))
-    model.compile(adamw(apply_overrides(get_recipe("simple-64"), ["ema_decay=0.9"]), 10, {}), "mse")
+    model.compile(make_optimizer(apply_overrides(get_recipe("simple-64"), ["ema_decay=0.9"]), 10, {}), "mse")
     model.optimizer.build(model.trainable_variables)
     arrays = state.get_arrays(model, model.optimizer) | state.flatten("best", model.get_weights())
     variables = [*model.variables, *model.optimizer.variables, *model.weights]

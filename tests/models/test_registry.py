@@ -23,6 +23,7 @@ CAFFE_MEAN = np.array([103.939, 116.779, 123.68])  # blue, green, red
 STANDARDIZED = "(x / 255 - mean) / std"
 EXPECTED = {
     "small": "x / 127.5 - 1",
+    "airbench": "x / 127.5 - 1",
     "mixnet": STANDARDIZED,
     "resnet": "bgr - mean",
     "resnet_v2": "x / 127.5 - 1",
@@ -160,7 +161,7 @@ def test_the_registry_is_read_without_keras() -> None:
 
 
 def test_no_two_models_have_one_name() -> None:
-    assert len(registry.MODELS) == 36
+    assert len(registry.MODELS) == 39
 
 
 def test_an_unknown_model_lists_the_known_ones() -> None:

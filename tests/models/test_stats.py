@@ -32,7 +32,7 @@ def test_models_cost_what_their_papers_say(name: str, millions: float, tolerance
     assert cost.multiply_adds / 1e6 == pytest.approx(millions, rel=tolerance)
 
 
-QUICK = ("simple", "cifar-resnet", "mobilenet-0.25")  # under a second each; all of them take minutes
+QUICK = ("simple", "cifar-resnet", "airbench-64", "mobilenet-0.25")  # under a second each; all of them take minutes
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tensorflow.python.distribute.cross_device_ops import CrossDeviceOps
 from dogbreed.training.build import build_model, compile_model
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.gradients import batchnorm_statistics
-from dogbreed.training.optimizer import adamw
+from dogbreed.training.optimizer import make_optimizer
 from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe
 from dogbreed.training.steps import MetricSums, make_train_step
@@ -43,7 +43,7 @@ def count_all_reduces() -> None:
 def compiled(recipe: Recipe, distribution: DistributedContext) -> tuple[keras.Model, MetricSums]:
     with distribution.scope():
         model = build_model(recipe, CLASSES)
-        compile_model(model, recipe, adamw(recipe, 10, {}))
+        compile_model(model, recipe, make_optimizer(recipe, 10, {}))
         model.optimizer.build(model.trainable_variables)
         return model, MetricSums()
 

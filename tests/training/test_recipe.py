@@ -11,7 +11,7 @@ from dogbreed.training.recipes import RECIPES, get_recipe
 BUILT_ELSEWHERE = {"resnet50-224", "inceptionv3-224", "mobilenetv2-160", "efficientnetb0-224", "efficientnetv2b3-224"}
 
 
-@pytest.mark.parametrize("name", ["precision", "cache", "xla", "batch_norm"])
+@pytest.mark.parametrize("name", ["precision", "cache", "xla", "batch_norm", "optimizer"])
 def test_the_error_for_an_unknown_choice_names_the_setting(name: str) -> None:
     with pytest.raises(UsageError, match=f"unknown {name} 'x'; known are "):
         apply_overrides(get_recipe("simple-64"), [f"{name}=x"])
@@ -105,6 +105,7 @@ OTHER_FIELDS = {
     "xla": "on",
     "batch_norm": "synchronized",
     "test_zoom": "1",
+    "optimizer": "sgd",
 }
 PLAIN = Recipe("plain", "simple", 64)
 
