@@ -34,6 +34,7 @@ ALL_ON = (
     *PLAIN, "ema_decay=0.9", "global_clipnorm=1", "class_weights=true", "dropout=0.3",
     "augment.cutmix_prob=0.3", "augment.mixup_prob=0.3", "augment.erase_prob=0.3",
 )  # fmt: skip
+SGD = (*PLAIN, "model=airbench", "epochs=1", "optimizer=sgd", "learning_rate=0.1", "ema_decay=0.9")  # whitened
 FINETUNED = (
     *PLAIN, "model=mobilenet-0.25", "ema_decay=0.9", "head.epochs=2", "head.augmentations=2", "head.batch_size=16",
     "trainable_fraction=0.5", "layer_decay=0.5", "patience=9",
@@ -180,7 +181,7 @@ def values(listener: Listener) -> list[dict[str, float]]:
     return [{name: value for name, value in logged.items() if name not in TIMINGS} for logged in listener.values]
 
 
-SETTINGS = {"plain": PLAIN, "all on": ALL_ON, "fine-tuned": FINETUNED}
+SETTINGS = {"plain": PLAIN, "all on": ALL_ON, "sgd": SGD, "fine-tuned": FINETUNED}
 
 
 @pytest.mark.parametrize(
@@ -192,6 +193,7 @@ SETTINGS = {"plain": PLAIN, "all on": ALL_ON, "fine-tuned": FINETUNED}
             [Fault("tracing"), Fault("step", 2), Fault("tracing"), Fault("step", 3), Fault("validation", 6)],
         ),
         pytest.param("all on", [Fault("validation", 3), Fault("step", 5)], marks=pytest.mark.long),
+        ("sgd", [Fault("step", 2)]),
         ("fine-tuned", [Fault("step", 2), Fault("step", 6), Fault("validation", 9)]),  # 6: the head's last one
     ],
     ids=lambda value: "-".join(f"{f.where}{f.step}" for f in value) if isinstance(value, list) else value,
