@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import keras
 from keras import layers
 
+from dogbreed.core.errors import UsageError
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of pixels in 0 to 1, red, green, blue
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -55,6 +57,21 @@ def head(model: keras.Model) -> keras.Model:
     features = keras.Input(model.get_layer("dropout").input.shape[1:])
     x = model.get_layer("logits")(model.get_layer("dropout")(features))
     return keras.Model(features, model.get_layer("probabilities")(x))
+
+
+def reduce_images(model: keras.Model, size: int) -> keras.Model:
+    """Return the model, sharing layers, for the same images: its first layer sees them reduced to `size` pixels.
+
+    They are interpolated without antialiasing and rounded. Models that contain others have a fixed size: UsageError.
+    """
+    if any(isinstance(layer, keras.Model) for layer in model.layers):
+        raise UsageError(f"{model.name} has one image size only; use start_size=0, or another model")
+    graph = keras.Model(model.input, model.output)  # without an optimizer, which a clone would copy
+    inner = keras.models.clone_model(
+        graph, keras.Input((size, size, 3), dtype="uint8"), clone_function=lambda same: same
+    )
+    images = keras.Input(model.input_shape[1:], dtype="uint8")
+    return keras.Model(images, inner(keras.ops.image.resize(images, (size, size))))
 
 
 def leaf_layers(layer: keras.Layer) -> Iterator[keras.Layer]:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 from dogbreed.core import signals
 from dogbreed.core.errors import ShutdownRequested
@@ -77,14 +78,15 @@ class TrainLoop:
         """Run the steps of a phase from the current state."""
         state, checkpointer, progress = self.state, self._checkpointer, self._progress
         iterator = phase.distribution.iterate(phase.make_batches(state.next_position(phase.steps)), phase.batch_size)
-        train_step = make_train_step(phase.model, self._sums, phase.distribution)
+        start_step, full_step = self._make_train_steps(phase)
         evaluator = Evaluator(phase.ema_model or phase.model, phase.model, phase.distribution)
         steps_per_call, argument = phase.model.steps_per_execution, iterator.element_spec
         batches = count_input_wait(iterator, state)
         if steps_per_call > 1:  # the step takes its batches from the iterator itself
             batches, argument = itertools.repeat(iterator), iterator
-        # both are traced here, where a signal can interrupt it, and not in the first step
-        train_step.get_concrete_function(argument)
+        # all are traced here, where a signal can interrupt it, and not in the first step
+        for step in (start_step, full_step):
+            step.get_concrete_function(argument)
         evaluator.trace(phase.validation)
         trace = self._profiler.step if self._profiler and phase.kind == "full" else nullcontext
         checkpointer.start(state.global_step)
@@ -92,6 +94,7 @@ class TrainLoop:
             while should_continue(state, phase):
                 self._epoch_start = time.monotonic() - state.epoch_seconds
                 progress.start_epoch(state, phase)
+                train_step = start_step if state.epoch < phase.start_epochs else full_step
                 while state.epoch_step < phase.steps:
                     with trace(steps_per_call):
                         train_step(next(batches))  # metrics stay on the device
@@ -102,6 +105,13 @@ class TrainLoop:
                     if checkpointer.should_save(state.global_step):
                         self.save(phase)
                 self._end_epoch(phase, evaluator)
+
+    def _make_train_steps(self, phase: Phase) -> tuple[Any, Any]:
+        """Return the step of the first epochs, which may have smaller images, and that of the later ones."""
+        full_step = make_train_step(phase.model, self._sums, phase.distribution)
+        if phase.start_model is None or self.state.epoch >= phase.start_epochs:
+            return full_step, full_step
+        return make_train_step(phase.start_model, self._sums, phase.distribution), full_step
 
     def save(self, phase: Phase) -> None:
         """Start to write a checkpoint of the current state; DataError if a metric is not finite."""

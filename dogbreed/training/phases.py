@@ -5,8 +5,11 @@ from functools import partial
 
 import keras
 
+from dogbreed.core.errors import UsageError
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.splits import TRAIN, VALIDATION
+from dogbreed.models import registry
+from dogbreed.models.common import reduce_images
 from dogbreed.training import finetune
 from dogbreed.training.batches import one_hot, train_batches
 from dogbreed.training.build import build_model, compile_model
@@ -75,7 +78,22 @@ def full_phase(
         validation=one_hot(pipeline.eval_batches(VALIDATION), classes),
         distribution=distribution,
         ema_model=build_model(recipe, classes) if recipe.ema_decay else None,
+        start_model=_start_model(recipe, model, distribution) if recipe.start_size else None,
+        start_epochs=round(recipe.start_fraction * recipe.epochs) if recipe.start_size else 0,
     )
+
+
+def _start_model(recipe: Recipe, model: keras.Model, distribution: DistributedContext) -> keras.Model:
+    """Return the compiled model for the smaller images of the first epochs, with the same layers and optimizer.
+
+    UsageError where the model takes no images of this size.
+    """
+    if recipe.start_size < registry.get(recipe.model).smallest:
+        raise UsageError(f"start_size={recipe.start_size} is too small for {recipe.model}")
+    with distribution.scope():
+        small = reduce_images(model, recipe.start_size)
+        compile_model(small, recipe, model.optimizer, model.steps_per_execution)
+    return small
 
 
 def prepare_model(

@@ -78,6 +78,8 @@ class Recipe:
     layer_decay: float = 1.0  # with weights: the first of those learns at so many times the head's rate
     test_zoom: str = AUTO_ZOOM  # with which the model is evaluated and served: 1 (none) to 2; auto: best on validation
     optimizer: str = "adamw"  # of the whole model, heads take adamw; sgd: with Nesterov momentum of 0.9
+    start_size: int = 0  # side to which images are reduced in the first epochs, at least two thirds of `size`; 0: none
+    start_fraction: float = 0.5  # of all epochs, with start_size
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.patience, self.steps_per_execution) < 1:
@@ -92,6 +94,11 @@ class Recipe:
             raise UsageError("trainable_fraction and head.epochs are both 0, so nothing would be trained")
         if not (0 <= self.label_smoothing < 1 and 0 <= self.dropout < 1 and 0 <= self.ema_decay < 1):
             raise UsageError("label_smoothing, dropout and ema_decay are at least 0 and below 1")
+        # below two thirds, images would need antialiasing (dogbreed.data.resize)
+        if self.start_size and not 2 * self.size <= 3 * self.start_size < 3 * self.size:
+            raise UsageError(f"start_size is 0, or at least two thirds of size {self.size} and below it")
+        if not 0 < self.start_fraction < 1:
+            raise UsageError("start_fraction is above 0 and below 1")
         choices = {
             "precision": PRECISIONS,
             "cache": CACHES,
@@ -155,6 +162,8 @@ class Recipe:
             "batch_norm": (self.batch_norm, "per-replica"),
             "test_zoom": (self.test_zoom, AUTO_ZOOM),
             "optimizer": (self.optimizer, "adamw"),
+            "start_size": (self.start_size, 0),
+            "start_fraction": (self.start_fraction, 0.5),
         }
         return fields | {name: value for name, (value, default) in later.items() if value != default}
 

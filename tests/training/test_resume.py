@@ -34,7 +34,9 @@ ALL_ON = (
     *PLAIN, "ema_decay=0.9", "global_clipnorm=1", "class_weights=true", "dropout=0.3",
     "augment.cutmix_prob=0.3", "augment.mixup_prob=0.3", "augment.erase_prob=0.3",
 )  # fmt: skip
-SGD = (*PLAIN, "model=airbench", "epochs=1", "optimizer=sgd", "learning_rate=0.1", "ema_decay=0.9")  # whitened
+SGD = (  # from whitened patches, the first epoch at a smaller size
+    *PLAIN, "model=airbench", "optimizer=sgd", "learning_rate=0.1", "ema_decay=0.9", "start_size=24",
+)  # fmt: skip
 FINETUNED = (
     *PLAIN, "model=mobilenet-0.25", "ema_decay=0.9", "head.epochs=2", "head.augmentations=2", "head.batch_size=16",
     "trainable_fraction=0.5", "layer_decay=0.5", "patience=9",

@@ -29,7 +29,7 @@ from dogbreed.training.recipe import Recipe, apply_overrides
 from dogbreed.training.recipes import get_recipe
 from dogbreed.training.resource_usage import ResourceUsage
 from dogbreed.training.state import Phase, sha256_of_arrays
-from dogbreed.training.steps import Evaluator
+from dogbreed.training.steps import Evaluator, make_train_step
 from tests.support.listener import Listener
 
 Preprocess = Callable[..., Manifest | None]
@@ -94,6 +94,29 @@ def test_whitening_filters_come_from_train_images_and_stay_through_a_training(da
     whitening.fit_whitening(alone, images)
     kept, expected = (model.get_layer(whitening.LAYER).get_weights() for model in (trained.model, alone))
     assert all(np.array_equal(one, other) for one, other in zip(kept, expected, strict=True))
+
+
+def test_the_first_epochs_see_smaller_images_by_one_trace_of_each_size(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, steps = list[int](), list[Any]()
+
+    class NotedStep:
+        def __init__(self, model: keras.Model, *arguments: Any) -> None:
+            last = model.layers[-1]
+            self._size = (last if isinstance(last, keras.Model) else model).input.shape[1]
+            self._step = make_train_step(model, *arguments)
+            self.get_concrete_function = self._step.get_concrete_function
+            steps.append(self._step)
+
+        def __call__(self, batch: Any) -> None:
+            sizes.append(self._size)
+            self._step(batch)
+
+    monkeypatch.setattr(loop, "make_train_step", NotedStep)
+    train(dataset, apply_overrides(SHORT, ["model=airbench", "epochs=4", "start_size=24"]), Listener())
+    assert sizes == [24] * 6 + [32] * 6
+    assert [step.experimental_get_tracing_count() for step in steps] == [1, 1]
 
 
 def test_training_stops_when_validation_no_longer_improves_and_says_so(
