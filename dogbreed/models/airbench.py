@@ -14,7 +14,9 @@ from dogbreed.models import common
 from dogbreed.models.whitening import whiten
 
 PATCH = 2  # side of the whitened patches, pixels
-LOGIT_SCALE = 1 / 9  # of the paper; the features are scaled, which scales the logits of any dense layer
+# Of the paper. Features are scaled, which scales the logits; unscaled, val_loss was 5.2 after two epochs, not 4.3
+# (airbench-64 at 32 px, AdamW)
+LOGIT_SCALE = 1 / 9
 
 
 @dataclass(frozen=True)
