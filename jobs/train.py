@@ -69,6 +69,12 @@ def _seeds(context: click.Context, option: click.Parameter, text: str | None) ->
     "folder or prefix with MODEL.weights.h5 (jobs.fetch --weights), a file .h5 or .keras, models:/... or runs:/...  "
     "[default: the recipe's, none]",
 )
+@click.option(
+    "--teacher",
+    metavar="URI",
+    help="A trained model with the same classes, whose probabilities the model learns instead of labels "
+    "(distillation): models:/..., runs:/... or a folder.",
+)
 @gpus_option
 @click.option(
     "--strategy",
@@ -125,6 +131,8 @@ def main(**options: Any) -> Mapping[str, object]:
     if options["list_models"]:
         return _list_models()
     if options["find_batch_size"]:
+        if options["teacher"]:
+            raise click.UsageError("--find-batch-size takes its steps without a teacher; omit --teacher")
         return _find_batch_size(options)
     if options["restart"] and options["max_restarts"]:
         raise click.UsageError("--restart with --max-restarts would discard all progress at each restart; omit one")
@@ -157,6 +165,7 @@ def _train(options: dict[str, Any]) -> Mapping[str, object]:
         restart=options["restart"],
         deterministic=options["deterministic"],
         one_seed=not seeds,
+        teacher=options["teacher"],
     ) as prepared:
         if seeds:
             return train_seeds.train_seeds(prepared, seeds, name)

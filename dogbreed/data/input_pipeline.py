@@ -87,6 +87,12 @@ class InputPipeline:
         whole.batch_shard = BatchShard()
         return whole
 
+    def with_view(self, view: ResizeSpec) -> "InputPipeline":
+        """Return a pipeline with the same crops in another size and resize mode; DataError as of `__init__`."""
+        other = InputPipeline(self._manifest, self._store, view, self._batch, self._cache, self.batch_shard)
+        other._local = self._local
+        return other
+
     @property
     def view(self) -> ResizeSpec:
         """How evaluation batches show an image."""
@@ -167,7 +173,13 @@ class InputPipeline:
         return np.stack([images[int(place)] for place in places]) if len(places) else blank
 
     def train_batches(
-        self, augment: Augment, seed: int, epochs: int, cache: str = "none", start: tuple[int, int] = (0, 0)
+        self,
+        augment: Augment,
+        seed: int,
+        epochs: int,
+        cache: str = "none",
+        start: tuple[int, int] = (0, 0),
+        views: int = 0,
     ) -> tf.data.Dataset:
         """Return `epochs` passes of `steps_per_epoch("train")` batches, shuffled and augmented by (seed, epoch).
 
@@ -181,6 +193,7 @@ class InputPipeline:
             cache: one of CACHES; memory and disk: keep all train images as the model sees them, and cut random crops
                 from those.
             start: (epoch, batch) of the first batch; earlier examples are skipped, not decoded.
+            views: so many epochs differ, then the first one comes again; 0: all do.
 
         Raises:
             UsageError: the margins of cached crops would change.
@@ -193,12 +206,14 @@ class InputPipeline:
         source = self.with_zoom(1.0)._source(cache, augment)
         if augment.has_colour_jitter or augment.trivial_augment:
             source = PixelSource(source, augment)
-        views = self._train_views(source, seed, epochs, start)
-        images = views.map(do_not_convert(source.image), num_parallel_calls=self._parallel)
+        planned = self._train_views(source, seed, epochs, start, views or epochs)
+        images = planned.map(do_not_convert(source.image), num_parallel_calls=self._parallel)
         places = np.arange(min(self._batch, self.num_examples(TRAIN)))
         return _batch(images, int(np.sum(self._contains(places))), drop_remainder=True)
 
-    def _train_views(self, source: TrainSource, seed: int, epochs: int, start: tuple[int, int]) -> tf.data.Dataset:
+    def _train_views(
+        self, source: TrainSource, seed: int, epochs: int, start: tuple[int, int], period: int
+    ) -> tf.data.Dataset:
         """Return what a model sees of each example that it learns from; see `train_batches`.
 
         All epochs flow through the same operations, because to start these anew takes as long as a hundred images.
@@ -207,7 +222,7 @@ class InputPipeline:
         used = self.steps_per_epoch(TRAIN) * self._batch
 
         def seed_of(epoch: tf.Tensor) -> tf.Tensor:
-            return tf.stack([tf.constant(seed, tf.int64), epoch])
+            return tf.stack([tf.constant(seed, tf.int64), epoch % period])
 
         def blocks(epoch: tf.Tensor) -> tf.data.Dataset:
             same = tf.data.Dataset.from_tensors(epoch).repeat()

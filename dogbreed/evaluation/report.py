@@ -30,6 +30,7 @@ RECIPE = {  # parameters of a training's run -> their row in the report
     "size": "input size, px",
     "resize_mode": "resize mode",
     "weights": "initial weights",
+    "distillation.teacher": "teacher",
     "head.epochs": "epochs of the head only",
     "trainable_fraction": "trainable fraction of the backbone",
     "epochs": "maximum epochs",

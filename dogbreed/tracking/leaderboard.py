@@ -17,15 +17,18 @@ from dogbreed.evaluation.figures import accuracy_vs_cost
 from dogbreed.evaluation.markdown import render
 from dogbreed.tracking import registry
 from dogbreed.tracking import runs as tracking
+from dogbreed.tracking.lineage import TEACHER, TEACHER_RUN
 from dogbreed.tracking.mlflow_errors import ABSENT, ping, translate
 from dogbreed.tracking.runs import DIGEST, SPLIT, TRAINING_RUN, MlflowRun
-from dogbreed.training.recipes import RECIPES, recipe_for_weights
+from dogbreed.training.recipes import RECIPES, recipe_for_weights, with_distillation
 
 COLUMNS = (
     "recipe", "command", "seed", "init_weights", "tta", "top1", "top1_ci95_low", "top1_ci95_high", "top5", "macro_f1",
-    "classes_without_images", "hours", "processor", "epochs", "model", "run",
+    "classes_without_images", "hours", "processor", "epochs", "teacher",
+    "teacher_hours", "teacher_processor", "model", "run",
 )  # fmt: skip
-NOT_SETTINGS = ("name", "seed", "policy", "weights")  # parameters that --set does not change
+TEACHER_PARAMETER = "distillation.teacher"
+NOT_SETTINGS = ("name", "seed", "policy", "weights", "distillation.teacher")  # parameters that --set does not change
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +43,9 @@ PAGE = """\
 {%- if row.seeds > 1 %} (range of seeds){% endif %} |
 {{- " " }}{{ percent(row.top5) }} |
 {{- " " }}{{ "{:.3f}".format(row.macro_f1) }} |
-{{- " " }}{% if row.hours == row.hours %}{{ "{:.2g}".format(row.hours) }} {{ row.processor }}{% endif %} |
+{{- " " }}{% if row.hours == row.hours %}{{ "{:.2g}".format(row.hours) }} {{ row.processor }}{% endif %}
+{%- if row.has_teacher %} + {% if row.teacher_hours == row.teacher_hours %}{{ "{:.2g}".format(row.teacher_hours) }}
+{{- " " }}{{ row.teacher_processor }}{% else %}?{% endif %} for the teacher{% endif %} |
 {{- " " }}{% if row.command %}`python -m jobs.train --data DATA {{ row.command }}`{% endif %} |
 {% endfor %}
 {% if missing %}
@@ -136,10 +141,11 @@ def table(evaluated: Sequence[MlflowRun]) -> pd.DataFrame:
 
     top1 with its 95 % confidence interval, top5 and macro_f1 are fractions; classes_without_images is the number of
     classes that macro_f1 leaves out, the same for all rows. hours are GPU hours if the training used
-    GPUs, otherwise CPU core hours; the training of initial weights is not included.
+    GPUs, otherwise CPU core hours; the training of initial weights is not included. teacher_hours are those of the
+    teacher's training, without what its own teacher took.
     """
     with translate():
-        rows = [_row(run, _training_run(run)) for run in evaluated]
+        rows = [_row(run, _find_run(run.data.tags.get(TRAINING_RUN))) for run in evaluated]
     board = pd.DataFrame(rows, columns=list(COLUMNS))
     return board.sort_values(["top1", "model"], ascending=[False, True], ignore_index=True)
 
@@ -151,8 +157,8 @@ def _row(run: MlflowRun, trained: MlflowRun | None) -> dict[str, Any]:
     known = {"tta": _tta(run), "model": run.data.params["model"], "run": run.info.run_id}
     if trained is None:  # a model from a folder
         return {**known, **scores, "recipe": run.data.params["model"]}
-    params, cost = trained.data.params, trained.data.metrics
-    processor = "GPU" if "gpu_hours" in cost else "CPU"
+    params, tags = trained.data.params, trained.data.tags
+    teacher = _find_run(tags.get(TEACHER_RUN))
     return {
         **known,
         **scores,
@@ -160,15 +166,22 @@ def _row(run: MlflowRun, trained: MlflowRun | None) -> dict[str, Any]:
         "command": reproduce_command(params),
         "seed": params["seed"],
         "init_weights": params.get("weights", "none"),
-        "hours": cost.get("gpu_hours", cost.get("cpu_hours")),
-        "processor": processor,
-        "epochs": cost.get("epochs"),
+        **_cost(trained),
+        "epochs": trained.data.metrics.get("epochs"),
+        "teacher": tags.get(TEACHER),
+        **{f"teacher_{name}": value for name, value in (_cost(teacher) if teacher else {}).items()},
     }
 
 
-def _training_run(evaluated: MlflowRun) -> MlflowRun | None:
-    """Return the training run of an evaluated model, None if there is none or it was deleted."""
-    run_id = evaluated.data.tags.get(TRAINING_RUN)
+def _cost(trained: MlflowRun) -> dict[str, Any]:
+    """Return hours and processor of a training."""
+    found = trained.data.metrics
+    processor = "GPU" if "gpu_hours" in found else "CPU"
+    return {"hours": found.get("gpu_hours", found.get("cpu_hours")), "processor": processor}
+
+
+def _find_run(run_id: str | None) -> MlflowRun | None:
+    """Return a training run, None if there is none or it was deleted."""
     try:
         return mlflow.get_run(run_id) if run_id else None
     except mlflow.exceptions.MlflowException as error:
@@ -178,10 +191,11 @@ def _training_run(evaluated: MlflowRun) -> MlflowRun | None:
 
 
 def _recipe_name(params: dict[str, str]) -> str:
-    """Return the recipe's name and, if --set replaced its model, the name of that."""
+    """Return the recipe's name, the name of its model if --set replaced that, and whether it had a teacher."""
     name, model = params["name"], params.get("model", "")
     default = RECIPES[name]().model if name in RECIPES else model
-    return name if model in ("", default) else f"{name} ({model})"
+    shown = name if model in ("", default) else f"{name} ({model})"
+    return f"{shown}, with a teacher" if TEACHER_PARAMETER in params else shown
 
 
 def reproduce_command(params: dict[str, str]) -> str:
@@ -190,8 +204,12 @@ def reproduce_command(params: dict[str, str]) -> str:
     words = ["--recipe", name]
     if weights != "none":
         words += ["--weights", weights]
+    teacher = params.get(TEACHER_PARAMETER)
+    if teacher:
+        words += ["--teacher", teacher]
     if name in RECIPES:
-        defaults = tracking.flatten_params(recipe_for_weights(name, weights).to_dict())
+        recipe = recipe_for_weights(name, weights)
+        defaults = tracking.flatten_params((with_distillation(recipe, teacher) if teacher else recipe).to_dict())
         changed = [key for key, value in defaults.items() if key in params and params[key] != str(value)]
         words += [word for key in changed if key not in NOT_SETTINGS for word in ("--set", f"{key}={params[key]}")]
     return shlex.join(words)
@@ -199,7 +217,9 @@ def reproduce_command(params: dict[str, str]) -> str:
 
 def markdown(board: pd.DataFrame, split: str) -> str:
     """Return the leaderboard as Markdown; seeds of one command are one row: mean, minimum and maximum top-1."""
-    numbers = dict.fromkeys(("top1", "top1_ci95_low", "top1_ci95_high", "top5", "macro_f1", "hours"), float)
+    numbers = dict.fromkeys(
+        ("top1", "top1_ci95_low", "top1_ci95_high", "top5", "macro_f1", "hours", "teacher_hours"), float
+    )
     groups = board.fillna({"command": ""}).astype(numbers).groupby(["recipe", "command", "tta"], sort=False)
     rows = groups.agg(
         seeds=("top1", "size"),
@@ -212,6 +232,9 @@ def markdown(board: pd.DataFrame, split: str) -> str:
         macro_f1=("macro_f1", "mean"),
         hours=("hours", "mean"),
         processor=("processor", "first"),
+        has_teacher=("teacher", lambda found: found.notna().any()),
+        teacher_hours=("teacher_hours", "first"),
+        teacher_processor=("teacher_processor", "first"),
     )
     several = rows["seeds"] > 1
     rows["low"] = rows["min_top1"].where(several, rows["low"])

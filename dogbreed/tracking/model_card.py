@@ -8,7 +8,7 @@ import mlflow
 
 from dogbreed.core.text import pluralize
 from dogbreed.evaluation.markdown import render
-from dogbreed.tracking import registry, runs
+from dogbreed.tracking import lineage, registry, runs
 from dogbreed.tracking.mlflow_errors import warn_on_failure
 from dogbreed.tracking.runs import BOXES, DIGEST, IMAGENET, SPLIT, MlflowRun
 from dogbreed.tracking.training_outputs import TEST_ZOOM, ZOOMED_TOP1
@@ -27,6 +27,14 @@ Recipe `{{ params.name }}` (model {{ params.model }} at {{ params.size }} px), s
 {%- if pretrained %} `{{ params.weights }}`{% else %} random weights{% endif %}, trained for {{ epochs }} epoch
 {%- if epochs != "1" %}s{% endif %},
 weights of epoch {{ best_epoch }}, in run `{{ run }}`.
+{% if teacher %}
+
+It learned from the probabilities of the teacher `{{ teacher.uri }}` (SHA-256 `{{ teacher.sha256 }}`), which was trained
+on dataset `{{ teacher.dataset }}`, initialized with
+{%- if teacher.weights == "none" %} random weights{% elif teacher.weights %} `{{ teacher.weights }}`
+{%- else %} weights that are not known here{% endif %}
+{%- if teacher.own_teacher %}, from its own teacher `{{ teacher.own_teacher }}`{% endif %}.
+{% endif %}
 
 Input: a column `image` of encoded images (JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF), as bytes or base64 text. Output:
 class,{% if imagenet %} WordNet id,{% endif %} probability, the top five, or the error for an image that cannot be used.
@@ -64,8 +72,14 @@ test images, not the seed of the training.
 {%- endif %}.
 {% if pretrained %}
 - Its initial weights may have been trained on images of the test split: the scores may be optimistic.
-{% else %}
-- It was trained on no images but those of the dataset's train split.
+{% endif %}
+{% if teacher and teacher.may_have_seen_test %}
+- Its teacher, or what that began with or learned from, may have been trained on images of the test split: the scores
+  may be optimistic.
+{% endif %}
+{% if not pretrained and not (teacher and teacher.may_have_seen_test) %}
+- It was trained on no images but those of the dataset's train split
+{%- if teacher %}, and so was its teacher{% endif %}.
 {% endif %}
 - Its probabilities are not calibrated; the evaluation's report shows how far confidence and accuracy differ.
 
@@ -133,6 +147,7 @@ def render_card(name: str, version: int, trained: MlflowRun, evaluated: Iterable
         zoomed_top1=trained.data.metrics.get(ZOOMED_TOP1),
         run=trained.info.run_id,
         digest=tags[DIGEST],
+        teacher=_teacher(tags),
         name=data.get("name", name),
         imagenet=tags.get(IMAGENET) == "true",
         boxes=boxes,
@@ -141,6 +156,22 @@ def render_card(name: str, version: int, trained: MlflowRun, evaluated: Iterable
         margin=data.get("margin", "0"),
         rows=[_row("validation", "best_val", trained), *_newest_rows(evaluated)],
     )
+
+
+def _teacher(tags: dict[str, str]) -> dict[str, Any] | None:
+    """Return what the run of a training tells of its teacher, None without one."""
+    if lineage.TEACHER not in tags:
+        return None
+    weights, own_teacher = tags.get(lineage.TEACHER_WEIGHTS, ""), tags.get(lineage.TEACHERS_TEACHER, "")
+    dataset = tags[lineage.TEACHER_DATASET]
+    return {
+        "uri": tags[lineage.TEACHER],
+        "sha256": tags[lineage.TEACHER_SHA256],
+        "dataset": dataset,
+        "weights": weights,
+        "own_teacher": own_teacher,
+        "may_have_seen_test": weights != RANDOM or own_teacher != "" or dataset != tags[DIGEST],
+    }
 
 
 def _newest_rows(evaluated: Iterable[MlflowRun]) -> list[dict[str, Any]]:

@@ -11,25 +11,40 @@ from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.splits import TRAIN
 from dogbreed.data.train_source import do_not_convert
 from dogbreed.training.class_weights import add_class_weights
+from dogbreed.training.distillation import add_targets
+from dogbreed.training.feature_cache import Features
 from dogbreed.training.recipe import Recipe
 
 BATCHES_AT_ONCE = 4  # each has its own memory
 
 
 def train_batches(
-    recipe: Recipe, pipeline: InputPipeline, classes: int, seed: int, start: tuple[int, int] = (0, 0)
+    recipe: Recipe,
+    pipeline: InputPipeline,
+    classes: int,
+    seed: int,
+    start: tuple[int, int] = (0, 0),
+    targets: Features | None = None,
 ) -> tf.data.Dataset:
     """Return uint8 images, float32 labels [n, classes] and, with class weights, float32 weights [n].
 
     Where the pipeline has a share of each batch, that share is what the whole batch would hold.
 
-    start: (epoch, step) of the first batch.
+    Args:
+        start: (epoch, step) of the first batch.
+        targets: a teacher's probabilities, which replace the labels; see `distillation.compute_targets`.
     """
-    batches = pipeline.train_batches(recipe.augment, seed, recipe.epochs, recipe.cache, start)
+    views = recipe.distillation.views if targets else 0
+    batches = pipeline.train_batches(recipe.augment, seed, recipe.epochs, recipe.cache, start, views)
     number = start[0] * pipeline.steps_per_epoch(TRAIN) + start[1]
     share = pipeline.batch_shard
     own = share.contains(tf.range(recipe.batch_size), recipe.batch_size) if share.workers > 1 else None
-    labelled = apply_mixup_cutmix(one_hot(batches, classes), recipe.augment, seed, number, own)
+    if targets:
+        rows = min(recipe.batch_size, pipeline.num_examples(TRAIN))
+        labelled = add_targets(batches, targets, rows, recipe.distillation.temperature, number)
+    else:
+        labelled = one_hot(batches, classes)
+    labelled = apply_mixup_cutmix(labelled, recipe.augment, seed, number, own)
     return add_class_weights(labelled, pipeline.counts(TRAIN)) if recipe.class_weights else labelled
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from dogbreed.models import registry
 from dogbreed.models.common import disable_xla
+from dogbreed.training.losses import label_loss, training_loss
 from dogbreed.training.optimizer import make_optimizer
 from dogbreed.training.recipe import Recipe
 
@@ -51,12 +52,19 @@ def build_model(recipe: Recipe, classes: int) -> keras.Model:
 
 
 def compile_model(
-    model: keras.Model, recipe: Recipe, optimizer: keras.optimizers.Optimizer, steps_per_execution: int = 1
+    model: keras.Model,
+    recipe: Recipe,
+    optimizer: keras.optimizers.Optimizer,
+    steps_per_execution: int = 1,
+    is_head: bool = False,
 ) -> None:
-    """Give the model its loss and its optimizer, which Keras wraps in loss scaling where it computes in float16."""
+    """Give the model its loss and its optimizer, which Keras wraps in loss scaling where it computes in float16.
+
+    is_head: whether it is a head alone, which learns from labels also where the whole model has a teacher.
+    """
     model.compile(
         optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        loss=label_loss(recipe) if is_head else training_loss(recipe),
         steps_per_execution=steps_per_execution,
         jit_compile=resolve_xla(recipe.xla),
     )

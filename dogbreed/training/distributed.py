@@ -93,6 +93,8 @@ class DistributedContext:
             return
         if self.num_processes > 1 and not one_seed:
             raise UsageError("--seeds with several workers is not supported; start one job for each --seed")
+        if self.num_processes > 1 and recipe.has_teacher:
+            raise UsageError("a teacher with several workers is not supported; start one process, on all its GPUs")
         unit = self.batch_unit
         if recipe.batch_size % unit:
             raise UsageError(

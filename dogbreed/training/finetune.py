@@ -33,7 +33,7 @@ def head_phase(recipe: Recipe, pipeline: InputPipeline, model: keras.Model, seed
         head = common.head(model)
     steps = -(-len(train.labels) // head_recipe.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(head_recipe.learning_rate, head_recipe.epochs * steps)
-    compile_model(head, recipe, LayerwiseAdamW(rate, decay=recipe.weight_decay, scales={}))
+    compile_model(head, recipe, LayerwiseAdamW(rate, decay=recipe.weight_decay, scales={}), is_head=True)
     size, epochs = head_recipe.batch_size, head_recipe.epochs
     return Phase(
         kind="head",

@@ -22,6 +22,7 @@ HOST_COPIES = (
     8  # copies of the weights on a machine with a GPU: a snapshot with moments and means, its file, the best weights
 )
 BLOCKS = 4  # of encoded images: one is decoded; the next is read, shuffled and parsed, and each is a copy
+TARGET_COPIES = 3  # of a teacher's probabilities, float32: of each view, of all, and softened
 BATCHES_AHEAD = 6  # two prefetched by an epoch, two by all of them, one with its labels, one in the model
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,9 @@ def estimate(model: keras.Model, recipe: Recipe, pipeline: InputPipeline) -> dic
         "batches ahead": BATCHES_AHEAD * images * pixels,
         "decoded images": pipeline.num_examples(TRAIN) * pixels if recipe.cache == "memory" else 0,
     }
+    if recipe.has_teacher:
+        values = recipe.distillation.views * pipeline.num_examples(TRAIN) * model.output.shape[-1]
+        parts["teacher's probabilities"] = TARGET_COPIES * 4 * values
     if tf.config.get_visible_devices("GPU"):  # in its own memory lie the model, its gradients and activations
         return parts | {"CUDA": CUDA, "weights": HOST_COPIES * 4 * int(model.count_params())}
     return parts | {"weights": _weights(model, recipe.ema_decay > 0), "activations": images * _activations(model)}
@@ -52,6 +56,8 @@ def check(parts: Mapping[str, int], recipe: Recipe) -> None:
     advice = []
     if parts["decoded images"]:
         advice.append("--cache disk or none")
+    if parts.get("teacher's probabilities", 0) > limit / 4:
+        advice.append("fewer --set distillation.views")
     rest = limit - (total - parts["decoded images"])
     per_image = (parts["batches ahead"] + parts.get("activations", 0)) / recipe.batch_size
     if rest < 0:

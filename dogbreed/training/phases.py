@@ -13,6 +13,7 @@ from dogbreed.models.common import reduce_images
 from dogbreed.training import finetune
 from dogbreed.training.batches import one_hot, train_batches
 from dogbreed.training.build import build_model, compile_model
+from dogbreed.training.distillation import Teacher, compute_targets
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.gradients import use_sync_batchnorm
 from dogbreed.training.optimizer import make_optimizer
@@ -29,18 +30,20 @@ def make_phases(
     seed: int,
     distribution: DistributedContext,
     pretrained: bool,
+    teacher: Teacher | None = None,
 ) -> dict[str, MakePhase]:
     """Return what makes each phase of a training, by kind; a phase is costly to make, so only those to come are made.
 
     Args:
         model: on one device, where the head is trained.
         distribution: of the phase of the whole model.
+        teacher: from which the whole model learns; a head alone learns from labels.
     """
     phases: dict[str, MakePhase] = {}
     if pretrained and recipe.head.epochs:
         phases["head"] = partial(finetune.head_phase, recipe, pipeline, model, seed)
     if recipe.trainable_fraction or not pretrained:
-        phases["full"] = partial(full_phase, recipe, pipeline, model, seed, distribution, pretrained)
+        phases["full"] = partial(full_phase, recipe, pipeline, model, seed, distribution, pretrained, teacher)
     return phases
 
 
@@ -58,6 +61,7 @@ def full_phase(
     seed: int,
     distribution: DistributedContext,
     pretrained: bool,
+    teacher: Teacher | None = None,
 ) -> Phase:
     """Return the phase of the whole model or, with a pretrained body, of the head and the body's upper part.
 
@@ -66,6 +70,7 @@ def full_phase(
     steps = pipeline.steps_per_epoch(TRAIN)
     model = prepare_model(recipe, model, distribution, steps, pretrained)
     classes = model.output.shape[-1]
+    targets = compute_targets(teacher, recipe, pipeline, seed) if teacher else None
     return Phase(
         kind="full",
         full_model=model,
@@ -74,7 +79,7 @@ def full_phase(
         steps=steps,
         batch_size=recipe.batch_size,
         patience=recipe.patience,
-        make_batches=partial(train_batches, recipe, pipeline, classes, seed),
+        make_batches=partial(train_batches, recipe, pipeline, classes, seed, targets=targets),
         validation=one_hot(pipeline.eval_batches(VALIDATION), classes),
         distribution=distribution,
         ema_model=build_model(recipe, classes) if recipe.ema_decay else None,

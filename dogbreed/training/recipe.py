@@ -46,8 +46,25 @@ class Head:
 
 
 @dataclass(frozen=True)
+class Distillation:
+    """How a student learns from a teacher's probabilities instead of labels (Beyer et al., arXiv:2106.05237)."""
+
+    teacher: str = "none"  # none, or where the model is
+    views: int = 8  # random views of each image, for which the teacher's probabilities are kept; one an epoch in turn
+    temperature: float = 1.0  # by which the logits of both are divided (Hinton et al., arXiv:1503.02531)
+
+    def __post_init__(self) -> None:
+        if self.views < 1 or self.temperature <= 0:
+            raise UsageError("distillation: views is at least 1, temperature above 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name; one that is added later is left out while it has its default."""
+        return {"teacher": self.teacher, "views": self.views, "temperature": self.temperature}
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """One way to train; `--set key=value` changes a field, `augment.key=value` and `head.key=value` one of a part."""
+    """One way to train; `--set key=value` changes a field, `head.key=value` one of the part `head`."""
 
     name: str
     model: str  # a name in dogbreed.models.registry
@@ -76,6 +93,7 @@ class Recipe:
         1.0  # with weights: fraction of the body's layers, from the last one, that learn after the head
     )
     layer_decay: float = 1.0  # with weights: the first of those learns at so many times the head's rate
+    distillation: Distillation = Distillation()
     test_zoom: str = AUTO_ZOOM  # with which the model is evaluated and served: 1 (none) to 2; auto: best on validation
     optimizer: str = "adamw"  # of the whole model, heads take adamw; sgd: with Nesterov momentum of 0.9
     start_size: int = 0  # side to which images are reduced in the first epochs, at least two thirds of `size`; 0: none
@@ -94,6 +112,11 @@ class Recipe:
             raise UsageError("trainable_fraction and head.epochs are both 0, so nothing would be trained")
         if not (0 <= self.label_smoothing < 1 and 0 <= self.dropout < 1 and 0 <= self.ema_decay < 1):
             raise UsageError("label_smoothing, dropout and ema_decay are at least 0 and below 1")
+        if self.has_teacher and (self.label_smoothing or not self.trainable_fraction):
+            raise UsageError(
+                "a teacher's probabilities are not smoothed, and a head alone learns from labels; with a teacher use "
+                "--set label_smoothing=0 and a trainable_fraction above 0"
+            )
         # below two thirds, images would need antialiasing (dogbreed.data.resize)
         if self.start_size and not 2 * self.size <= 3 * self.start_size < 3 * self.size:
             raise UsageError(f"start_size is 0, or at least two thirds of size {self.size} and below it")
@@ -111,6 +134,11 @@ class Recipe:
                 raise UsageError(f"unknown {name} {value!r}; known are {', '.join(known)}")
         zoom = 1.0 if self.fixed_zoom is None else self.fixed_zoom
         ResizeSpec(self.size, self.resize_mode, zoom)  # raises UsageError
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether the model learns from a teacher."""
+        return self.distillation.teacher != "none"
 
     @property
     def view(self) -> ResizeSpec:
@@ -160,6 +188,7 @@ class Recipe:
         later = {
             "xla": (self.xla, "auto"),
             "batch_norm": (self.batch_norm, "per-replica"),
+            "distillation": (self.distillation.to_dict(), Distillation().to_dict()),
             "test_zoom": (self.test_zoom, AUTO_ZOOM),
             "optimizer": (self.optimizer, "adamw"),
             "start_size": (self.start_size, 0),
@@ -168,12 +197,15 @@ class Recipe:
         return fields | {name: value for name, (value, default) in later.items() if value != default}
 
 
-def job_fingerprint(recipe: Recipe, weights: str, digest: str, seed: int) -> str:
+def job_fingerprint(recipe: Recipe, weights: str, digest: str, seed: int, teacher: str = "") -> str:
     """Return 16 hexadecimal digits that name one training: recipe, data digest, seed and format.
 
-    weights: SHA-256 of those that it begins with, wherever they came from; "" for none.
+    weights, teacher: SHA-256 of those that it begins with and learns from, wherever they came from; "" for none.
     """
-    return short_id([{**recipe.to_dict(), "weights": weights}, digest, seed, FORMAT])
+    fields = {**recipe.to_dict(), "weights": weights}
+    if recipe.has_teacher:
+        fields["distillation"] |= {"teacher": teacher}
+    return short_id([fields, digest, seed, FORMAT])
 
 
 def apply_overrides(recipe: Recipe, settings: Sequence[str]) -> Recipe:

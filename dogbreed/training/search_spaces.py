@@ -12,7 +12,7 @@ from dogbreed.models import registry
 from dogbreed.training.recipe import Recipe, apply_overrides, get_field
 
 DIGITS = 4  # significant ones of a value: enough to repeat a trial by --set, and short
-FIXED = ("name", "weights")  # what a study is about; its trials share the initial weights
+FIXED = ("name", "weights", "distillation.teacher")  # what a study is about, and its trials share
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class SearchSpace:
 def _check(field: str, parameter: Parameter, recipe: Recipe) -> None:
     """Raise UsageError unless the recipe may have each of the values, or both ends of the range."""
     if field in FIXED or (field == "model" and recipe.weights != "none"):
-        raise UsageError("all trials of a study have the same name, weights and, with weights, model")
+        raise UsageError("all trials of a study have the same name, weights, teacher and, with weights, model")
     if field == "test_zoom":
         raise UsageError("trials are compared without a zoom; the training that follows a search chooses it")
     present = get_field(recipe, field)

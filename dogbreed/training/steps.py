@@ -15,6 +15,7 @@ from dogbreed.training.gradients import (
     has_sync_batchnorm,
     sum_over_replicas,
 )
+from dogbreed.training.losses import validation_loss
 from dogbreed.training.state import Sums
 
 METRICS = ("loss", "top1", "top5")
@@ -123,7 +124,7 @@ class Evaluator:
 
     def __init__(self, model: keras.Model, phase_model: keras.Model, distribution: DistributedContext) -> None:
         """phase_model: the compiled one, for its loss; `model` is it, or the one with the means of its weights."""
-        loss_of, sums = phase_model.loss, MetricSums()
+        loss_of, sums = validation_loss(phase_model.loss), MetricSums()
 
         def eval_step(batch: tuple[tf.Tensor, ...]) -> None:
             images, labels = batch

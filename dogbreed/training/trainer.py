@@ -16,6 +16,7 @@ from dogbreed.training import finetune, memory_estimate
 from dogbreed.training.build import build_model, resolve_precision
 from dogbreed.training.checkpoint import Snapshot
 from dogbreed.training.checkpointer import Checkpointer, NullCheckpointer
+from dogbreed.training.distillation import Teacher
 from dogbreed.training.distributed import DistributedContext
 from dogbreed.training.loop import TrainLoop
 from dogbreed.training.out_of_memory import smaller_training_batch, translating_out_of_memory
@@ -58,6 +59,7 @@ def train(
     distribution: DistributedContext | None = None,
     log_every: int = 0,
     profiler: StepProfiler | None = None,
+    teacher: Teacher | None = None,
 ) -> TrainResult:
     """Train a recipe to its end.
 
@@ -68,6 +70,7 @@ def train(
         distribution: a joined context, None for one device. All workers return the same result.
         log_every: steps between two log points of `step_*` metrics, 0 for none.
         profiler: traces steps of the whole model, None for no trace.
+        teacher: the one that the recipe names, None for none.
 
     Raises:
         DataError: there is too little to learn from, or the loss is not finite.
@@ -83,7 +86,7 @@ def train(
         log.info("resuming after step %d, epoch %d", restored.state.global_step, len(restored.state.history) + 1)
         logger.restore(restored.metric_spool)
     pretrained = init_weights is not None
-    phases = make_phases(recipe, pipeline, model, seed, distribution, pretrained)
+    phases = make_phases(recipe, pipeline, model, seed, distribution, pretrained, teacher)
     progress = Progress(logger, count_epochs(recipe, pretrained), log_every)
     used = restored.state.resource_usage if restored else {}
     usage = ResourceUsage(used, distribution.gpus, distribution.num_processes)

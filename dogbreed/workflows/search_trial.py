@@ -110,6 +110,7 @@ def _train(
         checkpointer=checkpointer,
         restored=restored,
         log_every=job.log_every,
+        teacher=job.teacher,
     )
     return run.finish(lambda finished: _log_outputs(finished, trained))
 

@@ -99,6 +99,7 @@ def train(job: TrainJob, seed: int, name: str | None, candidate: bool = True) ->
                     distribution=distribution,
                     log_every=job.log_every,
                     profiler=profiler,
+                    teacher=job.teacher,
                 )
                 if session.run and session.checkpointer:
                     done = _log_and_register(job, trained, pipeline, session.run, session.checkpointer, profiler)
@@ -210,7 +211,7 @@ def describe(job: TrainJob, seed: int, fingerprint: str, key: str) -> Descriptio
     recipe, distribution = job.recipe, job.distribution
     params = {**recipe.to_dict(), "policy": resolve_precision(recipe.precision), "seed": seed}
     params |= {"data": job.manifest.params(), "strategy": distribution.name, "workers": distribution.num_processes}
-    tags = {runs.DIGEST: job.manifest.digest}
+    tags = {runs.DIGEST: job.manifest.digest, **job.teacher_tags}
     if job.init_weights:
         tags["dogbreed.init_weights_sha256"] = job.init_weights.sha256
     return Description(

@@ -1,5 +1,7 @@
 """jobs.train killed, stopped, crowded and cut off from MLflow; `make faults` does it at many more moments."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.faults import mlflow_outages, training_kills
@@ -20,6 +22,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> TrainingSite:
 @pytest.mark.parametrize("times", [3, pytest.param(5, marks=pytest.mark.long)])
 def test_killed_several_times_a_training_ends_as_one_that_was_not(site: TrainingSite, times: int) -> None:
     row = training_kills.at_steps(site, training_kills.random_steps(times, 12, SEED), chain=times)
+    assert row.problems == []
+    assert row.seen["steps done twice"] > 0
+
+
+@pytest.mark.long
+def test_killed_with_a_teacher_it_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    site = TrainingSite(tmp_path, taught=True)
+    row = training_kills.at_steps(site, [Kill(13), Kill(10)], chain=2)
     assert row.problems == []
     assert row.seen["steps done twice"] > 0
 

@@ -21,7 +21,7 @@ from dogbreed.training import state
 from dogbreed.training.checkpoint import CheckpointManager, Snapshot
 from dogbreed.training.optimizer import make_optimizer
 from dogbreed.training.recipe import apply_overrides, job_fingerprint
-from dogbreed.training.recipes import RECIPES, get_recipe, recipe_for_weights
+from dogbreed.training.recipes import RECIPES, get_recipe, recipe_for_weights, with_distillation
 from dogbreed.training.resource_usage import ResourceUsage
 from dogbreed.training.state import TrainState
 from tests.support.golden.literals import assert_json, assert_text, read_json, read_literal
@@ -140,6 +140,8 @@ def test_job_keys() -> None:
     keys["simple-64, with a setting"] = job_fingerprint(
         apply_overrides(get_recipe("simple-64"), ["augment.hflip=false"]), "", digest, 0
     )
+    taught = with_distillation(get_recipe("simple-64"), "models:/dogbreed/1")
+    keys["simple-64, with a teacher"] = job_fingerprint(taught, "", digest, 0, "3" * 64)
     assert_json("job-keys.json", keys)
 
 

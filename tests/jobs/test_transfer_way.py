@@ -50,6 +50,13 @@ def test_seeds_and_then_transfer(dataset: Path, tmp_path: Path, monkeypatch: pyt
     first = f"models:/dogbreed/{seeds['versions'][0]}"
     begun = job("train", *train, "--weights", first, "--set", "head.epochs=2")
     assert begun["model_version"] == candidate()
+    taught = job("train", *train, "--teacher", first, "--set", "distillation.views=1")
+    found = mlflow.get_run(taught["run_id"])
+    assert found.data.params["distillation.teacher"] == found.data.tags["dogbreed.teacher"] == first
+    assert len(found.data.tags["dogbreed.teacher_sha256"]) == 64
+    assert found.data.tags["dogbreed.teacher_run"] in seeds["child_runs"]
+    assert found.data.tags["dogbreed.teacher_weights"] == "none"
+    assert "and so was its teacher" in mlflow.artifacts.load_text(f"{found.info.artifact_uri}/model_card.md")
     assert job("train", *train, "--seeds", "0,1") == seeds
     assert seeds["model_version"] == candidate()
 

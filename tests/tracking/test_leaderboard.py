@@ -86,6 +86,29 @@ def test_a_page_shows_mean_and_range_of_seeds_and_commands_that_repeat_each_row(
     ]
 
 
+def test_a_model_with_a_teacher_is_named_and_shows_the_hours_of_both(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    client = mlflow.MlflowClient()
+    teacher = client.get_model_version("dogbreed", str(register(dataset, hours=2.0))).run_id
+    taught = {"label_smoothing": 0.0, "distillation.teacher": "models:/dogbreed/1", "distillation.temperature": 2.0}
+    for number, run in enumerate((teacher, "deleted")):
+        version = register(dataset, seed=number, **taught, **{"distillation.views": 4 + number})
+        student = str(client.get_model_version("dogbreed", str(version)).run_id)
+        client.set_tag(student, "dogbreed.teacher", "models:/dogbreed/1")
+        if run == teacher:
+            client.set_tag(student, "dogbreed.teacher_run", str(run))
+        evaluate(version, A, hits=60 - number)
+    board = leaderboard.table(leaderboard.evaluations("dogbreed", "test", A, ()))
+    first, second = leaderboard.markdown(board, "test").splitlines()[2:]
+    command = "python -m jobs.train --data DATA --recipe simple-64 --teacher models:/dogbreed/1"
+    command += " --set distillation.views=4 --set distillation.temperature=2.0"
+    assert first.startswith("| simple-64, with a teacher | 60.0%")
+    assert first.endswith(f"| 0.5 CPU + 2 CPU for the teacher | `{command}` |")
+    assert "| 0.5 CPU + ? for the teacher |" in second
+
+
 def test_runs_on_different_data_are_refused(runs: dict[str, str]) -> None:
     with pytest.raises(DataError, match=r"dataset a{12} \(5\), b{12} \(1\): .* cannot be compared"):
         leaderboard.evaluations("dogbreed", "test", None, ())

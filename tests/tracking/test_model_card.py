@@ -97,6 +97,24 @@ def test_pretrained_weights_are_named(dataset: Path) -> None:
     assert "may be optimistic" in text
 
 
+@pytest.mark.parametrize("seen", ["nothing", "weights", "unknown", "data"])
+def test_a_teacher_is_named_with_what_it_had_seen(dataset: Path, seen: str) -> None:
+    version, client = register(dataset), mlflow.MlflowClient()
+    run = str(client.get_model_version("dogbreed", str(version)).run_id)
+    digest = "b" * 64 if seen == "data" else load_manifest(LocalStore(dataset)).digest
+    tags = {"teacher": "models:/dogbreed/9", "teacher_sha256": "a" * 64, "teacher_dataset": digest}
+    if seen != "unknown":
+        tags["teacher_weights"] = "imagenet" if seen == "weights" else "none"
+    for name, value in tags.items():
+        client.set_tag(run, f"dogbreed.{name}", value)
+    text = card(version)
+    assert f"teacher `models:/dogbreed/9` (SHA-256 `{'a' * 64}`), which was trained\non dataset `{digest}`" in text
+    initial = {"weights": "`imagenet`", "unknown": "weights that are not known here"}.get(seen, "random weights")
+    assert f"initialized with {initial}.\n" in text
+    assert ("and so was its teacher." in text) == (seen == "nothing")
+    assert ("Its teacher, or what" in text) == (seen != "nothing")
+
+
 def test_other_models_than_registered_versions_have_no_card(caplog: pytest.LogCaptureFixture) -> None:
     for model in ("runs:/1/model", "folder"):
         model_card.describe(model, "dogbreed", "dogbreed")

@@ -18,14 +18,16 @@ from dogbreed.core.lease import Lease
 from dogbreed.core.storage import LocalStore, open_store
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import load_manifest
+from dogbreed.data.resize import ResizeSpec
 from dogbreed.data.splits import VALIDATION
-from dogbreed.models import keras_applications
+from dogbreed.models import keras_applications, registry
 from dogbreed.models.weights import Weights
 from dogbreed.training import trainer
 from dogbreed.training.checkpoint import CheckpointManager
 from dogbreed.training.checkpointer import AsyncCheckpointer, CheckpointInterval
+from dogbreed.training.distillation import Teacher
 from dogbreed.training.recipe import Recipe, apply_overrides
-from dogbreed.training.recipes import get_recipe, recipe_for_weights
+from dogbreed.training.recipes import get_recipe, recipe_for_weights, with_distillation
 from tests.support.listener import Listener
 
 TIMINGS = ("epoch_seconds", "images_per_second", "input_wait_fraction")
@@ -41,6 +43,8 @@ FINETUNED = (
     *PLAIN, "model=mobilenet-0.25", "ema_decay=0.9", "head.epochs=2", "head.augmentations=2", "head.batch_size=16",
     "trainable_fraction=0.5", "layer_decay=0.5", "patience=9",
 )  # fmt: skip  # 3 steps an epoch in both phases
+
+TAUGHT = (*PLAIN, "epochs=3", "distillation.views=2", "distillation.temperature=2", "augment.cutmix_prob=0.3")
 
 
 class Crash(Exception):
@@ -109,6 +113,7 @@ class Case:
     dataset: Path
     weights: Weights | None
     folder: Path
+    teacher: Teacher | None = None
 
     def start(
         self, fault: Fault, monkeypatch: pytest.MonkeyPatch, every: CheckpointInterval
@@ -127,8 +132,9 @@ class Case:
             patch.setattr(keras.Model, "compute_loss", interrupted(keras.Model.compute_loss, fault))
             checkpointer = AsyncCheckpointer(checkpoints, every, lease)
             trained = trainer.train(
-                self.recipe, manifest, pipeline, 0, listener, self.weights, checkpointer, restored, log_every=2
-            )
+                self.recipe, manifest, pipeline, 0, listener, self.weights, checkpointer, restored, log_every=2,
+                teacher=self.teacher,
+            )  # fmt: skip
         return trained, listener
 
     def steps_of_checkpoints(self) -> list[int]:
@@ -173,6 +179,20 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
 
 
 @pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Teacher:
+    path = tmp_path_factory.mktemp("teacher") / "model.keras"
+    keras.utils.set_random_seed(2)
+    registry.build("simple", 16, 4, 0.2).save(path)
+    return Teacher(path, "a" * 64, ResizeSpec(16))
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep features and a teacher's probabilities for one test only."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
 def ends() -> dict[str, tuple[trainer.TrainResult, Listener]]:
     """How the uninterrupted trainings ended, by the name of their settings."""
     return {}
@@ -183,7 +203,7 @@ def values(listener: Listener) -> list[dict[str, float]]:
     return [{name: value for name, value in logged.items() if name not in TIMINGS} for logged in listener.values]
 
 
-SETTINGS = {"plain": PLAIN, "all on": ALL_ON, "sgd": SGD, "fine-tuned": FINETUNED}
+SETTINGS = {"plain": PLAIN, "all on": ALL_ON, "sgd": SGD, "fine-tuned": FINETUNED, "with a teacher": TAUGHT}
 
 
 @pytest.mark.parametrize(
@@ -196,6 +216,7 @@ SETTINGS = {"plain": PLAIN, "all on": ALL_ON, "sgd": SGD, "fine-tuned": FINETUNE
         ),
         pytest.param("all on", [Fault("validation", 3), Fault("step", 5)], marks=pytest.mark.long),
         ("sgd", [Fault("step", 2)]),
+        ("with a teacher", [Fault("step", 2), Fault("validation", 6)]),
         ("fine-tuned", [Fault("step", 2), Fault("step", 6), Fault("validation", 9)]),  # 6: the head's last one
     ],
     ids=lambda value: "-".join(f"{f.where}{f.step}" for f in value) if isinstance(value, list) else value,
@@ -205,18 +226,19 @@ def test_an_interrupted_training_ends_as_the_uninterrupted_one(
     faults: list[Fault],
     dataset: Path,
     weights: Weights,
+    teacher: Teacher,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     ends: dict[str, tuple[trainer.TrainResult, Listener]],
 ) -> None:
     tuned = name == "fine-tuned"
     recipe = recipe_for_weights("mobilenetv2-160", str(weights.path)) if tuned else get_recipe("simple-64")
-    recipe = apply_overrides(recipe, SETTINGS[name])
-    init = weights if tuned else None
+    init, own = weights if tuned else None, teacher if name == "with a teacher" else None
+    recipe = apply_overrides(with_distillation(recipe, "folder") if own else recipe, SETTINGS[name])
     if name not in ends:
-        whole = Case(recipe, dataset, init, tmp_path / "whole")
+        whole = Case(recipe, dataset, init, tmp_path / "whole", own)
         ends[name] = whole.start(Fault("never"), monkeypatch, CheckpointInterval(steps=1000))
-    case = Case(recipe, dataset, init, tmp_path / "interrupted")
+    case = Case(recipe, dataset, init, tmp_path / "interrupted", own)
     done = 0
     for fault in faults:
         kind, every = (

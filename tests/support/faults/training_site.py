@@ -103,7 +103,8 @@ class Ward:
 class TrainingSite:
     """A dataset and weights for trainings that are to be hurt."""
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, taught: bool = False) -> None:
+        """taught: whether the trainings have a teacher, which is where their weights come from, too."""
         self.work, self.numbers = work, itertools.count()
         for key, data in archives().items():
             (work / key).write_bytes(data)
@@ -116,6 +117,9 @@ class TrainingSite:
             "--data", str(work / "data"), "--recipe", "mobilenetv2-160", "--weights", str(weights), "--deterministic",
             "--checkpoint-every", "3", "--log-every", "2", *_set(BODY), *_set(SETTINGS),
         )  # fmt: skip
+        if taught:
+            teacher = weights.parents[1]  # the folder of the whole model
+            self.arguments += ("--teacher", str(teacher), "--set", "distillation.views=3")
 
     def _run(self, job: str, *arguments: str) -> Outcome:
         own = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.work}/mlflow.db"}
