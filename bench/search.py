@@ -81,7 +81,8 @@ def score(models: Sequence[str], data: Path) -> Correct:
 def same_epochs(searched: Sequence[str], options: Sequence[str]) -> list[str]:
     """Return the options of a search that a training takes, with the epochs of the recipe that was found."""
     shared = [part for name in ("--recipe", "--weights", "--set") for part in _values(name, options)]
-    epochs = [setting for setting in searched if setting.partition("=")[0] in (*EPOCHS, "trainable_fraction")]
+    same = (*EPOCHS, "trainable_fraction")
+    epochs = [setting for setting in searched if setting.partition("=")[0] in same and setting not in shared]
     return [*shared, *(part for setting in epochs for part in ("--set", setting))]
 
 
@@ -97,6 +98,7 @@ def main(data: Path, out: Path, options: tuple[str, ...]) -> None:
     """Search, train both recipes, and print what each scores and the gain with its paired interval."""
     if {"--seed", "--repeat-best"} & set(options):
         raise click.UsageError(f"the seeds {SEEDS} are for the comparison; leave out --seed and --repeat-best")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{out.absolute()}/mlflow.db")
     out.mkdir(parents=True, exist_ok=True)
     select, compare = write_halves(data, out)

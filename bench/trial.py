@@ -40,7 +40,7 @@ def main() -> None:
             trained = seconds("train", *common)
             rounds.append([trained, *(seconds("search", *common, *VARIED, trials) for trials in ("1", "2"))])
     train, one, two = (median(times) for times in zip(*rounds[1:], strict=True))
-    print(f"jobs.train {train:.1f} s; jobs.search of one trial {one:.1f} s, of two {two:.1f} s")
+    print(f"jobs.train {train:.1f} s; jobs.search of one trial {one:.1f} s, of one more {two:.1f} s")
     print(f"a trial beyond the same training: {one - train:+.1f} s (at most 2)")
 
 
