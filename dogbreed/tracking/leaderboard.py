@@ -24,8 +24,8 @@ from dogbreed.training.recipes import RECIPES, recipe_for_weights, with_distilla
 
 COLUMNS = (
     "recipe", "command", "seed", "init_weights", "tta", "top1", "top1_ci95_low", "top1_ci95_high", "top5", "macro_f1",
-    "classes_without_images", "hours", "processor", "epochs", "teacher",
-    "teacher_hours", "teacher_processor", "model", "run",
+    "classes_without_images", "hours", "processor", "epochs", "model", "run",
+    "teacher", "teacher_hours", "teacher_processor",
 )  # fmt: skip
 TEACHER_PARAMETER = "distillation.teacher"
 NOT_SETTINGS = ("name", "seed", "policy", "weights", "distillation.teacher")  # parameters that --set does not change
