@@ -4,6 +4,7 @@ Runs jobs.train as a process of its own, reads its resident set once a second, a
 """
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -31,7 +32,7 @@ def watched(options: tuple[str, ...]) -> tuple[list[tuple[float, float]], list[f
     def follow(log: IO[str]) -> None:
         for line in log:
             sys.stderr.write(line)
-            if "top1" in line and "epoch" in line:
+            if re.search(r" epoch \d+ of \d+: ", line):
                 ends.append(time.monotonic() - began)
 
     assert process.stderr
