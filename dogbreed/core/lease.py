@@ -163,7 +163,7 @@ class LeaseWatch:
 
 
 def is_abandoned(store: Store) -> bool:
-    """Return whether there is a lease that was not released: its process has ended without a word, or still works."""
+    """Return whether there is a lease that was not released: its process has crashed, or still runs."""
     number = _newest(store)
     return number > 0 and not _read(store, number).get("released")
 

@@ -61,7 +61,7 @@ def conclude(
     """Log the figures, the table and the note of a study, and set the status of its run.
 
     Args:
-        table: see `workflows.search_study.Study.table`.
+        table: a row a trial: the columns STANDARD of the figures, and one for each field.
         importances: by field; none if there are too few trials.
         fields: that were searched, and whether in their logarithm.
         note: Markdown.
@@ -87,7 +87,7 @@ def describe_study(name: str, table: pd.DataFrame, mean_scores: Mapping[int, flo
     """Return the description of a study's run, Markdown.
 
     Args:
-        table: see `workflows.search_study.Study.table`.
+        table: a row a trial: the columns STANDARD of the figures, and one for each field.
         mean_scores: of the best trials over other seeds, by trial; none without --repeat-best.
         best: a sentence on the best trial, if there is one.
         command: that trains the best trial's recipe, if there is one.

@@ -180,7 +180,7 @@ def get_space(name: str | None, varied: Sequence[str], settings: Sequence[str] =
     for field in sorted(fixed & {*added, *(text.partition("=")[0] for text in space.settings)}):
         raise UsageError(f"--set {field}: the field is varied, or set by the space {name}; leave --set out")
     for field in sorted(fixed & space.parameters.keys()):
-        log.info("%s is the same in all trials, as --set says", field)
+        log.info("%s is fixed by --set and not searched", field)
     named = {field: parameter for field, parameter in space.parameters.items() if field not in fixed}
     return dataclasses.replace(space, parameters={**named, **added})
 

@@ -33,7 +33,7 @@ FOLDER = "search"  # below the checkpoints; in it a folder for each study
 LOCK_SECONDS = RETRY_SECONDS + 300.0  # for which a process waits until another one has asked for its trial
 POLL_EVERY = 2.0  # seconds between two looks at trials of other processes
 FAILURES = 3  # failed trials in a row that end a process: the next one would fail too
-DEATHS = 5  # processes that end in the same epoch of a trial: it fails, for example for lack of memory
+CRASHES = 5  # of processes in the same epoch of a trial: then it fails, for example for lack of memory
 
 Lock = Callable[[], AbstractContextManager[None]]
 
@@ -133,7 +133,7 @@ class _Worker:
     def _train_with_lease(self, trial: Trial) -> None:
         """Train and record a trial, unless another process has it or had it."""
         store = self._store(trial)
-        has_died = lease.is_abandoned(store)
+        has_crashed = lease.is_abandoned(store)
         with ExitStack() as stack:
             try:
                 held = stack.enter_context(Lease(store, f"trial {trial.number + 1}"))
@@ -144,7 +144,7 @@ class _Worker:
                 log.info("trial %d was recorded by another process meanwhile", trial.number + 1)
                 return
             try:
-                outcome = (has_died and self._give_up(trial)) or self._train(trial, store, held)
+                outcome = (has_crashed and self._give_up(trial)) or self._train(trial, store, held)
             except LeaseLost as error:
                 log.warning("%s", error)
                 return
@@ -156,9 +156,9 @@ class _Worker:
 
     def _give_up(self, trial: Trial) -> Outcome | None:
         """Return the outcome of a trial that has ended too many processes, None for any other."""
-        if self._study.count_death(trial) < DEATHS:
+        if self._study.count_crash(trial) < CRASHES:
             return None
-        reason = f"{DEATHS} processes ended without a message in the same epoch; was there too little memory?"
+        reason = f"{CRASHES} processes ended without a message in the same epoch; was there too little memory?"
         return Outcome(None, reason, 0.0, EnvironmentUnsupported(reason))
 
     def _train(self, trial: Trial, store: Store, held: Lease) -> Outcome:

@@ -20,7 +20,7 @@ STARTUP_TRIALS = 5  # that are neither pruned nor chosen by what others found
 FINGERPRINT = "fingerprint"  # of the study: dataset, recipe, space, weights, seed
 REPEATS, SEED = "repeats", "seed"  # attributes of a trial that repeats another one: its number, and the seed
 HOURS, REASON = "hours", "reason"  # attributes of a trial that has ended; the reason where it is not complete
-DEATHS = "deaths"  # attribute of a trial: processes that ended without a message
+CRASHES = "crashes"  # attribute of a trial: processes that ended without a message
 REPEAT_SEEDS = 3  # with which each of the best trials is repeated
 
 log = logging.getLogger(__name__)
@@ -147,12 +147,12 @@ class Study:
             return ""
         return f", a repeat of trial {trial.user_attrs[REPEATS] + 1} with seed {self.seed(trial)}"
 
-    def count_death(self, trial: Trial) -> int:
-        """Note that a trial's process ended without a word; return how many did since the trial's last new epoch."""
+    def count_crash(self, trial: Trial) -> int:
+        """Note that a trial's process crashed; return how many did since the trial's last new epoch."""
         epochs = len(self.trials()[trial.number].intermediate_values)
-        before = trial.user_attrs.get(DEATHS, {"epochs": epochs, "count": 0})
+        before = trial.user_attrs.get(CRASHES, {"epochs": epochs, "count": 0})
         count = before["count"] + 1 if before["epochs"] == epochs else 1
-        retry_storage(lambda: trial.set_user_attr(DEATHS, {"epochs": epochs, "count": count}))
+        retry_storage(lambda: trial.set_user_attr(CRASHES, {"epochs": epochs, "count": count}))
         return int(count)
 
     def settings(self, trial: Trial) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from dogbreed.core import rendezvous
-from dogbreed.core.errors import DataError, UsageError, shorten_list
+from dogbreed.core.errors import DataError, UsageError
 from dogbreed.core.storage import Store, open_store
 from dogbreed.data.input_pipeline import InputPipeline
 from dogbreed.data.manifest import Manifest, load_manifest
@@ -26,6 +26,7 @@ from dogbreed.training.recipe import Distillation, Recipe, apply_overrides, job_
 from dogbreed.training.recipes import recipe_for_weights, with_distillation
 from dogbreed.training.strategy import resolve_strategy
 from dogbreed.workflows import gpu_memory, preflight
+from dogbreed.workflows.dataset_checks import describe_difference
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,9 @@ def with_teacher(job: TrainJob) -> TrainJob:
     uri = registry.resolve(recipe.distillation.teacher)
     folder = registry.download(uri, job.scratch / "teacher")
     _, metadata = model_files.load(folder)
-    _check_classes(uri, metadata.classes, manifest.classes)
+    if metadata.classes != manifest.classes:
+        difference = describe_difference(metadata.classes, "the teacher", manifest.classes, "the dataset")
+        raise DataError(f"the classes of teacher {uri} and dataset differ: {difference}; name another teacher")
     teacher = Teacher(model_files.model_path(folder), model_files.fingerprint(folder), metadata.view)
     teacher.check(recipe)
     try:
@@ -172,17 +175,3 @@ def with_teacher(job: TrainJob) -> TrainJob:
     named = dataclasses.replace(recipe, distillation=dataclasses.replace(recipe.distillation, teacher=uri))
     tags = lineage.teacher_tags(uri, teacher.sha256, metadata.dataset_digest, folder)
     return dataclasses.replace(job, recipe=named, teacher=teacher, teacher_tags=tags)
-
-
-def _check_classes(uri: str, taught: Sequence[str], classes: Sequence[str]) -> None:
-    """Raise DataError where a teacher predicts other classes than the dataset has, or in another order."""
-    if list(taught) == list(classes):
-        return
-    unknown, missing = sorted(set(taught) - set(classes)), sorted(set(classes) - set(taught))
-    found = "in another order"
-    if unknown or missing:
-        found = f"without {shorten_list(missing) or 'any'} and with {shorten_list(unknown) or 'no others'}"
-    raise DataError(
-        f"the teacher {uri} has {len(taught)} classes, the dataset {len(classes)}: {found}; name a teacher that was "
-        "trained on the same classes"
-    )

@@ -4,6 +4,7 @@ import json
 import shlex
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -236,17 +237,13 @@ def test_a_failure_while_another_process_trains_does_not_end_the_search(
         trainer.meanwhile = fail
         other = optuna.load_study(study_name="study", storage=f"sqlite:///{tmp_path}/search.db").ask()
         store = LocalStore(tmp_path / "checkpoints" / "search" / "study" / str(other.number + 1))
-        write_renewing_lease(store)
+        stack.enter_context(Lease(store, "a trial"))  # of this process, which runs
         raise EnvironmentUnsupported("too little memory")
 
     trainer.meanwhile = begin_another
-    summary = run(job, tmp_path, 4, hours=6 / 3600)
+    with ExitStack() as stack:
+        summary = run(job, tmp_path, 4, hours=6 / 3600)
     assert (summary["failed"], summary["running"]) == (2, 1)
-
-
-def write_renewing_lease(store: LocalStore) -> None:
-    """Write the lease of this process, which is alive."""
-    Lease(store, "a trial").__enter__()
 
 
 def test_what_fails_every_time_ends_the_search_and_damage_of_the_dataset_at_once(
@@ -272,11 +269,11 @@ def test_what_fails_every_time_ends_the_search_and_damage_of_the_dataset_at_once
 def test_a_trial_that_ends_every_process_fails(
     job: TrainJob, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "DEATHS", 2)
+    monkeypatch.setattr(search, "CRASHES", 2)
     run(job, tmp_path, 1)
     study = optuna.load_study(study_name="study", storage=f"sqlite:///{tmp_path}/search.db")
     other = study.ask()
-    other.set_user_attr("deaths", {"epochs": 0, "count": 1})
+    other.set_user_attr("crashes", {"epochs": 0, "count": 1})
     store = LocalStore(tmp_path / "checkpoints" / "search" / "study" / "2")
     dead = {"holder": f"{socket.gethostname()}/4194305/1.00/x"}
     store.put("lease/00000001.json", json.dumps(dead).encode())
